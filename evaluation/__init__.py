@@ -1,0 +1,1 @@
+"""Metrics and tables that compare predictions with reference labels."""

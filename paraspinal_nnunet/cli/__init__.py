@@ -1,0 +1,51 @@
+"""The `paraspinal` command: one module per verb, each with HELP, `add_arguments(parser)` and `run(args)`."""
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+from paraspinal_nnunet import __version__
+from paraspinal_nnunet.errors import ParaspinalError
+
+VERBS = ("phantom", "convert", "plan", "train", "predict", "evaluate", "demo", "env", "doctor")
+"""Module names in `paraspinal_nnunet.cli`, in the order of a user's path. They import nothing heavy at the top."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Args:
+        argv: Arguments after the program's name; the process's own when None.
+
+    Returns:
+        0 when all went well, 1 after a known error (one line on standard error); argparse itself exits with 2 on wrong
+        usage. ``--debug`` shows the traceback of a known error.
+    """
+    args = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.DEBUG if args.debug else logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        return int(importlib.import_module(f"{__name__}.{args.verb}").run(args) or 0)
+    except ParaspinalError as error:
+        if args.debug:
+            raise
+        print(f"paraspinal {args.verb}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"paraspinal {args.verb}: stopped", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="paraspinal", description="Segment the lumbar paraspinal muscles on axial MRI."
+    )
+    parser.add_argument("--version", action="version", version=f"paraspinal-nnunet {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name in VERBS:
+        module = importlib.import_module(f"{__name__}.{name}")
+        verb = verbs.add_parser(name, help=module.HELP, description=module.__doc__)
+        verb.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        module.add_arguments(verb)
+    return parser

@@ -1,0 +1,14 @@
+"""Placeholder of `paraspinal env` until its module lands."""
+
+import argparse
+
+HELP = "env"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    raise NotImplementedError

@@ -1,0 +1,14 @@
+"""Placeholder of `paraspinal phantom` until its module lands."""
+
+import argparse
+
+HELP = "phantom"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    raise NotImplementedError

@@ -1,0 +1,14 @@
+"""Placeholder of `paraspinal predict` until its module lands."""
+
+import argparse
+
+HELP = "predict"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    raise NotImplementedError

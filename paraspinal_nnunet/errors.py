@@ -1,0 +1,40 @@
+"""The errors that a user can mend: one base class, a few kinds, each a one-line message."""
+
+
+class ParaspinalError(Exception):
+    """Base of all known errors; the command line prints it as one line and exits with 1.
+
+    The message says what went wrong, which case or file it concerns, what was found and what to do.
+    """
+
+
+class InputError(ParaspinalError):
+    """A file or folder that cannot be used as it is: missing, unreadable, of the wrong kind."""
+
+
+class GeometryError(InputError):
+    """Grids that do not match, or an orientation that contradicts what was asked for."""
+
+
+class LabelError(InputError):
+    """Label values that are unknown, not integers, missing, or on the wrong side."""
+
+
+class DatasetError(ParaspinalError):
+    """An nnU-Net data set that is missing, taken, incomplete or inconsistent."""
+
+
+class ProtocolError(ParaspinalError):
+    """A protocol setting that is unknown or cannot be used."""
+
+
+class SetupError(ParaspinalError):
+    """The machine lacks something: an environment variable, a package, a matching version."""
+
+
+class TrainingRefusedError(ProtocolError, SystemExit):
+    """A trainer was started with plans, a fold or a configuration that it must not use.
+
+    Trainers are started by nnU-Net's own command, which knows nothing of our errors: as a SystemExit this ends it with
+    the one-line message and exit code 1 instead of a traceback.
+    """

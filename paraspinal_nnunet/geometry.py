@@ -1,0 +1,156 @@
+"""Where voxels lie in the patient: affines, orientations, grids and the check that left is left.
+
+Affines are 4 x 4, voxel (i, j, k) to millimetres in RAS+ (x grows to the patient's right, y to anterior, z to
+superior), as nibabel gives them. Arrays in this module are in NIfTI order (i, j, k), not nnU-Net's (z, y, x).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from nibabel.orientations import aff2axcodes, apply_orientation, inv_ornt_aff, io_orientation
+
+from paraspinal_nnunet.anatomy import Structure, side_pairs
+from paraspinal_nnunet.errors import GeometryError, LabelError
+
+GRID_TOLERANCE = 1e-3
+"""Two grids are one when every affine element agrees within this many millimetres (data checks of the converters)."""
+
+
+def spacing_mm(affine: np.ndarray) -> tuple[float, float, float]:
+    """Voxel size along i, j, k in mm."""
+    i, j, k = np.sqrt((np.asarray(affine, float)[:3, :3] ** 2).sum(axis=0))
+    return float(i), float(j), float(k)
+
+
+def axis_codes(affine: np.ndarray) -> str:
+    """The closest anatomical orientation of the stored axes, e.g. ``'LPS'``."""
+    return "".join(code or "?" for code in aff2axcodes(affine))
+
+
+def through_plane_axis(affine: np.ndarray) -> int:
+    """The stored axis (0, 1 or 2) that runs most along the patient's head-foot direction.
+
+    Found from the affine alone, never from the order of the array.
+    """
+    return int(np.flatnonzero(io_orientation(affine)[:, 0] == 2)[0])
+
+
+def check_axial(affine: np.ndarray, shape: Sequence[int], name: str) -> None:
+    """Refuse a scan whose slices are not axial.
+
+    Args:
+        affine: The scan's affine.
+        shape: Its (i, j, k) shape.
+        name: File or case, for the message.
+
+    Raises:
+        GeometryError: When the coarsest axis is not the one nearest to head-foot.
+    """
+    spacing = spacing_mm(affine)
+    coarsest = int(np.argmax(spacing))
+    if min(spacing) <= 0 or not np.all(np.isfinite(spacing)):
+        raise GeometryError(f"{name}: the affine has no valid voxel size ({spacing}); mend the header")
+    anisotropic = spacing[coarsest] > 1.5 * sorted(spacing)[1]
+    if anisotropic and coarsest != through_plane_axis(affine):
+        plane = {0: "sagittal", 1: "coronal"}[int(io_orientation(affine)[coarsest, 0])]
+        raise GeometryError(
+            f"{name}: slices are {plane} (voxels of {_mm(spacing)} mm stored {axis_codes(affine)}, shape "
+            f"{tuple(shape)}); this protocol needs axial slices"
+        )
+
+
+def grid_difference(
+    shape_a: Sequence[int], affine_a: np.ndarray, shape_b: Sequence[int], affine_b: np.ndarray
+) -> str | None:
+    """Say in a few words how two grids differ, or None when they are one within `GRID_TOLERANCE`."""
+    if tuple(shape_a) != tuple(shape_b):
+        return f"shape {tuple(shape_a)} against {tuple(shape_b)}"
+    spacing_a, spacing_b = spacing_mm(affine_a), spacing_mm(affine_b)
+    if not np.allclose(spacing_a, spacing_b, rtol=0, atol=GRID_TOLERANCE):
+        return f"spacing {_mm(spacing_a)} against {_mm(spacing_b)} mm"
+    direction_a, direction_b = affine_a[:3, :3] / spacing_a, affine_b[:3, :3] / spacing_b
+    if not np.allclose(direction_a, direction_b, rtol=0, atol=GRID_TOLERANCE):
+        return f"direction {axis_codes(affine_a)} against {axis_codes(affine_b)}"
+    if not np.allclose(affine_a[:3, 3], affine_b[:3, 3], rtol=0, atol=GRID_TOLERANCE):
+        return f"origin {_mm(affine_a[:3, 3])} against {_mm(affine_b[:3, 3])} mm"
+    return None
+
+
+def to_ras(array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Flip and permute the stored axes to the orientation closest to RAS; no voxel changes its place or value.
+
+    Args:
+        array: (i, j, k) in any stored order.
+        affine: Its affine.
+
+    Returns:
+        The array (a view) and its new affine.
+    """
+    orientation = io_orientation(affine)
+    return apply_orientation(array, orientation), affine @ inv_ornt_aff(orientation, array.shape)
+
+
+@dataclass(frozen=True)
+class SideEvidence:
+    """Where the two sides of a muscle lie, in mm along the patient's left-to-right axis (RAS x)."""
+
+    muscle: str
+    right_x_mm: float
+    left_x_mm: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the right label lies to the patient's right of the left one."""
+        return self.right_x_mm > self.left_x_mm
+
+    def __str__(self) -> str:
+        return f"{self.muscle}: right at x = {self.right_x_mm:.1f} mm, left at x = {self.left_x_mm:.1f} mm"
+
+
+def side_evidence(labels: np.ndarray, affine: np.ndarray, structures: tuple[Structure, ...]) -> list[SideEvidence]:
+    """Centroids of each muscle's two sides in the patient.
+
+    Args:
+        labels: (i, j, k) canonical label map.
+        affine: Its affine.
+        structures: The structures that may be present.
+
+    Returns:
+        One entry per muscle that has both sides in the map.
+    """
+    evidence = []
+    for right, left in side_pairs(structures):
+        x_right, x_left = (_centroid_x_mm(labels == s.label, affine) for s in (right, left))
+        if x_right is not None and x_left is not None:
+            evidence.append(SideEvidence(right.muscle.title, x_right, x_left))
+    return evidence
+
+
+def check_sides(labels: np.ndarray, affine: np.ndarray, structures: tuple[Structure, ...], name: str) -> None:
+    """Refuse a label map in which any muscle's right side lies to the left of its left side.
+
+    Raises:
+        LabelError: With the centroids as evidence.
+    """
+    wrong = [e for e in side_evidence(labels, affine, structures) if not e.agrees]
+    if wrong:
+        raise LabelError(
+            f"{name}: labels contradict the scanner's left and right ({'; '.join(map(str, wrong))}; x grows to the "
+            "patient's right); correct the label map or the header"
+        )
+
+
+def _centroid_x_mm(mask: np.ndarray, affine: np.ndarray) -> float | None:
+    count = int(mask.sum())
+    if not count:
+        return None
+    means = []
+    for axis in range(3):
+        others = tuple(a for a in range(3) if a != axis)
+        means.append(float(mask.sum(axis=others) @ np.arange(mask.shape[axis])) / count)
+    return float(affine[0, :3] @ means + affine[0, 3])
+
+
+def _mm(values: Sequence[float] | np.ndarray) -> str:
+    return " x ".join(f"{v:.4g}" for v in values)
