@@ -17,7 +17,7 @@ class Muscle(str, Enum):
     QUADRATUS_LUMBORUM = "quadratus_lumborum"
 
     @property
-    def title(self) -> str:
+    def display_name(self) -> str:
         """The name for tables and figures, e.g. ``'Erector spinae'``."""
         return self.value.replace("_", " ").capitalize()
 
@@ -66,9 +66,9 @@ class Structure:
         return f"{self.muscle.value}_{self.side.value}"
 
     @property
-    def title(self) -> str:
+    def display_name(self) -> str:
         """The name for tables and figures, e.g. ``'Multifidus right'``."""
-        return f"{self.muscle.title} {self.side.value}"
+        return f"{self.muscle.display_name} {self.side.value}"
 
     @property
     def abbreviation(self) -> str:

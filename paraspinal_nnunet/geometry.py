@@ -123,7 +123,7 @@ def side_evidence(labels: np.ndarray, affine: np.ndarray, structures: tuple[Stru
     for right, left in side_pairs(structures):
         x_right, x_left = (_centroid_x_mm(labels == s.label, affine) for s in (right, left))
         if x_right is not None and x_left is not None:
-            evidence.append(SideEvidence(right.muscle.title, x_right, x_left))
+            evidence.append(SideEvidence(right.muscle.display_name, x_right, x_left))
     return evidence
 
 
