@@ -1,0 +1,66 @@
+"""What our plans files carry beside nnU-Net's own entries, and how a trainer reads it back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from paraspinal_nnunet.protocol import CONFIGURATIONS, Protocol, Sampling, override
+
+ENTRY = "paraspinal"
+"""Key in the plans file; plans without it were not written by `paraspinal plan`."""
+
+BASELINE_ENTRY = "paraspinal_baseline"
+"""Key in nnU-Net's own plans under which the length of a baseline's training travels."""
+
+DEFAULT_NAME = "ParaspinalPlans"
+BASELINE_NAME = "nnUNetPlans"
+MARKER = "preprocessed.json"
+"""Written last into a folder of preprocessed cases: without it the folder is not complete."""
+
+
+@dataclass(frozen=True)
+class PlansEntry:
+    """The content of `ENTRY`.
+
+    Attributes:
+        version: Version of this package that planned.
+        overrides: What the user changed against the paper, by protocol key.
+        adapted: Protocol key -> why the data set asked for another value than the paper's.
+    """
+
+    version: str
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    adapted: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, plans: Mapping[str, Any]) -> "PlansEntry | None":
+        """Read it from plans, or None when they are not ours."""
+        content = plans.get(ENTRY)
+        return None if content is None else cls(content["version"], content["overrides"], content["adapted"])
+
+    def to_json(self) -> dict[str, Any]:
+        """As the plans file holds it."""
+        return {"version": self.version, "overrides": dict(self.overrides), "adapted": dict(self.adapted)}
+
+
+def resolve(settings: Protocol, plans: Mapping[str, Any], configuration: str | None = None) -> Protocol:
+    """The protocol in force: a trainer's own settings, then the overrides in the plans, then the plans' numbers.
+
+    Args:
+        settings: What the trainer's name stands for.
+        plans: Plans with `ENTRY`.
+        configuration: Whose patch and batch size to take from the plans; None leaves both configurations as they are.
+    """
+    entry = PlansEntry.of(plans)
+    protocol = override(settings, entry.overrides if entry else {})
+    if configuration is None:
+        return protocol
+    numbers = plans["configurations"][configuration]
+    section = "sampling_2d" if configuration == CONFIGURATIONS[0] else "sampling_3d"
+    sampling: Sampling = replace(
+        protocol.sampling(configuration), patch_size=tuple(numbers["patch_size"]), batch_size=numbers["batch_size"]
+    )
+    spacing = tuple(float(s) for s in numbers["spacing"])
+    return replace(
+        protocol, **{section: sampling, "preprocessing": replace(protocol.preprocessing, spacing=spacing)}
+    )

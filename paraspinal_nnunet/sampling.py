@@ -1,0 +1,146 @@
+"""Which crops a training batch holds: a pure function of seed, fold and batch number, with MONAI's choice of centres.
+
+Source: Methods, Training ('randomly cropped ... with the center being a foreground or background voxel based on a
+positive/negative ratio of one'); the reference is MONAI's RandCropByPosNegLabel.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+STREAMS = {"train": 0, "val": 1}
+FOLD_ALL = 1_000_000
+"""Stands for fold 'all' where a number is needed."""
+
+RowReader = Callable[[int, int], np.ndarray]
+"""(z, y) -> labels of that row, shape (x,)."""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One sample of a batch: which case, and the random number stream that places the crop in it."""
+
+    case: str
+    entropy: tuple[int, ...]
+
+    def generator(self) -> np.random.Generator:
+        """A fresh generator; the same crop always gets the same numbers."""
+        return np.random.default_rng(self.entropy)
+
+
+@dataclass(frozen=True)
+class BatchSchedule:
+    """Composes batches: cases without replacement as long as there are enough, several crops of each.
+
+    Attributes:
+        cases: Case ids to draw from.
+        batch_size: Crops per batch over all processes.
+        crops_per_case: Crops that one drawn case gives.
+        seed: The protocol's seed.
+        fold: nnU-Net's fold; `FOLD_ALL` for 'all'.
+        stream: ``'train'`` or ``'val'``.
+    """
+
+    cases: tuple[str, ...]
+    batch_size: int
+    crops_per_case: int
+    seed: int
+    fold: int
+    stream: str = "train"
+
+    def batch(self, number: int, share: slice = slice(None)) -> list[Crop]:
+        """The crops of batch `number`.
+
+        Args:
+            number: Batch number from 0.
+            share: The part of the batch that this process makes; which crops the whole batch holds does not depend
+                on it.
+        """
+        entropy = (self.seed, self.fold, STREAMS[self.stream], number)
+        drawn = self._draw_cases(np.random.default_rng(entropy))
+        crops = [Crop(drawn[i // self.crops_per_case], (*entropy, 1 + i)) for i in range(self.batch_size)]
+        return crops[share]
+
+    def _draw_cases(self, generator: np.random.Generator) -> list[str]:
+        wanted = -(-self.batch_size // self.crops_per_case)
+        drawn: list[str] = []
+        while len(drawn) < wanted:
+            drawn.extend(self.cases[i] for i in generator.permutation(len(self.cases)))
+        return drawn[:wanted]
+
+
+@dataclass(frozen=True)
+class VoxelIndex:
+    """Finds the n-th muscle or background voxel of a case from counts per row, without keeping the voxels themselves.
+
+    A list of all foreground voxels of one 512 x 512 x 50 scan would take megabytes; the counts take 100 KiB.
+
+    Attributes:
+        foreground: Muscle voxels per row, shape (z, y).
+        row_length: Voxels per row.
+    """
+
+    foreground: np.ndarray
+    row_length: int
+
+    @classmethod
+    def of(cls, labels: np.ndarray) -> "VoxelIndex":
+        """Index a label map of shape (z, y, x); everything above 0 is foreground."""
+        return cls(np.count_nonzero(labels > 0, axis=2).astype(np.int32), labels.shape[2])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape (z, y, x) of the label map."""
+        return self.foreground.shape[0], self.foreground.shape[1], self.row_length
+
+    def draw(self, generator: np.random.Generator, foreground: bool, read_row: RowReader) -> tuple[int, int, int]:
+        """A voxel, uniform over all foreground or all background voxels of the case.
+
+        A case without voxels of the wanted kind gives one of the other kind, as MONAI does.
+
+        Args:
+            generator: Source of randomness; one number is drawn.
+            foreground: Which kind is wanted.
+            read_row: Reads the one row that the voxel turns out to lie in.
+
+        Returns:
+            (z, y, x).
+        """
+        counts = self.foreground if foreground else self.row_length - self.foreground
+        if not counts.any():
+            foreground = not foreground
+            counts = self.row_length - counts
+        ends = np.cumsum(counts, dtype=np.int64)
+        rank = int(generator.integers(ends[-1]))
+        row = int(np.searchsorted(ends, rank, side="right"))
+        rank -= int(ends[row] - counts.flat[row])
+        z, y = divmod(row, self.foreground.shape[1])
+        x = int(np.flatnonzero((read_row(z, y) > 0) == foreground)[rank])
+        return z, y, x
+
+
+def crop_start(center: Sequence[int], size: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+    """Where a crop begins along each axis.
+
+    Near a border the crop is shifted to stay inside, as MONAI does (nnU-Net lets it stick out and pads it). An image
+    smaller than the crop is centred in it, so the start is negative.
+
+    >>> crop_start((5, 250, 300), (1, 256, 256), (10, 512, 512))
+    (5, 122, 172)
+    >>> crop_start((0, 3, 511), (1, 256, 256), (10, 512, 512))
+    (0, 0, 256)
+    >>> crop_start((0, 3, 3), (1, 256, 256), (10, 200, 512))
+    (0, -28, 0)
+    """
+    return tuple(
+        min(max(c - s // 2, 0), n - s) if n >= s else -((s - n) // 2)
+        for c, s, n in zip(center, size, shape, strict=True)
+    )
+
+
+def distributed_share(batch_size: int, rank: int, world_size: int) -> slice:
+    """The crops of a batch that one of several processes makes: contiguous, of sizes that differ by one at most."""
+    share, extra = divmod(batch_size, world_size)
+    start = rank * share + min(rank, extra)
+    return slice(start, start + share + (rank < extra))
