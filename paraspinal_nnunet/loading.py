@@ -114,8 +114,9 @@ def batches(dataset: BatchDataset, numbers: range, *, workers: int, pin_memory: 
 def _read_padded(array: Any, start: Sequence[int], size: Sequence[int]) -> np.ndarray:
     shape = array.shape[1:]
     stop = [begin + length for begin, length in zip(start, size, strict=True)]
-    inside = tuple(slice(max(b, 0), min(e, n)) for b, e, n in zip(start, stop, shape, strict=True))
-    part = np.asarray(array[(slice(None), *inside)])
+    inside = [slice(max(b, 0), min(e, n)) for b, e, n in zip(start, stop, shape, strict=True)]
+    box = (slice(None), *inside)
+    part = np.asarray(array[box])
     padding = [(max(-b, 0), max(e - n, 0)) for b, e, n in zip(start, stop, shape, strict=True)]
     if any(before or after for before, after in padding):
         part = np.pad(part, [(0, 0), *padding], constant_values=OUTSIDE)

@@ -1,4 +1,4 @@
-"""The paper's network: MONAI's residual U-Net, built from plain numbers and reachable from nnU-Net plans by import path.
+"""The paper's network: MONAI's residual U-Net, built from plain numbers or by import path from nnU-Net plans.
 
 Source: Methods, Modified U-Net architecture and Figure 5; Kerfoot et al. 2019 (residual units, strided convolutions).
 """
@@ -143,8 +143,8 @@ def check_patch_size(patch_size: Sequence[int], strides: Sequence[int]) -> None:
     step = prod(strides)
     wrong = [size for size in patch_size if size % step]
     if wrong:
-        nearest = sorted({size // step * step or step for size in wrong} | {(size // step + 1) * step for size in wrong})
+        nearest = sorted({max(n, step) for size in wrong for n in (size - size % step, size - size % step + step)})
         raise ProtocolError(
-            f"patch size {' x '.join(map(str, patch_size))} does not fit strides {tuple(strides)}: every edge must be a "
-            f"multiple of {step}, e.g. {' or '.join(map(str, nearest))} instead of {', '.join(map(str, wrong))}"
+            f"patch size {' x '.join(map(str, patch_size))} does not fit strides {tuple(strides)}: every edge must be "
+            f"a multiple of {step}, e.g. {' or '.join(map(str, nearest))} instead of {', '.join(map(str, wrong))}"
         )

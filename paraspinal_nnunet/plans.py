@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from paraspinal_nnunet.protocol import CONFIGURATIONS, Protocol, Sampling, override
+from paraspinal_nnunet.protocol import Protocol, Sampling, override
 
 ENTRY = "paraspinal"
 """Key in the plans file; plans without it were not written by `paraspinal plan`."""
@@ -56,11 +56,11 @@ def resolve(settings: Protocol, plans: Mapping[str, Any], configuration: str | N
     if configuration is None:
         return protocol
     numbers = plans["configurations"][configuration]
-    section = "sampling_2d" if configuration == CONFIGURATIONS[0] else "sampling_3d"
+    z, y, x = (float(s) for s in numbers["spacing"])
     sampling: Sampling = replace(
         protocol.sampling(configuration), patch_size=tuple(numbers["patch_size"]), batch_size=numbers["batch_size"]
     )
-    spacing = tuple(float(s) for s in numbers["spacing"])
-    return replace(
-        protocol, **{section: sampling, "preprocessing": replace(protocol.preprocessing, spacing=spacing)}
-    )
+    protocol = replace(protocol, preprocessing=replace(protocol.preprocessing, spacing=(z, y, x)))
+    if configuration == "2d":
+        return replace(protocol, sampling_2d=sampling)
+    return replace(protocol, sampling_3d=sampling)

@@ -45,7 +45,7 @@ def check_nnunet() -> None:
     """
     found = installed("nnunetv2")
     if found is None or importlib.util.find_spec("torch") is None or importlib.util.find_spec("monai") is None:
-        raise SetupError("training, planning and prediction need nnunetv2, torch and monai: pip install 'paraspinal-nnunet[train]'")
+        raise SetupError("this needs nnunetv2, torch and monai; run: pip install 'paraspinal-nnunet[train]'")
     first, end = (_numbers(v) for v in NNUNET_SUPPORTED)
     if not first <= _numbers(found) < end:
         raise SetupError(

@@ -64,9 +64,7 @@ def check_splits(splits: Sequence[Split], subjects: Mapping[str, str], *, folds:
     for number, split in enumerate(splits):
         both = {subjects[c] for c in split["val"]} & {subjects[c] for c in split["train"] if c in subjects}
         if both:
-            raise DatasetError(
-                f"{path}: subject {sorted(both)[0]} is on both sides of fold {number}; {advice}"
-            )
+            raise DatasetError(f"{path}: subject {sorted(both)[0]} is on both sides of fold {number}; {advice}")
         if sorted([*split["train"], *split["val"]]) != sorted(subjects):
             raise DatasetError(f"{path}: fold {number} does not use every case once; {advice}")
 
