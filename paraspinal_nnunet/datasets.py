@@ -26,16 +26,21 @@ DATASET_IDS = range(1, 1000)
 _CHANNEL_SUFFIX = re.compile(r"_\d{4}$")
 
 
-def nnunet_folder(name: FolderName) -> Path:
+def nnunet_folder(name: FolderName, *, instead: Path | None = None) -> Path:
     """One of nnU-Net's three folders, from the environment.
 
     Args:
         name: ``'raw'``, ``'preprocessed'`` or ``'results'``, for the variable ``nnUNet_<name>``.
+        instead: A folder that a flag gave; the variable is not looked at.
 
     Raises:
-        SetupError: When the variable is not set or names no folder.
+        SetupError: When the variable is not set, or there is no such folder.
     """
     variable = f"nnUNet_{name}"
+    if instead is not None:
+        if not instead.is_dir():
+            raise SetupError(f"{instead}: no such folder for {variable}; create it")
+        return instead
     value = os.environ.get(variable, "")
     if not value:
         raise SetupError(f"{variable} is not set; run: export {variable}=/path/to/{variable}")
@@ -143,7 +148,23 @@ def read_cases(dataset_folder: Path) -> pd.DataFrame:
     folder = Path(dataset_folder)
     ids = case_ids(folder)
     path = folder / CASES_FILE
-    if not path.exists():
+    return read_case_table(path if path.exists() else None, ids)
+
+
+def read_case_table(path: Path | None, ids: list[str]) -> pd.DataFrame:
+    """Who the cases with these ids are.
+
+    Args:
+        path: A table in the form of cases.tsv, which may know more cases; None makes each case its own subject.
+        ids: The cases that must be in it.
+
+    Returns:
+        As `read_cases`, one row per id in the order of `ids`.
+
+    Raises:
+        DatasetError: As `read_cases`.
+    """
+    if path is None:
         table = pd.DataFrame({"case": ids, "subject": ids})
     else:
         table = _read_tsv(path)
@@ -183,7 +204,7 @@ def _check_cases(table: pd.DataFrame, ids: list[str], path: Path) -> None:
         raise DatasetError(f"{path}: gives no subject for {_some(nameless)}")
 
 
-def _numbers(column: pd.Series, name: str, path: Path) -> pd.Series:
+def _numbers(column: pd.Series, name: str, path: Path | None) -> pd.Series:
     numbers = pd.to_numeric(column, errors="coerce").astype(float)
     wrong = column[numbers.isna() & column.notna()]
     if len(wrong):

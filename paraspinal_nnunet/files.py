@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,23 +26,46 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, *, replaces: Sequence[Path] = ()) -> Iterator[Path]:
     """Yield a folder beside `path` to fill; it takes the final name only when the block ends without an error.
 
+    Args:
+        path: The final name.
+        replaces: Folders beside it, often `path` itself, that give way to the new one at the last moment and come back
+            if that fails.
+
     Raises:
-        FileExistsError: When the final name is taken.
+        FileExistsError: When the final name is taken by a folder that need not give way.
     """
     path = Path(path)
-    if path.exists():
+    if path.exists() and path not in replaces:
         raise FileExistsError(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.partial.{path.name}")
     temporary.mkdir()
     try:
         yield temporary
-        os.replace(temporary, path)
+        with _set_aside(replaces):
+            os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _set_aside(folders: Sequence[Path]) -> Iterator[None]:
+    moved: list[tuple[Path, Path]] = []
+    try:
+        for folder in folders:
+            aside = folder.with_name(f".{os.getpid()}.replaced.{folder.name}")
+            os.replace(folder, aside)
+            moved.append((folder, aside))
+        yield
+    except OSError:
+        for folder, aside in moved:
+            os.replace(aside, folder)
+        raise
+    for _, aside in moved:
+        shutil.rmtree(aside)
 
 
 def write_text(path: Path, text: str) -> None:

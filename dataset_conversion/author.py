@@ -1,0 +1,24 @@
+"""Folders as the authors' public code has them: `*_img.nii.gz` beside `*_GT.nii.gz`, labels 1 to 6."""
+
+from pathlib import Path
+
+from paraspinal_nnunet.anatomy import LABEL_SCHEMES
+from paraspinal_nnunet.dataset_conversion.cases import Found, Source
+from paraspinal_nnunet.dataset_conversion.labels import from_scheme
+from paraspinal_nnunet.dataset_conversion.participants import FILE_NAME, read_participants, with_people
+from paraspinal_nnunet.dataset_conversion.patterns import find_pairs, pattern
+
+IMAGES = "{case}_img.nii.gz"
+LABELS = "{case}_GT.nii.gz"
+SECOND_RATER = "rater2/{case}_GT.nii.gz"
+
+
+def author_source(*, licence: str = "", reference: str = "") -> Source:
+    """Declare an author-style folder; a participants.tsv and a second rater's labels are read where they are."""
+    return Source("author", from_scheme(LABEL_SCHEMES["author"]), _find, licence=licence, reference=reference)
+
+
+def _find(folder: Path) -> Found:
+    found = find_pairs(folder, pattern(IMAGES), pattern(LABELS), second_label=pattern(SECOND_RATER))
+    table = folder / FILE_NAME
+    return with_people(found, read_participants(table), FILE_NAME) if table.exists() else found

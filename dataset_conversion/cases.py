@@ -1,0 +1,142 @@
+"""What a case finder hands to the engine, and what the engine makes of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from paraspinal_nnunet.dataset_conversion.labels import LabelMap
+from paraspinal_nnunet.nifti import Volume, read_image, read_labels
+
+
+@dataclass(frozen=True)
+class Person:
+    """What is known of a subject; '' and None where it is not.
+
+    Attributes:
+        sex: ``'F'``, ``'M'``, ``'O'`` or ``''``.
+        age: Years.
+        bmi: kg/m2.
+    """
+
+    sex: str = ""
+    age: float | None = None
+    bmi: float | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image with its label; a source with more to say about a case derives a class of its own.
+
+    Attributes:
+        case: The id in the data set.
+        subject: Whom the image shows; all cases of a subject stay in one fold.
+        image: File, or a folder that the source's reader understands.
+        label: File, or a folder of masks.
+        second_label: The second rater's, where there is one.
+        person: Sex, age and body mass index.
+    """
+
+    case: str
+    subject: str
+    image: Path
+    label: Path
+    second_label: Path | None = None
+    person: Person = field(default_factory=Person)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A case or file that cannot be taken, and why.
+
+    Attributes:
+        case: Id, or ''.
+        reason: One line that names the file.
+    """
+
+    case: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """All that a finder saw in a folder.
+
+    Attributes:
+        cases: Complete cases.
+        refusals: Images without label, labels without image, ids met twice.
+        other_files: Number of files that belong to no case.
+        notes: Remarks for the report.
+    """
+
+    cases: tuple[Case, ...]
+    refusals: tuple[Refusal, ...] = ()
+    other_files: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def read_case_image(case: Case) -> Volume:
+    """The image of a case kept as one NIfTI file."""
+    return read_image(case.image)
+
+
+def read_case_labels(case: Case) -> Volume:
+    """The label map of a case kept as one NIfTI file, in source values."""
+    return read_labels(case.label)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A declared converter: everything in which one source differs from another.
+
+    Attributes:
+        name: The verb after ``paraspinal convert``.
+        labels: Source values and the classes they stand for.
+        find_cases: Lists the cases of a folder; runs once, in the main process.
+        channel: Name of the image channel in dataset.json; nnU-Net normalises by it (z-score unless it knows better).
+        read_image: Loads a case's image; a module-level function, since worker processes run it.
+        read_labels: Loads ``case.label`` in source values; likewise.
+        licence: Free text for dataset.json.
+        reference: Free text for dataset.json.
+        settings: What else was chosen, for the provenance.
+    """
+
+    name: str
+    labels: LabelMap
+    find_cases: Callable[[Path], Found]
+    channel: str = "T2"
+    read_image: Callable[[Case], Volume] = read_case_image
+    read_labels: Callable[[Case], Volume] = read_case_labels
+    licence: str = ""
+    reference: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What is demanded of every case.
+
+    Attributes:
+        allow_empty: Accept a label map that lacks a required class.
+        resample_labels: Resample a label map from another grid instead of refusing it.
+    """
+
+    allow_empty: bool = False
+    resample_labels: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one case.
+
+    Attributes:
+        case: The case.
+        reason: Why it was refused, in one line that names the file; None when it was taken.
+        image_hash: SHA-256 of the voxels, the same for every stored orientation and number type; '' when refused.
+        facts: Grid, volumes and remarks, fit for JSON.
+    """
+
+    case: Case
+    reason: str | None = None
+    image_hash: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,82 @@
+"""participants.tsv: sex, age and body mass index of the subjects."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from paraspinal_nnunet.dataset_conversion.cases import Found, Person
+from paraspinal_nnunet.datasets import MISSING
+from paraspinal_nnunet.errors import InputError
+
+FILE_NAME = "participants.tsv"
+
+_SEXES = {"f": "F", "female": "F", "m": "M", "male": "M", "o": "O", "other": "O"}
+_NOT_KNOWN = ("", MISSING, "na", "nan")
+
+
+def read_participants(path: Path) -> dict[str, Person]:
+    """Read a table as BIDS has it.
+
+    Args:
+        path: Tab-separated, with participant_id and any of sex (F, M, O or in full), age (years), bmi (kg/m2); other
+            columns are passed over.
+
+    Returns:
+        Participant id, without a leading ``sub-``, to what is known.
+
+    Raises:
+        InputError: Missing, no such column, an id twice, or a value that cannot be understood.
+    """
+    try:
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as a tab-separated table ({error})") from error
+    table.columns = [str(column).strip().lower() for column in table.columns]
+    if "participant_id" not in table:
+        raise InputError(f"{path}: has no column participant_id; is it separated by tabs?")
+    people: dict[str, Person] = {}
+    for row in table.to_dict("records"):
+        name = _bare(str(row["participant_id"]))
+        if name in people:
+            raise InputError(f"{path}: participant {name} stands there twice")
+        people[name] = Person(
+            sex=_sex(row.get("sex", ""), path, name),
+            age=_number(row.get("age", ""), path, f"age of {name}"),
+            bmi=_number(row.get("bmi", ""), path, f"bmi of {name}"),
+        )
+    return people
+
+
+def with_people(found: Found, people: Mapping[str, Person], file_name: str) -> Found:
+    """Give each case what is known of its subject, and note the subjects that are not in the table."""
+    cases = tuple(replace(c, person=people.get(_bare(c.subject), c.person)) for c in found.cases)
+    absent = sorted({c.subject for c in found.cases if _bare(c.subject) not in people})
+    notes = (f"{file_name} has no row for {', '.join(absent)}",) if absent else ()
+    return replace(found, cases=cases, notes=found.notes + notes)
+
+
+def _bare(name: str) -> str:
+    return name.strip().removeprefix("sub-")
+
+
+def _sex(text: str, path: Path, name: str) -> str:
+    known = text.strip().lower()
+    if known in _NOT_KNOWN:
+        return ""
+    if known not in _SEXES:
+        raise InputError(f"{path}: sex of {name} is '{text}'; write F, M, O or {MISSING}")
+    return _SEXES[known]
+
+
+def _number(text: str, path: Path, what: str) -> float | None:
+    if text.strip().lower() in _NOT_KNOWN:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 < number < float("inf"):
+        raise InputError(f"{path}: {what} is '{text}'; write a number greater than 0 or {MISSING}")
+    return number

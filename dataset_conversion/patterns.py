@@ -1,0 +1,201 @@
+"""Finding image/label pairs by file name patterns: globs with a `{case}` placeholder."""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from paraspinal_nnunet.dataset_conversion.cases import Case, Found, Refusal
+from paraspinal_nnunet.errors import InputError
+
+CASE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""Ids become file names on every system."""
+
+_TOKEN = re.compile(r"\{case\}|\*\*/|\*|\?")
+_TRANSLATION = {"**/": "(?:.+/)?", "*": "[^/]*", "?": "[^/]"}
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A glob, relative to the input folder, that says where the case id stands.
+
+    `{case}` is one or more characters without `/`; a second `{case}` repeats the first; `*`, `?` and `**/` are as in
+    globs.
+
+    Attributes:
+        text: E.g. ``'sub-*/anat/{case}_T2w.nii.gz'``.
+        regex: The same as a regular expression with the group ``case``.
+    """
+
+    text: str
+    regex: re.Pattern[str]
+
+    @property
+    def literal_length(self) -> int:
+        """Characters outside the placeholders: of two patterns that match a file, the longer one knows it better."""
+        return len(_TOKEN.sub("", self.text))
+
+    def case_of(self, relative: str) -> str | None:
+        """The case id of a file, or None when the pattern does not match."""
+        match = self.regex.fullmatch(relative)
+        return match["case"] if match else None
+
+
+def pattern(text: str) -> Pattern:
+    """Read a pattern.
+
+    Raises:
+        InputError: Without `{case}`.
+    """
+    if "{case}" not in text:
+        raise InputError(f"pattern '{text}': says not where the case id stands; write e.g. {{case}}_img.nii.gz")
+    pieces, end, seen = [], 0, False
+    for token in _TOKEN.finditer(text):
+        pieces.append(re.escape(text[end : token.start()]))
+        if token[0] == "{case}":
+            pieces.append("(?P=case)" if seen else "(?P<case>[^/]+)")
+            seen = True
+        else:
+            pieces.append(_TRANSLATION[token[0]])
+        end = token.end()
+    return Pattern(text, re.compile("".join([*pieces, re.escape(text[end:])])))
+
+
+def find_pairs(
+    folder: Path, image: Pattern, label: Pattern, *, second_label: Pattern | None = None, subject: str | None = None
+) -> Found:
+    """Pair the images and labels of a folder.
+
+    Args:
+        folder: Searched with all its sub-folders; hidden files are passed over.
+        image: Where images are.
+        label: Where labels are.
+        second_label: Where a second rater's labels are; not every case needs one.
+        subject: Regular expression whose first group, found in the case id, is the subject; None for the case id.
+
+    Raises:
+        InputError: No such folder, no image in it, or patterns that cannot be told apart.
+    """
+    kinds = [p for p in (image, label, second_label) if p is not None]
+    by_kind: list[dict[str, list[Path]]] = [defaultdict(list) for _ in kinds]
+    others = 0
+    for relative in walk(folder):
+        kind = _best_kind(kinds, relative)
+        if kind is None:
+            others += 1
+        else:
+            by_kind[kind][kinds[kind].case_of(relative) or ""].append(folder / relative)
+    if not by_kind[0]:
+        raise InputError(f"{folder}: no file matches the image pattern '{image.text}'")
+    found = pair_up(by_kind[0], by_kind[1], by_kind[2] if second_label else {})
+    return replace(_with_subjects(found, subject), other_files=others)
+
+
+def walk(folder: Path) -> list[str]:
+    """All visible files below a folder as sorted relative posix paths.
+
+    Raises:
+        InputError: No such folder, or no file in it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    files = []
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        relative = Path(parent).relative_to(folder)
+        files += [(relative / name).as_posix() for name in names if not name.startswith(".")]
+    if not files:
+        raise InputError(f"{folder}: is empty")
+    return sorted(files)
+
+
+def pair_up(
+    images: Mapping[str, list[Path]], labels: Mapping[str, list[Path]], second_labels: Mapping[str, list[Path]]
+) -> Found:
+    """Make cases of files sorted by case id; whatever has no partner or more than one is refused.
+
+    Args:
+        images: Case id -> image files.
+        labels: Case id -> label files.
+        second_labels: Case id -> a second rater's label files.
+
+    Returns:
+        Cases, each its own subject, sorted by id.
+    """
+    cases, refusals = [], []
+    for case in sorted({*images, *labels, *second_labels}):
+        reason = _pairing_fault(case, images.get(case, []), labels.get(case, []), second_labels.get(case, []))
+        if reason is None:
+            second = second_labels.get(case)
+            cases.append(Case(case, case, images[case][0], labels[case][0], second[0] if second else None))
+        else:
+            refusals.append(Refusal(case, reason))
+    alike = defaultdict(list)
+    for found in cases:
+        alike[found.case.casefold()].append(found)
+    for first, *rest in alike.values():
+        refusals += [
+            Refusal(r.case, f"{r.image}: case id {r.case} differs from that of {first.image} in capitals only; rename")
+            for r in rest
+        ]
+    refused = {refusal.case for refusal in refusals}
+    return Found(tuple(c for c in cases if c.case not in refused), tuple(refusals))
+
+
+def subject_of(case: str, regex: str | None) -> str:
+    """The subject of a case.
+
+    Args:
+        case: The case id.
+        regex: Its first group is the subject; None for the whole id.
+
+    Raises:
+        InputError: An expression that is invalid, has no group or does not match.
+    """
+    if regex is None:
+        return case
+    try:
+        compiled = re.compile(regex)
+    except re.error as error:
+        raise InputError(f"--subject-pattern '{regex}': is no regular expression ({error})") from error
+    if not compiled.groups:
+        raise InputError(f"--subject-pattern '{regex}': has no group; put the subject id in brackets, e.g. ^(sub-\\d+)")
+    match = compiled.search(case)
+    if not match or not match[1]:
+        raise InputError(f"--subject-pattern '{regex}': finds no subject in case id '{case}'")
+    return match[1]
+
+
+def _best_kind(kinds: list[Pattern], relative: str) -> int | None:
+    matching = [n for n, p in enumerate(kinds) if p.case_of(relative) is not None]
+    if not matching:
+        return None
+    best = max(kinds[n].literal_length for n in matching)
+    longest = [n for n in matching if kinds[n].literal_length == best]
+    if len(longest) > 1:
+        first, second = (kinds[n].text for n in longest[:2])
+        raise InputError(f"{relative}: matches both '{first}' and '{second}'; make the patterns more specific")
+    return longest[0]
+
+
+def _pairing_fault(case: str, images: list[Path], labels: list[Path], second: list[Path]) -> str | None:
+    twice = next((files for files in (images, labels, second) if len(files) > 1), None)
+    if twice:
+        return f"{_list(twice)}: share the case id {case}; one of each is needed"
+    if not images:
+        return f"{(labels or second)[0]}: is a label without image (case {case})"
+    if not labels:
+        return f"{images[0]}: is an image without label (case {case})"
+    if not CASE_ID.fullmatch(case):
+        return f"{images[0]}: case id '{case}' must consist of letters, digits, '.', '-' and '_'; rename the file"
+    return None
+
+
+def _with_subjects(found: Found, regex: str | None) -> Found:
+    return replace(found, cases=tuple(replace(c, subject=subject_of(c.case, regex)) for c in found.cases))
+
+
+def _list(files: Iterable[Path]) -> str:
+    return ", ".join(str(f) for f in files)

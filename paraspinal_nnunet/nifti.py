@@ -1,0 +1,234 @@
+"""NIfTI files in and out: whole, three-dimensional, in mm, with a known left and right, or refused in one line.
+
+Arrays are in the file's own order (i, j, k); see `paraspinal_nnunet.geometry` for the affines that go with them.
+"""
+
+import gzip
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
+
+from paraspinal_nnunet.errors import GeometryError, InputError, LabelError
+from paraspinal_nnunet.geometry import axis_codes, spacing_mm
+
+ENDINGS = (".nii.gz", ".nii")
+
+SHEAR_TOLERANCE = 1e-3
+"""Largest cosine between two voxel axes: a qform cannot hold a shear, and readers that go by it would see another
+grid."""
+
+INTEGER_TOLERANCE = 1e-4
+"""Label values off an integer by less than this come from a rounded scl_slope and are taken as the integer."""
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
+"""Codes of the NIfTI standard's xyzt_units: unknown (taken as mm, as all readers do), metre, millimetre, micron."""
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A three-dimensional scan or label map as it is stored.
+
+    Attributes:
+        array: (i, j, k) voxels: the stored integer type, or float32.
+        affine: (4, 4) float64, voxel to mm in RAS+.
+    """
+
+    array: np.ndarray
+    affine: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along i, j, k."""
+        i, j, k = self.array.shape
+        return i, j, k
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel size along i, j, k."""
+        return spacing_mm(self.affine)
+
+    @property
+    def voxel_volume_ml(self) -> float:
+        """Volume of one voxel."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
+
+
+def read_image(path: Path) -> Volume:
+    """Read a scan.
+
+    scl_slope and scl_inter are applied; trailing axes of length one are dropped; integers keep their type, other
+    numbers become float32.
+
+    Args:
+        path: A .nii or .nii.gz file, NIfTI-1 or -2.
+
+    Raises:
+        InputError: Missing, damaged, truncated, no NIfTI, not 3D, more than one channel, NaN or infinite voxels.
+        GeometryError: No orientation, contradicting orientations, sheared or degenerate axes, unknown unit.
+    """
+    volume = _read(Path(path))
+    if volume.array.dtype.kind == "f":
+        broken = volume.array.size - int(np.count_nonzero(np.isfinite(volume.array)))
+        if broken:
+            raise InputError(f"{path}: {broken} of {volume.array.size} voxels are NaN or infinite; export it again")
+    return volume
+
+
+def read_labels(path: Path) -> Volume:
+    """Read a label map of whatever scheme.
+
+    Args:
+        path: A .nii or .nii.gz file; floating-point files are taken when all values are integers.
+
+    Returns:
+        The map with an integer type: the stored one, or int32.
+
+    Raises:
+        InputError: As `read_image`.
+        GeometryError: As `read_image`.
+        LabelError: Values that are not integers.
+    """
+    volume = read_image(path)
+    if volume.array.dtype.kind in "iu":
+        return volume
+    rounded = np.rint(volume.array)
+    off = np.abs(volume.array - rounded) > INTEGER_TOLERANCE
+    if off.any():
+        raise LabelError(
+            f"{path}: {int(off.sum())} voxels have no integer label, e.g. {volume.array[off][0]:.4g}; resample label "
+            "maps with nearest neighbour"
+        )
+    if np.abs(rounded).max(initial=0) > np.iinfo(np.int32).max:
+        raise LabelError(f"{path}: label value {np.abs(rounded).max():.4g} is too large")
+    return Volume(rounded.astype(np.int32), volume.affine)
+
+
+def write_image(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
+    """Write a scan with its type and grid, in mm, sform and qform both set to `affine`.
+
+    Args:
+        path: Ends in .nii or .nii.gz.
+        array: (i, j, k), an integer type that NIfTI has or float32.
+        affine: Voxel to mm in RAS+.
+    """
+    image = nib.Nifti1Image(array, affine, dtype=array.dtype)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(affine, code="scanner")
+    image.set_qform(affine, code="scanner")
+    nib.save(image, path)
+
+
+def write_labels(path: Path, labels: np.ndarray, affine: np.ndarray) -> None:
+    """Write a label map as uint8.
+
+    Args:
+        path: Ends in .nii or .nii.gz.
+        labels: (i, j, k) integers in 0..255.
+        affine: Voxel to mm in RAS+.
+
+    Raises:
+        LabelError: A value that uint8 cannot hold.
+    """
+    low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
+    if low < 0 or high > np.iinfo(np.uint8).max:
+        raise LabelError(f"{path}: label values {low}..{high} do not fit 0..255")
+    write_image(path, labels.astype(np.uint8), affine)
+
+
+def _read(path: Path) -> Volume:
+    content = _content(path)
+    try:
+        image = _nifti_class(content, path).from_bytes(content)
+        affine = _affine_mm(image.header, path)
+        return Volume(_voxels(image, path), affine)
+    except (ImageFileError, HeaderDataError, WrapStructError, ValueError, OSError, EOFError) as error:
+        raise InputError(f"{path}: truncated or damaged ({_one_line(error)}); copy or export it again") from error
+
+
+def _content(path: Path) -> bytes:
+    """The whole file, unpacked: this alone notices every missing byte and every wrong checksum."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    if not content:
+        raise InputError(f"{path}: is empty")
+    if not content.startswith(_GZIP_MAGIC):
+        return content
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: truncated or damaged ({_one_line(error)}); copy or export it again") from error
+
+
+def _nifti_class(content: bytes, path: Path) -> "type[nib.Nifti1Image]":
+    for kind in (nib.Nifti1Image, nib.Nifti2Image):
+        if kind.header_class.may_contain_header(content):
+            return kind
+    raise InputError(f"{path}: is no NIfTI file; convert it to .nii.gz first")
+
+
+def _voxels(image: nib.Nifti1Image, path: Path) -> np.ndarray:
+    shape = tuple(int(n) for n in image.shape)
+    stored = image.get_data_dtype()
+    if stored.fields is not None or stored.kind == "c":
+        raise InputError(f"{path}: has more than one channel ({stored.name or stored}); this needs one grey value")
+    if len(shape) < 3 or any(n != 1 for n in shape[3:]):
+        raise InputError(f"{path}: has {len(shape)} dimensions {shape}, not one 3D volume; split or export it again")
+    if 0 in shape:
+        raise InputError(f"{path}: has no voxels {shape}")
+    return _plain(np.asanyarray(image.dataobj).reshape(shape[:3], order="F"))
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    """Native byte order; types that readers of NIfTI-1 all understand."""
+    if array.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return array.astype(np.float32, copy=False)
+    if array.dtype.itemsize == 8:
+        fits = np.iinfo(np.int32).min <= array.min() and array.max() <= np.iinfo(np.int32).max
+        return array.astype(np.int32 if fits else np.float32)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _affine_mm(header: nib.Nifti1Header, path: Path) -> np.ndarray:
+    sform, qform = (header.get_sform(coded=True)[0], header.get_qform(coded=True)[0])
+    if sform is None and qform is None:
+        raise GeometryError(f"{path}: header has neither sform nor qform, so left and right are unknown; export again")
+    unit = int(header["xyzt_units"]) & 7
+    if unit not in _MM_PER_UNIT:
+        raise GeometryError(f"{path}: header gives an unknown unit of length (xyzt_units {unit}); set it to mm")
+    for affine in (sform, qform):
+        if affine is not None:
+            _check_axes(affine, path)
+    if sform is not None and qform is not None and axis_codes(sform) != axis_codes(qform):
+        raise GeometryError(
+            f"{path}: sform and qform contradict each other ({axis_codes(sform)} against {axis_codes(qform)}), so left "
+            "and right are uncertain; mend the header"
+        )
+    affine = np.array(sform if sform is not None else qform, dtype=np.float64)
+    affine[:3] *= _MM_PER_UNIT[unit]
+    return affine
+
+
+def _check_axes(affine: np.ndarray, path: Path) -> None:
+    spacing = spacing_mm(affine)
+    if not np.isfinite(affine).all() or min(spacing) <= 0:
+        raise GeometryError(f"{path}: the affine has no valid voxel size {spacing}; mend the header")
+    axes = affine[:3, :3] / spacing
+    cosine = float(np.abs(axes.T @ axes - np.eye(3)).max())
+    if cosine > SHEAR_TOLERANCE:
+        raise GeometryError(
+            f"{path}: voxel axes are not at right angles (cosine {cosine:.3g}); resample it to a regular grid"
+        )
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
