@@ -1,14 +1,54 @@
-"""Placeholder of `paraspinal evaluate` until its module lands."""
+"""Compare predictions with reference labels: overlap and volume of each muscle, case by case and on average."""
 
 import argparse
+from pathlib import Path
 
-HELP = "evaluate"
+HELP = "compare predictions with reference labels"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
+    parser.add_argument(
+        "-ref", "--reference", required=True, type=Path, metavar="DIR",
+        help="folder of reference label maps CASE.nii.gz, or an nnU-Net data set (then its labelsTr)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pred", required=True, nargs="+", action="extend", metavar="NAME=DIR",
+        help="a model's name and its folder: of predictions CASE.nii.gz, or a trained nnU-Net model, whose out-of-fold "
+        "predictions are taken; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUT", help="folder for the results")
+    parser.add_argument("-np", "--workers", type=int, metavar="N", help="cases at a time (default: one per core)")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the images (default: beside the labels)")
+    parser.add_argument(
+        "--cases", type=Path, metavar="TSV",
+        help="table with the columns case and subject (default: cases.tsv beside the labels)",
+    )  # fmt: skip
+    parser.add_argument("--subset", action="store_true", help="folders of predictions may hold only some of the cases")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the verb."""
-    raise NotImplementedError
+    """Evaluate, write metrics.csv and evaluation.json, and print a table of each model."""
+    from paraspinal_nnunet.evaluation import evaluate, format_summary, read_record
+    from paraspinal_nnunet.evaluation.predictions import describe, parse_models
+    from paraspinal_nnunet.evaluation.record import METRICS_FILE, RECORD_FILE
+    from paraspinal_nnunet.evaluation.references import label_files
+
+    metrics = evaluate(
+        args.reference,
+        parse_models(args.pred),
+        args.output,
+        images=args.images,
+        cases=args.cases,
+        subset=args.subset,
+        workers=args.workers,
+    )
+    record = read_record(args.output)
+    references = len(label_files(record.reference))
+    titles = {
+        name: f"{name}: {len(model.cases)} of {references} cases, {describe(model.kind, model.folds)}; mean (SD)"
+        for name, model in record.models.items()
+    }
+    print(format_summary(metrics, titles))
+    print(f"\nwritten: {args.output / METRICS_FILE} and {args.output / RECORD_FILE}")
+    return 0

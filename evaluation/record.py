@@ -1,0 +1,152 @@
+"""The two files of an evaluation, metrics.csv and evaluation.json: all that later steps read."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from paraspinal_nnunet import __version__
+from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.evaluation.overlap import METRICS
+from paraspinal_nnunet.evaluation.predictions import Predictions
+from paraspinal_nnunet.evaluation.references import Label, References, read_json
+from paraspinal_nnunet.files import atomic_path, write_json
+
+METRICS_FILE = "metrics.csv"
+RECORD_FILE = "evaluation.json"
+
+ID_COLUMNS = ("model", "case", "subject", "fold", "muscle", "side")
+VOLUME_COLUMNS = ("reference_ml", "prediction_ml")
+COLUMNS = (*ID_COLUMNS, *METRICS, *VOLUME_COLUMNS)
+"""Columns of metrics.csv: one row per model, case, muscle and side; NaN is an empty cell."""
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """Where one model's case lies; `image` is None where no image is known."""
+
+    image: Path | None
+    reference: Path
+    prediction: Path
+    fold: str
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """One model of an evaluation; see `Predictions` for the attributes."""
+
+    folder: Path
+    kind: str
+    folds: tuple[str, ...]
+    settings: Mapping[str, Any]
+    cases: Mapping[str, CaseFiles]
+
+
+@dataclass(frozen=True)
+class EvaluationRecord:
+    """What evaluation.json holds, with absolute paths."""
+
+    version: str
+    reference: Path
+    labels: tuple[Label, ...]
+    models: Mapping[str, ModelRecord]
+
+
+def write_evaluation(
+    output: Path, metrics: pd.DataFrame, references: References, models: Sequence[Predictions]
+) -> None:
+    """Write both files, each whole or not at all; paths are relative to `output` where the file system allows it."""
+    record = {
+        "version": __version__,
+        "reference": _relative(references.folder, output),
+        "labels": [asdict(label) for label in references.labels],
+        "models": {model.name: _model_entry(model, references, output) for model in models},
+    }
+    with atomic_path(output / METRICS_FILE) as temporary:
+        metrics.to_csv(temporary, index=False)
+    write_json(output / RECORD_FILE, record)
+
+
+def read_metrics(output: Path) -> pd.DataFrame:
+    """metrics.csv of an evaluation, names as text even where they look like numbers.
+
+    Raises:
+        InputError: Missing, or other columns.
+    """
+    path = Path(output) / METRICS_FILE
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; run paraspinal evaluate first")
+    numbers = {column: [""] for column in (*METRICS, *VOLUME_COLUMNS)}
+    try:
+        table = pd.read_csv(path, dtype=dict.fromkeys(ID_COLUMNS, str), keep_default_na=False, na_values=numbers)
+    except ValueError as error:
+        raise InputError(f"{path} cannot be read as a table ({error})") from error
+    if tuple(table.columns) != COLUMNS:
+        raise InputError(f"{path} has the columns {', '.join(table.columns)}; expected {', '.join(COLUMNS)}")
+    return table
+
+
+def read_record(output: Path) -> EvaluationRecord:
+    """evaluation.json of an evaluation.
+
+    Raises:
+        InputError: Missing or not what `write_evaluation` writes.
+    """
+    output = Path(output)
+    content = read_json(output / RECORD_FILE)
+    try:
+        return EvaluationRecord(
+            version=content["version"],
+            reference=_absolute(content["reference"], output),
+            labels=tuple(Label(**label) for label in content["labels"]),
+            models={name: _model_record(entry, output) for name, entry in content["models"].items()},
+        )
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{output / RECORD_FILE} lacks {error}; run paraspinal evaluate again") from error
+
+
+def _model_entry(model: Predictions, references: References, output: Path) -> dict[str, Any]:
+    return {
+        "folder": _relative(model.folder, output),
+        "kind": model.kind,
+        "folds": list(model.folds),
+        "settings": dict(model.settings),
+        "cases": {
+            case: {
+                "image": _relative(references.images[case], output) if case in references.images else None,
+                "reference": _relative(references.files[case], output),
+                "prediction": _relative(prediction.path, output),
+                "fold": prediction.fold,
+            }
+            for case, prediction in model.files.items()
+        },
+    }
+
+
+def _model_record(entry: Mapping[str, Any], output: Path) -> ModelRecord:
+    cases = {
+        case: CaseFiles(
+            image=None if files["image"] is None else _absolute(files["image"], output),
+            reference=_absolute(files["reference"], output),
+            prediction=_absolute(files["prediction"], output),
+            fold=files["fold"],
+        )
+        for case, files in entry["cases"].items()
+    }
+    folder = _absolute(entry["folder"], output)
+    return ModelRecord(folder, entry["kind"], tuple(entry["folds"]), entry["settings"], cases)
+
+
+def _relative(path: Path, output: Path) -> str:
+    absolute = path.resolve()
+    try:
+        return Path(os.path.relpath(absolute, output.resolve())).as_posix()
+    except ValueError:  # another drive
+        return absolute.as_posix()
+
+
+def _absolute(path: str, output: Path) -> Path:
+    return (output.resolve() / path).resolve()

@@ -1,0 +1,167 @@
+"""Finding the reference label maps, their label names, their images and whose they are."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paraspinal_nnunet.anatomy import BY_KEY, PARASPINAL, Side
+from paraspinal_nnunet.datasets import CASES_FILE, read_case_table
+from paraspinal_nnunet.errors import InputError, LabelError
+from paraspinal_nnunet.evaluation.confusion import LABEL_LIMIT
+
+SUFFIX = ".nii.gz"
+
+
+@dataclass(frozen=True)
+class Label:
+    """A label that is evaluated.
+
+    Attributes:
+        value: Its value in the label maps.
+        key: Its name in dataset.json, e.g. ``'multifidus_right'``.
+        muscle: E.g. ``'multifidus'``.
+        side: ``'right'``, ``'left'``, or ``''`` for a label without a side.
+    """
+
+    value: int
+    key: str
+    muscle: str
+    side: str
+
+    @classmethod
+    def of(cls, key: str, value: int) -> "Label":
+        """A label by its name in dataset.json."""
+        if key in BY_KEY:
+            return cls(value, key, BY_KEY[key].muscle.value, BY_KEY[key].side.value)
+        stem, _, side = key.rpartition("_")
+        return cls(value, key, stem, side) if stem and side in {s.value for s in Side} else cls(value, key, key, "")
+
+
+@dataclass(frozen=True)
+class References:
+    """The cases of an evaluation.
+
+    Attributes:
+        folder: Where the reference label maps lie.
+        labels: What is evaluated, by label value.
+        files: Case -> reference label map.
+        images: Case -> image; cases without a known image are absent.
+        subjects: Case -> subject.
+    """
+
+    folder: Path
+    labels: tuple[Label, ...]
+    files: Mapping[str, Path]
+    images: Mapping[str, Path]
+    subjects: Mapping[str, str]
+
+
+def find_references(folder: Path, *, images: Path | None = None, cases: Path | None = None) -> References:
+    """Look up everything that belongs to a folder of reference label maps.
+
+    Args:
+        folder: A folder of ``CASE.nii.gz``, or an nnU-Net data set with labelsTr.
+        images: Folder of ``CASE_0000.nii.gz`` or ``CASE.nii.gz``; None looks beside the labels.
+        cases: A table in the form of cases.tsv; None looks beside the labels, and without one each case is its own
+            subject.
+
+    Raises:
+        InputError: A folder or file is missing or empty.
+        LabelError: dataset.json names labels that cannot be evaluated.
+        DatasetError: The table of cases is incomplete.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"reference folder {folder} does not exist; give a folder of CASE{SUFFIX} or a data set")
+    if (folder / "labelsTr").is_dir():
+        folder = folder / "labelsTr"
+    files = label_files(folder)
+    if not files:
+        raise InputError(f"reference folder {folder} holds no *{SUFFIX}")
+    return References(
+        folder=folder,
+        labels=_labels(folder),
+        files=files,
+        images=_images(folder, files, images),
+        subjects=_subjects(folder, list(files), cases),
+    )
+
+
+def label_files(folder: Path) -> dict[str, Path]:
+    """Case -> file of every ``CASE.nii.gz`` in a folder, sorted by case."""
+    paths = [p for p in folder.iterdir() if p.name.endswith(SUFFIX) and not p.name.startswith(".")]
+    return {p.name[: -len(SUFFIX)]: p for p in sorted(paths)}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        InputError: Unreadable or not an object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds a {type(content).__name__} where an object is expected")
+    return content
+
+
+def some(names: Iterable[str], most: int = 5) -> str:
+    """The first few names for a message.
+
+    >>> some(["b", "a", "c"], most=2)
+    'a, b and 1 more'
+    """
+    ordered = sorted(names)
+    return ", ".join(ordered[:most]) + (f" and {len(ordered) - most} more" if len(ordered) > most else "")
+
+
+def _beside(folder: Path, name: str) -> Path | None:
+    return next((p for p in (folder / name, folder.parent / name) if p.is_file()), None)
+
+
+def _labels(folder: Path) -> tuple[Label, ...]:
+    path = _beside(folder, "dataset.json")
+    if path is None:
+        return tuple(Label.of(s.key, s.label) for s in PARASPINAL)
+    entries = read_json(path).get("labels")
+    if not isinstance(entries, dict):
+        raise LabelError(f"{path} has no 'labels'; complete it or move it away")
+    labels = []
+    for key, value in entries.items():
+        if type(value) is not int or not 0 <= value < LABEL_LIMIT or (key == "ignore"):
+            raise LabelError(f"{path}: label '{key}': {value} cannot be evaluated; labels are single values up to 255")
+        if value:
+            labels.append(Label.of(key, value))
+    if len({label.value for label in labels}) != len(labels) or not labels:
+        raise LabelError(f"{path}: needs at least one label besides background, and no value twice")
+    return tuple(sorted(labels, key=lambda label: label.value))
+
+
+def _images(folder: Path, cases: Iterable[str], given: Path | None) -> dict[str, Path]:
+    if given is not None and not given.is_dir():
+        raise InputError(f"image folder {given} does not exist")
+    candidates = (
+        [given] if given else [folder.parent / folder.name.replace("labels", "images"), folder.parent / "imagesTr"]
+    )
+    candidates = [c for c in candidates if c != folder]
+    found = {}
+    for case in cases:
+        names = (f"{case}_0000{SUFFIX}", f"{case}{SUFFIX}")
+        paths = [c / name for c in candidates for name in names if (c / name).is_file()]
+        if paths:
+            found[case] = paths[0]
+        elif given is not None:
+            raise InputError(f"case {case}: neither {names[0]} nor {names[1]} in {given}")
+    return found
+
+
+def _subjects(folder: Path, cases: list[str], given: Path | None) -> dict[str, str]:
+    if given is not None and not given.is_file():
+        raise InputError(f"table of cases {given} does not exist")
+    table = read_case_table(given or _beside(folder, CASES_FILE), cases)
+    return dict(zip(table["case"], table["subject"], strict=True))

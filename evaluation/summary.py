@@ -1,0 +1,95 @@
+"""Means and standard deviations of an evaluation's metrics, and the table that shows them."""
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from paraspinal_nnunet.evaluation.overlap import METRICS
+
+ALL_MUSCLES = "all muscles"
+
+_HEADINGS = {
+    "dice": "Dice",
+    "jaccard": "Jaccard",
+    "conformity": "conformity",
+    "tpr": "TPR",
+    "tnr": "TNR",
+    "ppv": "PPV",
+    "volume_ratio": "volume ratio",
+}
+
+
+def summarise(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard deviation over cases.
+
+    NaN values are left out and counted. The rows 'all muscles' average each case over its muscles first, so that their
+    standard deviation is between cases.
+
+    Args:
+        metrics: What `evaluate` returned.
+
+    Returns:
+        Columns model, muscle, side, metric, mean, sd (ddof 1; NaN with fewer than two values, or with an infinite
+        one), n (values used) and skipped (NaN values left out), in the order of `metrics`.
+    """
+    rows: list[dict[str, object]] = []
+    for model, of_model in metrics.groupby("model", sort=False):
+        for (muscle, side), group in of_model.groupby(["muscle", "side"], sort=False):
+            rows.extend(_row(model, muscle, side, metric, group[metric]) for metric in METRICS)
+        per_case = of_model.groupby("case", sort=False)[list(METRICS)].mean()
+        rows.extend(_row(model, ALL_MUSCLES, "", metric, per_case[metric]) for metric in METRICS)
+    return pd.DataFrame(rows)
+
+
+def format_summary(metrics: pd.DataFrame, titles: dict[str, str], columns: Sequence[str] = METRICS) -> str:
+    """The mean (SD) table of each model as aligned text, three decimals.
+
+    Args:
+        metrics: What `evaluate` returned.
+        titles: Model -> heading above its table.
+        columns: Which metrics to show.
+    """
+    summary = summarise(metrics)
+    return "\n\n".join(
+        "\n".join([titles[str(model)], *_table(group, columns), *_skipped(group, columns)])
+        for model, group in summary.groupby("model", sort=False)
+    )
+
+
+def _row(model: object, muscle: str, side: str, metric: str, values: pd.Series) -> dict[str, object]:
+    used = values.dropna()
+    finite = not used.isin([math.inf, -math.inf]).any()
+    return {
+        "model": model,
+        "muscle": muscle,
+        "side": side,
+        "metric": metric,
+        "mean": float(used.mean()) if len(used) else math.nan,
+        "sd": float(used.std(ddof=1)) if finite and len(used) > 1 else math.nan,
+        "n": len(used),
+        "skipped": len(values) - len(used),
+    }
+
+
+def _table(summary: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    lines = [("muscle", "side", *(_HEADINGS[c] for c in columns))]
+    for (muscle, side), group in summary.groupby(["muscle", "side"], sort=False):
+        cells = group.set_index("metric")
+        texts = (f"{cells.at[c, 'mean']:.3f} ({cells.at[c, 'sd']:.3f})" for c in columns)
+        lines.append((str(muscle).replace("_", " "), str(side), *texts))
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    rows = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return [rows[0], "-" * max(map(len, rows)), *rows[1:]]
+
+
+def _skipped(summary: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """One line per muscle whose means leave out undefined values."""
+    lines = []
+    shown = summary[summary["metric"].isin(columns) & (summary["skipped"] > 0)]
+    for (muscle, side), group in shown.groupby(["muscle", "side"], sort=False):
+        counts = ", ".join(f"{r.skipped} {_HEADINGS[str(r.metric)]}" for r in group.itertuples())
+        lines.append(
+            f"undefined and left out of the mean, {str(muscle).replace('_', ' ')} {side}".rstrip() + f": {counts}"
+        )
+    return lines
