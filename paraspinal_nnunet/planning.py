@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 READER = "NibabelIOWithReorient"
 FINGERPRINT = "dataset_fingerprint.json"
-BASELINE_SETTINGS = ("iterations", "iterations_per_epoch", "val_iterations")
+BASELINE_SETTINGS = ("iterations", "iterations_per_epoch", "val_iterations", "threads")
 
 
 @dataclass(frozen=True)
@@ -163,9 +163,10 @@ def _refuse_other_settings(request: PlanRequest, plans_file: Path) -> None:
 def _plan_paper(raw: Path, request: PlanRequest) -> None:
     from paraspinal_nnunet.planner import ParaspinalPlanner
 
-    ParaspinalPlanner(
-        raw.name, plans_name=request.name, overrides=request.overrides, configurations=request.configurations
-    ).plan_experiment()
+    with _quiet():
+        ParaspinalPlanner(
+            raw.name, plans_name=request.name, overrides=request.overrides, configurations=request.configurations
+        ).plan_experiment()
 
 
 def _plan_baseline(raw: Path, request: PlanRequest) -> None:
@@ -187,7 +188,8 @@ def _fingerprint(raw: Path, preprocessed: Path, digest: str, processes: int) -> 
     if known == {"source": digest} and (preprocessed / FINGERPRINT).is_file():
         return
     log.info("fingerprint of %s", raw.name)
-    DatasetFingerprintExtractor(raw.name, processes).run(overwrite_existing=True)
+    with _quiet():
+        DatasetFingerprintExtractor(raw.name, processes).run(overwrite_existing=True)
     write_json(marker, {"source": digest})
 
 

@@ -156,6 +156,11 @@ class Bookkeeping:
     micro_batch_size: int | None = _given(
         None, "this project", "accumulate gradients over parts of this size; None puts the whole batch through at once"
     )
+    threads: int | None = _given(
+        None,
+        "this project",
+        "torch's CPU threads; None leaves them as nnU-Net sets them; another number of threads gives other rounding",
+    )
 
 
 @dataclass(frozen=True)

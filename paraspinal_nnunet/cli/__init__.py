@@ -24,7 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         usage. ``--debug`` shows the traceback of a known error.
     """
     args = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.DEBUG if args.debug else logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("paraspinal_nnunet").setLevel(logging.DEBUG if args.debug else logging.INFO)
     try:
         return int(importlib.import_module(f"{__name__}.{args.verb}").run(args) or 0)
     except ParaspinalError as error:

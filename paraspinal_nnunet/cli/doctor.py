@@ -1,8 +1,8 @@
-"""Placeholder of `paraspinal doctor` until its module lands."""
+"""Check this machine: versions, nnU-Net's folders, the trainer look-up; say what is wrong and how to mend it."""
 
 import argparse
 
-HELP = "doctor"
+HELP = "check the set-up and say how to mend it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -10,5 +10,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the verb."""
-    raise NotImplementedError
+    """Print one line per check; 1 when any of them keeps a command from working."""
+    from paraspinal_nnunet.doctor import examine
+
+    findings = examine()
+    for finding in findings:
+        print(finding)
+    return 1 if any(f.state == "wrong" for f in findings) else 0

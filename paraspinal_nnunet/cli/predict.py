@@ -1,14 +1,39 @@
-"""Placeholder of `paraspinal predict` until its module lands."""
+"""Predict new scans with a trained model: `nnUNetv2_predict` with our trainers found, for files of any name."""
 
 import argparse
+from pathlib import Path
 
-HELP = "predict"
+HELP = "predict new scans with a trained model"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
+    parser.add_argument("-i", dest="input", type=Path, required=True, help="a NIfTI file, or a folder of them")
+    parser.add_argument("-o", dest="output", type=Path, required=True, help="folder for the masks")
+    parser.add_argument("-m", dest="model", type=Path, required=True, help="trained model folder (with plans.json)")
+    parser.add_argument("-f", dest="folds", nargs="+", help="folds to average (default: all that were trained)")
+    parser.add_argument("-device", choices=["cuda", "cpu", "mps"], help="default: cuda where there is one, else cpu")
+    parser.add_argument("-step_size", type=float, default=0.5, help="tile step; 0.75 is the authors' overlap")
+    parser.add_argument("--disable_tta", action="store_true", help="no mirroring, for models trained with it")
+    parser.add_argument("--overwrite", action="store_true", help="predict again what is there already")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the verb."""
-    raise NotImplementedError
+    """Predict."""
+    from paraspinal_nnunet.prediction import PredictionRequest, predict
+
+    masks = predict(
+        PredictionRequest(
+            scans=args.input,
+            output=args.output,
+            model=args.model,
+            folds=args.folds,
+            device=args.device,
+            step_size=args.step_size,
+            mirroring=not args.disable_tta,
+            overwrite=args.overwrite,
+        )
+    )
+    for mask in masks:
+        print(mask)
+    return 0

@@ -1,0 +1,121 @@
+"""Masks for new scans, by nnU-Net's own predictor in this process."""
+
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.files import atomic_path
+from paraspinal_nnunet.nifti import read_image
+from paraspinal_nnunet.seam import register_trainers
+
+ENDINGS = (".nii.gz", ".nii")
+CHECKPOINT = "checkpoint_final.pth"
+
+
+@dataclass(frozen=True)
+class PredictionRequest:
+    """What to predict.
+
+    Attributes:
+        scans: A NIfTI file or a folder of them, one channel each.
+        output: Folder for the masks; a mask has its scan's name, without nnU-Net's channel suffix ``_0000``.
+        model: nnU-Net's model folder.
+        folds: Folds to average; all trained ones when None.
+        device: ``'cuda'``, ``'cpu'``, ``'mps'`` or None for the best there is.
+        step_size: Step between tiles as a share of the patch.
+        mirroring: Average over mirrored images where the model was trained so; ours never are.
+        overwrite: Predict again what is there already.
+    """
+
+    scans: Path
+    output: Path
+    model: Path
+    folds: Sequence[str] | None = None
+    device: str | None = None
+    step_size: float = 0.5
+    mirroring: bool = True
+    overwrite: bool = False
+
+
+def predict(request: PredictionRequest) -> list[Path]:
+    """Predict all scans; the masks lie on the scans' own grids.
+
+    Returns:
+        One mask file per scan, those that were there already included.
+
+    Raises:
+        InputError: No scans, no model, or a scan that cannot be read; scans are checked before the first is predicted.
+        SetupError: nnU-Net is missing.
+    """
+    targets = {mask: scan for scan, mask in _targets(request)}
+    for scan in targets.values():
+        read_image(scan)
+    todo = {mask: scan for mask, scan in targets.items() if request.overwrite or not mask.exists()}
+    if todo:
+        predictor = _predictor(request)
+        for mask, scan in tqdm(todo.items(), desc="predicting", unit="scan"):
+            with atomic_path(mask) as temporary, redirect_stdout(StringIO()):
+                truncated = str(temporary).removesuffix(ENDINGS[0])
+                predictor.predict_from_files_sequential([[str(scan)]], [truncated])
+        for leftover in ("predict_from_raw_data_args.json", "dataset.json", "plans.json"):
+            (request.output / leftover).unlink(missing_ok=True)
+    return list(targets)
+
+
+def _targets(request: PredictionRequest) -> list[tuple[Path, Path]]:
+    path = request.scans
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    scans = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.name.endswith(ENDINGS))
+    if not scans:
+        raise InputError(f"{path}: holds no NIfTI file ({' or '.join(ENDINGS)})")
+    pairs = [(scan, request.output / f"{_stem(scan)}{ENDINGS[0]}") for scan in scans]
+    names = [mask.name for _, mask in pairs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"{path}: several scans would give one mask {twice[0]}; models here take one channel")
+    return pairs
+
+
+def _stem(scan: Path) -> str:
+    name = scan.name
+    for ending in ENDINGS:
+        name = name.removesuffix(ending)
+    return name.removesuffix("_0000")
+
+
+def _predictor(request: PredictionRequest) -> Any:
+    folder = request.model
+    if not (folder / "plans.json").is_file():
+        raise InputError(f"{folder}: is no trained model (plans.json is missing)")
+    folds = [f.removeprefix("fold_") for f in request.folds] if request.folds else _trained_folds(folder)
+    missing = [f for f in folds if not (folder / f"fold_{f}" / CHECKPOINT).is_file()]
+    if missing or not folds:
+        raise InputError(f"{folder}: fold {missing[0] if missing else 'any'} has no {CHECKPOINT}; train it to its end")
+    register_trainers()
+
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    from paraspinal_nnunet.training import torch_device
+
+    with redirect_stdout(StringIO()):
+        predictor = nnUNetPredictor(
+            tile_step_size=request.step_size,
+            use_mirroring=request.mirroring,
+            device=torch_device(request.device),
+            allow_tqdm=False,
+        )
+        predictor.initialize_from_trained_model_folder(str(folder), tuple(folds), CHECKPOINT)
+    return predictor
+
+
+def _trained_folds(folder: Path) -> list[str]:
+    found = sorted(p.parent.name.removeprefix("fold_") for p in folder.glob(f"fold_*/{CHECKPOINT}"))
+    numbered = [f for f in found if f != "all"]
+    return numbered or found

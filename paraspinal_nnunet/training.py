@@ -1,0 +1,79 @@
+"""nnU-Net's training from Python, with our trainers found and independent of torchvision."""
+
+import multiprocessing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from paraspinal_nnunet.datasets import find_dataset, nnunet_folder
+from paraspinal_nnunet.errors import DatasetError
+from paraspinal_nnunet.plans import DEFAULT_NAME
+from paraspinal_nnunet.seam import register_trainers
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """What to train; the names are those of nnUNetv2_train."""
+
+    dataset: str | int
+    configuration: str
+    fold: str | int
+    trainer: str = "nnUNetTrainerParaspinal"
+    plans_name: str = DEFAULT_NAME
+    device: str | None = None
+    gpus: int = 1
+    resume: bool = False
+    only_validate: bool = False
+    keep_probabilities: bool = False
+
+
+def model_folder(request: TrainingRequest) -> Path:
+    """nnU-Net's folder of the trained model, all folds."""
+    dataset = find_dataset(request.dataset).name
+    return nnunet_folder("results") / dataset / f"{request.trainer}__{request.plans_name}__{request.configuration}"
+
+
+def train(request: TrainingRequest) -> Path:
+    """Train one fold and predict its test cases.
+
+    Returns:
+        The model folder.
+
+    Raises:
+        SetupError: nnU-Net or its folders are missing.
+        DatasetError: No such data set or plans.
+    """
+    folder = model_folder(request)
+    dataset = find_dataset(request.dataset).name
+    plans = nnunet_folder("preprocessed") / dataset / f"{request.plans_name}.json"
+    if not plans.is_file():
+        raise DatasetError(f"{plans} is missing; run: paraspinal plan -d {request.dataset} -p {request.plans_name}")
+    register_trainers()
+
+    from nnunetv2.run.run_training import run_training
+
+    run_training(
+        dataset,
+        request.configuration,
+        str(request.fold),
+        request.trainer,
+        request.plans_name,
+        num_gpus=request.gpus,
+        export_validation_probabilities=request.keep_probabilities,
+        continue_training=request.resume,
+        only_run_validation=request.only_validate,
+        device=torch_device(request.device),
+    )
+    return folder
+
+
+def torch_device(name: str | None) -> "torch.device":
+    """A device by name; the GPU where there is one when None. Thread counts are set as nnU-Net's commands set them."""
+    import torch
+
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    torch.set_num_threads(multiprocessing.cpu_count() if name == "cpu" else 1)
+    return torch.device(name)

@@ -1,0 +1,251 @@
+"""The one base of the paper's trainers: nnU-Net's life cycle with the protocol's network, batches and optimiser."""
+
+import platform
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch import distributed
+from tqdm import tqdm
+
+from paraspinal_nnunet import __version__
+from paraspinal_nnunet.files import atomic_path, write_json
+from paraspinal_nnunet.loading import BatchDataset, CropReader, batches
+from paraspinal_nnunet.losses import LossFunction, build_loss
+from paraspinal_nnunet.network import build_network
+from paraspinal_nnunet.plans import resolve
+from paraspinal_nnunet.protocol import PAPER, Protocol, comparison, format_table
+from paraspinal_nnunet.sampling import FOLD_ALL, BatchSchedule, distributed_share
+from paraspinal_nnunet.seam import installed
+from paraspinal_nnunet.trainers.checks import check_fold, check_labels, check_preprocessed, protocol_in_force
+from paraspinal_nnunet.trainers.length import ExactLength
+
+RECORDED_PACKAGES = ("nnunetv2", "torch", "monai", "numpy", "batchgenerators", "blosc2")
+
+
+class ParaspinalTrainer(ExactLength, nnUNetTrainer):
+    """Trains one arm of the study; a leaf states its `settings` and nothing else.
+
+    The fold's 'val' cases are the paper's test cases: they serve the curve and the final evaluation, and no weights are
+    chosen by them. Batch k is the same whatever the number of workers and resumes.
+
+    Args:
+        plans: Plans of `paraspinal plan`.
+        configuration: ``'2d'`` or ``'3d_fullres'``.
+        fold: A fold of splits_final.json, or ``'all'``.
+        dataset_json: nnU-Net's dataset.json.
+        device: Where to train.
+
+    Raises:
+        TrainingRefusedError: Plans, configuration, fold or labels that the protocol cannot be run with.
+    """
+
+    settings: ClassVar[Protocol] = PAPER
+
+    def __init__(
+        self,
+        plans: dict,  # nnU-Net reads the names of these arguments
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's signature
+    ) -> None:
+        name = type(self).__name__
+        self.protocol = protocol_in_force(self.settings, plans, configuration, name)
+        check_fold(fold, plans["dataset_name"], self.protocol.validation.folds, name)
+        check_labels(dataset_json["labels"], name)
+        plans.setdefault("continue_training", False)
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        training, bookkeeping = self.protocol.training, self.protocol.bookkeeping
+        self.set_length(
+            iterations=training.iterations,
+            per_epoch=bookkeeping.iterations_per_epoch,
+            val_iterations=bookkeeping.val_iterations,
+        )
+        self.initial_lr = training.learning_rate
+        self.weight_decay = training.weight_decay
+        self.enable_deep_supervision = False
+        self.inference_allowed_mirroring_axes = None
+        self.grad_scaler = None
+        self.save_every = 1
+
+    def initialize(self) -> None:
+        """nnU-Net's hook: seeds the weights, then builds network, optimiser and loss."""
+        torch.manual_seed(self.protocol.training.seed)
+        super().initialize()
+
+    @classmethod
+    def build_network_architecture(  # type: ignore[override]
+        cls,
+        plans_manager: PlansManager,
+        configuration_manager: ConfigurationManager,
+        num_input_channels: int,
+        num_output_channels: int,
+        enable_deep_supervision: bool = False,
+    ) -> torch.nn.Module:
+        """nnU-Net's hook, called for training and for prediction: the network of this arm under these plans."""
+        network = resolve(cls.settings, plans_manager.plans).network
+        return build_network(
+            spatial_dims=len(configuration_manager.patch_size),
+            in_channels=num_input_channels,
+            out_channels=num_output_channels,
+            **asdict(network),
+        )
+
+    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, PolyLRScheduler]:
+        """nnU-Net's hook: AdamW; nnU-Net's polynomial schedule with exponent 0 is a constant rate."""
+        optimizer = torch.optim.AdamW(self.network.parameters(), lr=self.initial_lr, weight_decay=self.weight_decay)
+        return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs, exponent=0)
+
+    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple:  # noqa: N802 - nnU-Net's name
+        """nnU-Net's hook: no rotation, no mirroring in training or at test time."""
+        self.inference_allowed_mirroring_axes = None
+        return (0.0, 0.0), False, self.configuration_manager.patch_size, None
+
+    def get_dataloaders(self) -> tuple[Iterator[dict[str, Any]], Iterator[dict[str, Any]]]:
+        """nnU-Net's hook: the batches that are still to come, for training and for the curve."""
+        folder = Path(self.preprocessed_dataset_folder)
+        check_preprocessed(folder, type(self).__name__)
+        train_cases, val_cases = self.do_split()
+        first = self.iterations_done
+        train = self._batches("train", train_cases, range(first, self.iterations))
+        first_val = self.current_epoch * self.num_val_iterations_per_epoch
+        val = self._batches("val", val_cases, range(first_val, self.num_epochs * self.num_val_iterations_per_epoch))
+        progress = tqdm(train, initial=first, total=self.iterations, unit="it", disable=None, desc="training")
+        return iter(progress), val
+
+    def on_train_start(self) -> None:
+        """nnU-Net's hook: fixes what would make two runs differ, and says which protocol is in force."""
+        if self.protocol.bookkeeping.threads is not None:
+            torch.set_num_threads(self.protocol.bookkeeping.threads)
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+        super().on_train_start()
+        if self.local_rank == 0:
+            table = format_table(comparison(self.protocol, self.configuration_name))
+            self.print_to_log_file(
+                f"\n{type(self).__name__}, {self.configuration_name}\n{table}\n", add_timestamp=False
+            )
+            write_json(Path(self.output_folder) / "protocol.json", self.record())
+
+    def record(self) -> dict[str, Any]:
+        """The settings in force, the paper's beside them, and the versions and machine that ran them."""
+        return {
+            "trainer": type(self).__name__,
+            "configuration": self.configuration_name,
+            "fold": self.fold,
+            "plans": self.plans_manager.plans_name,
+            "settings": [
+                {"name": r.key, "value": r.value, "paper": r.paper, "is_paper": r.is_papers, "source": r.source}
+                for r in comparison(self.protocol, self.configuration_name)
+            ],
+            "versions": {"paraspinal-nnunet": __version__, **{p: installed(p) for p in RECORDED_PACKAGES}},
+            "python": platform.python_version(),
+            "device": str(self.device),
+            "device_name": torch.cuda.get_device_name() if self.device.type == "cuda" else platform.processor(),
+            "threads": torch.get_num_threads(),
+        }
+
+    def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """One optimiser step in single precision without gradient clipping, in micro-batches where the plans say so."""
+        data, target = self._to_device(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        parts = self._micro_batches(len(data))
+        total = torch.zeros((), device=self.device)
+        for number, part in enumerate(parts):
+            with self._synchronised(number == len(parts) - 1):
+                loss = self.loss(self.network(data[part]), target[part]) * self._weight(part)
+                loss.backward()
+            total += loss.detach()
+        self.optimizer.step()
+        return {"loss": total.cpu().numpy()}
+
+    def validation_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """nnU-Net's own validation step, in micro-batches where the plans say so."""
+        parts = self._micro_batches(len(batch["data"]))
+        results = [
+            super(ParaspinalTrainer, self).validation_step({k: batch[k][part] for k in ("data", "target")})
+            for part in parts
+        ]
+        sizes = [part.stop - part.start for part in parts]
+        return {
+            "loss": np.average([r["loss"] for r in results], weights=sizes),
+            **{key: sum(r[key] for r in results) for key in ("tp_hard", "fp_hard", "fn_hard")},
+        }
+
+    def on_epoch_end(self) -> None:
+        """nnU-Net's hook: the test cases choose no checkpoint."""
+        self._best_ema = float("inf")
+        super().on_epoch_end()
+
+    def on_train_end(self) -> None:
+        """nnU-Net's hook: ends the loading processes too."""
+        super().on_train_end()
+        self.dataloader_train = self.dataloader_val = None
+
+    def save_checkpoint(self, filename: str) -> None:
+        """Write a checkpoint whole or not at all."""
+        if self.local_rank != 0 or self.disable_checkpointing:
+            super().save_checkpoint(filename)
+            return
+        with atomic_path(Path(filename)) as temporary:
+            super().save_checkpoint(str(temporary))
+
+    def set_deep_supervision_enabled(self, enabled: bool) -> None:
+        """nnU-Net's hook: the network has one output only."""
+
+    def plot_network_architecture(self) -> None:
+        """nnU-Net's hook: its plotting library is no longer maintained."""
+
+    def _build_loss(self) -> LossFunction:
+        return build_loss(self.protocol.training.loss)
+
+    def _do_i_compile(self) -> bool:
+        return False  # the paper did not; compiled kernels round differently
+
+    def _batches(self, stream: str, cases: list[str], numbers: range) -> Iterator[dict[str, Any]]:
+        sampling = self.protocol.sampling(self.configuration_name)
+        schedule = BatchSchedule(
+            cases=tuple(sorted(cases)),
+            batch_size=sampling.batch_size,
+            crops_per_case=sampling.crops_per_case,
+            seed=self.protocol.training.seed,
+            fold=FOLD_ALL if self.fold == "all" else int(self.fold),
+            stream=stream,
+        )
+        reader = CropReader(
+            Path(self.preprocessed_dataset_folder), sampling.patch_size, self.protocol.training.foreground_ratio
+        )
+        dataset = BatchDataset(schedule, reader, self._share())
+        workers = get_allowed_n_proc_DA()
+        workers = min(workers, 1) if stream == "val" else workers
+        return batches(dataset, numbers, workers=workers, pin_memory=self.device.type == "cuda")
+
+    def _share(self) -> slice:
+        if not self.is_ddp:
+            return slice(None)
+        size = self.protocol.sampling(self.configuration_name).batch_size
+        return distributed_share(size, self.local_rank, distributed.get_world_size())
+
+    def _micro_batches(self, size: int) -> list[slice]:
+        step = self.protocol.bookkeeping.micro_batch_size or size
+        return [slice(start, min(start + step, size)) for start in range(0, size, step)]
+
+    def _weight(self, part: slice) -> float:
+        """Share of a part in the whole batch; gradients of several processes are averaged, so each counts as many."""
+        processes = distributed.get_world_size() if self.is_ddp else 1
+        return (part.stop - part.start) * processes / self.protocol.sampling(self.configuration_name).batch_size
+
+    def _synchronised(self, last: bool) -> Any:
+        return nullcontext() if last or not self.is_ddp else self.network.no_sync()
+
+    def _to_device(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        return batch["data"].to(self.device, non_blocking=True), batch["target"].to(self.device, non_blocking=True)

@@ -1,0 +1,47 @@
+"""nnU-Net's own trainer, for comparison: changed only in that its length can be set in the plans."""
+
+from typing import Any
+
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerNoMirroring import nnUNetTrainerNoMirroring
+
+from paraspinal_nnunet.plans import BASELINE_ENTRY
+from paraspinal_nnunet.trainers.length import ExactLength
+
+
+class _PlannedLength(ExactLength):
+    """Takes the length from the plans; without it, nnU-Net's 1000 epochs of 250 iterations stay."""
+
+    def __init__(
+        self,
+        plans: dict,  # nnU-Net reads the names of these arguments
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's signature
+    ) -> None:
+        plans.setdefault("continue_training", False)
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        planned: dict[str, Any] = plans.get(BASELINE_ENTRY, {})
+        per_epoch = planned.get("iterations_per_epoch", self.num_iterations_per_epoch)
+        self.threads: int | None = planned.get("threads")
+        self.set_length(
+            iterations=planned.get("iterations", self.num_epochs * per_epoch),
+            per_epoch=per_epoch,
+            val_iterations=planned.get("val_iterations", self.num_val_iterations_per_epoch),
+        )
+
+    def on_train_start(self) -> None:
+        """nnU-Net's hook."""
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        super().on_train_start()
+
+
+class nnUNetTrainerBaseline(_PlannedLength, nnUNetTrainer):
+    """nnU-Net's default trainer; its mirroring confuses left and right in training and prediction."""
+
+
+class nnUNetTrainerBaselineNoMirroring(_PlannedLength, nnUNetTrainerNoMirroring):
+    """nnU-Net's default trainer without mirroring, in training or at test time."""

@@ -1,0 +1,83 @@
+"""What a trainer refuses before it writes anything: foreign plans, folds that are not there, labels it cannot learn."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from paraspinal_nnunet.datasets import nnunet_folder
+from paraspinal_nnunet.errors import DatasetError, ProtocolError, TrainingRefusedError
+from paraspinal_nnunet.network import check_patch_size
+from paraspinal_nnunet.planning import is_preprocessed
+from paraspinal_nnunet.plans import DEFAULT_NAME, PlansEntry, resolve
+from paraspinal_nnunet.protocol import CONFIGURATIONS, Protocol
+from paraspinal_nnunet.splits import FILE_NAME, read_splits
+
+
+def protocol_in_force(settings: Protocol, plans: Mapping[str, Any], configuration: str, trainer: str) -> Protocol:
+    """The protocol that a trainer runs under these plans.
+
+    Raises:
+        TrainingRefusedError: Plans that `paraspinal plan` did not write, or a configuration that they lack, or a patch
+            that the network cannot process.
+    """
+    if PlansEntry.of(plans) is None:
+        raise TrainingRefusedError(
+            f"{trainer}: plans '{plans.get('plans_name')}' were not written by 'paraspinal plan' and hold other "
+            f"patches, batches and spacing than the paper's: add -p {DEFAULT_NAME}"
+        )
+    if configuration not in CONFIGURATIONS or configuration not in plans["configurations"]:
+        raise TrainingRefusedError(
+            f"{trainer}: plans '{plans['plans_name']}' have no configuration '{configuration}', only "
+            f"{', '.join(plans['configurations'])}; run 'paraspinal plan' with -c {' '.join(CONFIGURATIONS)}"
+        )
+    try:
+        protocol = resolve(settings, plans, configuration)
+        check_patch_size(protocol.sampling(configuration).patch_size, protocol.network.strides)
+    except ProtocolError as error:
+        raise TrainingRefusedError(f"{trainer}: {error}") from None
+    return protocol
+
+
+def check_fold(fold: int | str, dataset: str, folds: int, trainer: str) -> None:
+    """Refuse a fold for which nnU-Net would silently make up a split of its own.
+
+    Raises:
+        TrainingRefusedError: No folds written, another number of folds than planned, or a fold beyond them.
+    """
+    if fold == "all":
+        return
+    path = nnunet_folder("preprocessed") / dataset / FILE_NAME
+    if not path.is_file():
+        raise TrainingRefusedError(
+            f"{trainer}: {path} is missing; run 'paraspinal plan' (fewer subjects than folds: only fold 'all' trains)"
+        )
+    try:
+        found = len(read_splits(path))
+    except DatasetError as error:
+        raise TrainingRefusedError(f"{trainer}: {error}") from None
+    if found != folds:
+        raise TrainingRefusedError(
+            f"{trainer}: {path} has {found} folds, the plans ask for {folds}; move it away and run 'paraspinal plan'"
+        )
+    if not isinstance(fold, int) or not 0 <= fold < found:
+        raise TrainingRefusedError(f"{trainer}: there is no fold {fold}; choose 0 to {found - 1} or 'all'")
+
+
+def check_labels(labels: Mapping[str, Any], trainer: str) -> None:
+    """Refuse label definitions that the loss has no meaning for.
+
+    Raises:
+        TrainingRefusedError: Regions or an ignore label.
+    """
+    if "ignore" in labels or any(isinstance(value, (list, tuple)) for value in labels.values()):
+        raise TrainingRefusedError(f"{trainer}: dataset.json has an ignore label or regions; the paper's loss has none")
+
+
+def check_preprocessed(folder: Path, trainer: str) -> None:
+    """Refuse a folder of preprocessed cases that was never finished.
+
+    Raises:
+        TrainingRefusedError: No such folder, or no marker in it.
+    """
+    if not is_preprocessed(folder):
+        raise TrainingRefusedError(f"{trainer}: {folder} is missing or incomplete; run 'paraspinal plan' (again)")
