@@ -30,8 +30,8 @@ def check_image(image: Volume, name: str) -> None:
     """
     if min(image.shape) < 2:
         raise InputError(f"{name}: is a single slice {image.shape}; a 3D scan is needed")
-    _check_extent(image, name)
     check_axial(image.affine, image.shape, name)
+    _check_extent(image, name)
     if image.array.min() == image.array.max():
         raise InputError(f"{name}: all voxels are {image.array.flat[0]}; the image is empty")
 

@@ -173,7 +173,7 @@ def read_case_table(path: Path | None, ids: list[str]) -> pd.DataFrame:
     for column in ("age", "bmi"):
         table[column] = _numbers(table[column], column, path)
     for column in ("sex", "source", "label_source"):
-        table[column] = table[column].fillna("")
+        table[column] = table[column].astype(object).fillna("")
     return table
 
 

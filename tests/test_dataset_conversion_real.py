@@ -1,0 +1,98 @@
+"""Real scans through the converters, compared voxel by voxel with the files they come from."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from paraspinal_nnunet.cli import main
+from paraspinal_nnunet.datasets import read_cases
+
+pytestmark = pytest.mark.real_data
+
+ABDOMEN = ["--image-pattern", "{case}_image.nii.gz", "--label-pattern", "{case}_dseg.nii.gz"]
+
+
+@pytest.fixture(scope="module")
+def real():
+    folder = os.environ.get("PARASPINAL_REAL_DATA")
+    if not folder:
+        pytest.skip("PARASPINAL_REAL_DATA is not set")
+    return Path(folder)
+
+
+@pytest.fixture
+def raw(tmp_path, monkeypatch):
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path))
+    return tmp_path
+
+
+def convert(real, verb, *flags):
+    return main(["convert", verb, "-i", str(real), "-d", "502", "-np", "2", *flags])
+
+
+def array(path):
+    return np.asanyarray(nib.load(path).dataobj)
+
+
+def test_lpm(real, raw):
+    assert convert(real, "lpm") == 0
+    dataset = raw / "Dataset502_LPM"
+    cases = read_cases(dataset)
+    assert list(cases["case"]) == ["TUM01_fat", "TUM01_water"]
+    assert set(cases["subject"]) == {"TUM01"}
+    for case, image, label in zip(cases["case"], cases["source"], cases["label_source"], strict=True):
+        stored, written = nib.load(real / image), nib.load(dataset / f"imagesTr/{case}_0000.nii.gz")
+        np.testing.assert_array_equal(np.asanyarray(written.dataobj), np.asanyarray(stored.dataobj, dtype=np.float32))
+        np.testing.assert_allclose(written.affine, stored.affine, atol=1e-5)
+        source, converted = array(real / label), array(dataset / f"labelsTr/{case}.nii.gz")
+        # the release: 1 ES R, 2 MF R, 3 MF L, 4 ES L; the data set: 1 MF R, 2 MF L, 3 ES R, 4 ES L
+        for theirs, ours in ((1, 3), (2, 1), (3, 2), (4, 4)):
+            np.testing.assert_array_equal(source == theirs, converted == ours)
+
+
+def test_lpm_sides_lie_on_their_sides(real, raw):
+    convert(real, "lpm")
+    for path in (raw / "Dataset502_LPM/labelsTr").iterdir():
+        image = nib.load(path)
+        labels = np.asanyarray(image.dataobj)
+        x = {v: (image.affine @ [*np.argwhere(labels == v).mean(axis=0), 1])[0] for v in (1, 2, 3, 4)}
+        assert x[3] > x[1] > x[2] > x[4], "erector spinae right, multifidus right, multifidus left, erector spinae left"
+
+
+@pytest.mark.parametrize(("flags", "classes"), [((), 6), (("--quadratus",), 8)])
+def test_abdomen_pairs(real, raw, flags, classes):
+    assert convert(real, "pairs", "-n", "A", *ABDOMEN, "--labels", "musclemap-abdomen", *flags) == 0
+    source, converted = array(real / "abdomen01_dseg.nii.gz"), array(raw / "Dataset502_A/labelsTr/abdomen01.nii.gz")
+    np.testing.assert_array_equal(converted, np.where(source <= classes, source, 0))
+
+
+def test_fat_image_with_water_label_is_refused(real, raw, tmp_path, capsys):
+    (tmp_path / "mixed").mkdir()
+    fat, water = "TUM01_fat_img_img_L2-L5.nii.gz", "TUM01_water_img_img_L2-L5_nnunet_to_seg-segmentation-label.nii.gz"
+    (tmp_path / "mixed/a_img.nii.gz").symlink_to(real / fat)
+    (tmp_path / "mixed/a_GT.nii.gz").symlink_to(real / water)
+    given = ["--image-pattern", "{case}_img.nii.gz", "--label-pattern", "{case}_GT.nii.gz", "--labels", "lpm"]
+    assert convert(tmp_path / "mixed", "pairs", "-n", "A", *given) == 1
+    assert "another grid than its image (origin" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_nnunet_accepts_the_data_set(real, raw):
+    pytest.importorskip("nnunetv2")
+    convert(real, "lpm")
+    program = (
+        "from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity as v;"
+        f"v({str(raw / 'Dataset502_LPM')!r}, 1)"
+    )
+    environment = {**os.environ, "nnUNet_preprocessed": str(raw), "nnUNet_results": str(raw)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "verify_dataset_integrity Done" in done.stdout
+    description = json.loads((raw / "Dataset502_LPM/dataset.json").read_text())
+    assert description["overwrite_image_reader_writer"] in done.stdout
