@@ -57,7 +57,7 @@ def make_pairs(root: Path, pairs: int, shape: tuple[int, int, int], seed: int) -
 
 
 def blobs(shape: tuple[int, int, int], generator: np.random.Generator) -> np.ndarray:
-    """Six elliptic columns about as large as the paper's muscles.
+    """Six elliptic columns that fill about as much of the image as the paper's mean muscle volumes.
 
     Returns:
         uint8, (z, y, x).
@@ -65,10 +65,17 @@ def blobs(shape: tuple[int, int, int], generator: np.random.Generator) -> np.nda
     x, y, z = shape
     rows, columns = np.mgrid[0:y, 0:x].astype(np.float32)
     labels = np.zeros((z, y, x), np.uint8)
-    places = {1: (0.46, 0.66), 2: (0.54, 0.66), 3: (0.38, 0.64), 4: (0.62, 0.64), 5: (0.41, 0.48), 6: (0.59, 0.48)}
-    for label, (centre_x, centre_y) in places.items():
+    places = {  # label: centre along x and y, radius; as shares of the image
+        1: (0.43, 0.68, 0.062),
+        2: (0.57, 0.68, 0.062),
+        3: (0.27, 0.66, 0.098),
+        4: (0.73, 0.66, 0.098),
+        5: (0.36, 0.44, 0.072),
+        6: (0.64, 0.44, 0.072),
+    }
+    for label, (centre_x, centre_y, radius) in places.items():
         for plane in labels:
-            radius_x, radius_y = generator.uniform(0.03, 0.045, 2) * (x, y)
+            radius_x, radius_y = radius * generator.uniform(0.9, 1.1, 2) * (x, y)
             inside = ((columns - centre_x * x) / radius_x) ** 2 + ((rows - centre_y * y) / radius_y) ** 2 < 1
             plane[inside] = label
     return labels

@@ -39,8 +39,8 @@ class LabelMap:
 def read_label_map(path: Path, name: str) -> LabelMap:
     """Read a NIfTI label map.
 
-    The affine is nibabel's and the voxels are SimpleITK's, which decompresses faster; a header whose directions
-    SimpleITK refuses is read by nibabel alone.
+    The affine is nibabel's and the voxels are SimpleITK's, which decompresses faster. Files that hold floating-point
+    numbers, or directions that SimpleITK refuses, are read by nibabel alone.
 
     Args:
         path: The file.
@@ -95,6 +95,8 @@ def _difference(pairs: list[tuple[np.ndarray, np.ndarray]]) -> str | None:
 
 def _voxels(path: Path, header: nibabel.nifti1.Nifti1Image) -> tuple[np.ndarray, object]:
     """All voxels, with the first stored axis running fastest in memory, and what owns the memory."""
+    if header.get_data_dtype().kind == "f":  # SimpleITK turns NaN into 0 on reading
+        return np.asanyarray(header.dataobj).ravel(order="F"), None
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError:  # e.g. directions that are not orthonormal

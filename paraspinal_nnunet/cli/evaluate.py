@@ -29,11 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, write metrics.csv and evaluation.json, and print a table of each model."""
+    from paraspinal_nnunet.allocator import keep_freed_memory
     from paraspinal_nnunet.evaluation import evaluate, format_summary, read_record
     from paraspinal_nnunet.evaluation.predictions import describe, parse_models
     from paraspinal_nnunet.evaluation.record import METRICS_FILE, RECORD_FILE
     from paraspinal_nnunet.evaluation.references import label_files
 
+    keep_freed_memory()
     metrics = evaluate(
         args.reference,
         parse_models(args.pred),
