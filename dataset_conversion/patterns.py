@@ -94,16 +94,19 @@ def find_pairs(
 
 
 def walk(folder: Path) -> list[str]:
-    """All visible files below a folder as sorted relative posix paths.
+    """All visible files below a folder, links followed, as sorted relative posix paths.
 
     Raises:
-        InputError: No such folder, or no file in it.
+        InputError: No such folder, no file in it, or a sub-folder that cannot be read.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
     files = []
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    seen = {os.path.realpath(folder)}
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=_unreadable):
+        visible = {os.path.realpath(os.path.join(parent, n)): n for n in sorted(folders) if not n.startswith(".")}
+        folders[:] = [name for real, name in visible.items() if real not in seen]
+        seen.update(visible)
         relative = Path(parent).relative_to(folder)
         files += [(relative / name).as_posix() for name in names if not name.startswith(".")]
     if not files:
@@ -166,6 +169,10 @@ def subject_of(case: str, regex: str | None) -> str:
     if not match or not match[1]:
         raise InputError(f"--subject-pattern '{regex}': finds no subject in case id '{case}'")
     return match[1]
+
+
+def _unreadable(error: OSError) -> None:
+    raise InputError(f"{error.filename}: cannot be read ({error.strerror})") from error
 
 
 def _best_kind(kinds: list[Pattern], relative: str) -> int | None:

@@ -65,6 +65,31 @@ def test_hidden_files_are_passed_over_and_others_counted(folder):
     assert found.other_files == 2
 
 
+def test_links_are_followed_once(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "b_img.nii").touch()
+    files = folder("a_img.nii", "x/c_img.nii")
+    (files / "x/up").symlink_to(files)
+    (files / "y").symlink_to(elsewhere)
+    assert walk(files) == ["a_img.nii", "x/c_img.nii", "y/b_img.nii"]
+
+
+def test_an_unreadable_sub_folder_is_not_passed_over(folder, monkeypatch):
+    import os
+
+    scan = os.scandir
+
+    def deny(path):
+        if str(path).endswith("x"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    files = folder("a_img.nii", "x/c_img.nii")
+    monkeypatch.setattr(os, "scandir", deny)
+    with pytest.raises(InputError, match=r"x: cannot be read \(Permission denied\)"):
+        walk(files)
+
+
 def test_subjects():
     assert subject_of("TUM01_water", None) == "TUM01_water"
     assert subject_of("TUM01_water", r"^([^_]+)") == "TUM01"

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from paraspinal_nnunet.anatomy import LABEL_SCHEMES
+
 if TYPE_CHECKING:
     from paraspinal_nnunet.dataset_conversion.cases import Source
 
@@ -29,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--labels",
         required=True,
         metavar="JSON|SCHEME",
-        help="JSON file of label value -> class (or 'ignore'), or a scheme: author, lpm, musclemap, musclemap-abdomen",
+        help=f"JSON file of label value -> class (or 'ignore'), or a scheme: {', '.join(LABEL_SCHEMES)}",
     )
     pairs.add_argument(
         "--subject-pattern",
