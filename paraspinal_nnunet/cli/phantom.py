@@ -1,14 +1,41 @@
-"""Placeholder of `paraspinal phantom` until its module lands."""
+"""Write a phantom cohort: computed scans of lumbar trunks with labels by two raters, as an author-style folder."""
 
 import argparse
+from pathlib import Path
 
-HELP = "phantom"
+HELP = "write a computed cohort to try everything on"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
+    parser.add_argument("-o", "--output", required=True, type=Path, metavar="DIR", help="new or empty folder")
+    parser.add_argument("-n", "--cases", type=int, default=12, metavar="N", help="number of cases (default: 12)")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same data (default: 0)")
+    parser.add_argument(
+        "--shape", type=int, nargs=3, metavar=("X", "Y", "Z"),
+        help="voxels along the patient's x, y, z; fewer voxels are larger ones, the field of view and the volumes stay "
+        "(default: 512 512 50, which has the paper's voxel size; 128 128 16 suits a CPU)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--second-rater", type=int, metavar="K",
+        help="how many cases, from the first on, a second rater outlines too (default: the paper's 25 of 76)",
+    )  # fmt: skip
+    parser.add_argument("-np", "--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the verb."""
-    raise NotImplementedError
+    """Write the cohort and print what it holds."""
+    from paraspinal_nnunet.phantom import write_cohort
+    from paraspinal_nnunet.phantom_anatomy import FULL_SHAPE
+    from paraspinal_nnunet.phantom_summary import format_cohort
+
+    cohort = write_cohort(
+        args.output,
+        cases=args.cases,
+        seed=args.seed,
+        shape=FULL_SHAPE if args.shape is None else tuple(args.shape),
+        second_rater=args.second_rater,
+        workers=args.workers,
+    )
+    print(format_cohort(cohort))
+    return 0
