@@ -14,7 +14,7 @@ from paraspinal_nnunet import __version__
 from paraspinal_nnunet.datasets import case_ids, find_dataset, nnunet_folder, read_cases, read_dataset_json
 from paraspinal_nnunet.errors import DatasetError, ProtocolError
 from paraspinal_nnunet.files import write_json
-from paraspinal_nnunet.plans import BASELINE_ENTRY, BASELINE_NAME, DEFAULT_NAME, MARKER, PlansEntry
+from paraspinal_nnunet.plans import BASELINE_ENTRY, BASELINE_NAME, DEFAULT_NAME, MARKER_SUFFIX, PlansEntry
 from paraspinal_nnunet.protocol import CONFIGURATIONS, PAPER, override
 from paraspinal_nnunet.splits import FILE_NAME, check_splits, make_splits, read_splits, write_splits
 
@@ -120,10 +120,14 @@ def source_digest(raw: Path) -> str:
 
 def is_preprocessed(folder: Path, digest: str | None = None) -> bool:
     """Whether a folder of preprocessed cases is complete, and made from these raw files where a digest is given."""
-    marker = folder / MARKER
-    if not marker.is_file():
+    marker = _marker(folder)
+    if not marker.is_file() or not folder.is_dir():
         return False
     return digest is None or json.loads(marker.read_text(encoding="utf-8"))["source"] == digest
+
+
+def _marker(folder: Path) -> Path:
+    return folder.with_name(folder.name + MARKER_SUFFIX)
 
 
 def _check_request(request: PlanRequest, raw: Path) -> None:
@@ -206,11 +210,12 @@ def _preprocess(raw: Path, preprocessed: Path, plans_file: Path, digest: str, re
             log.info("%s is preprocessed already (%s)", name, folder.name)
             continue
         log.info("preprocessing %s into %s", name, folder.name)
+        _marker(folder).unlink(missing_ok=True)
         with _quiet():
             preprocess_dataset(
                 int(raw.name[7:10]), request.name, configurations=[name], num_processes=[request.processes]
             )
-        write_json(folder / MARKER, {"source": digest, "version": __version__})
+        write_json(_marker(folder), {"source": digest, "version": __version__})
 
 
 @contextmanager

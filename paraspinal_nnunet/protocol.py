@@ -296,6 +296,7 @@ class Row:
     value: Any
     paper: Any
     source: str
+    reason: str = ""
 
     @property
     def is_papers(self) -> bool:
@@ -303,17 +304,18 @@ class Row:
         return self.value == self.paper
 
 
-def comparison(protocol: Protocol, configuration: str) -> list[Row]:
+def comparison(protocol: Protocol, configuration: str, reasons: Mapping[str, str] | None = None) -> list[Row]:
     """Every number that holds for one configuration, beside the paper's.
 
     Args:
         protocol: The values in force.
         configuration: ``'2d'`` or ``'3d_fullres'``.
+        reasons: Key -> why the data set asked for another value than the paper's.
     """
     other = {section for name, section in _SECTION_OF_CONFIGURATION.items() if name != configuration}
     papers = {(e.section, e.name): e.value for e in entries(PAPER)}
     return [
-        Row(e.name, e.value, papers[e.section, e.name], e.source)
+        Row(e.name, e.value, papers[e.section, e.name], e.source, (reasons or {}).get(e.key, ""))
         for e in entries(protocol)
         if e.section not in other and e.section != "cohort"
     ]
@@ -322,10 +324,17 @@ def comparison(protocol: Protocol, configuration: str) -> list[Row]:
 def format_table(rows: list[Row]) -> str:
     """The comparison as aligned text; whatever is not the paper's is marked."""
     head = ("setting", "in force", "the paper", "paper's?")
-    body = [(r.key, _text(r.value), _text(r.paper), "yes" if r.is_papers else "NO") for r in rows]
+    body = [(r.key, _text(r.value), _text(r.paper), _verdict(r)) for r in rows]
     widths = [max(len(line[column]) for line in (head, *body)) for column in range(len(head))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in (head, *body)]
+    padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in (head, *body)]
+    lines = ["  ".join(line).rstrip() for line in padded]
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+def _verdict(row: Row) -> str:
+    if row.is_papers:
+        return "yes"
+    return f"NO: {row.reason}" if row.reason else "NO"
 
 
 def _kind(item: "Field[Any]") -> type:

@@ -21,8 +21,8 @@ from paraspinal_nnunet.files import atomic_path, write_json
 from paraspinal_nnunet.loading import BatchDataset, CropReader, batches
 from paraspinal_nnunet.losses import LossFunction, build_loss
 from paraspinal_nnunet.network import build_network
-from paraspinal_nnunet.plans import resolve
-from paraspinal_nnunet.protocol import PAPER, Protocol, comparison, format_table
+from paraspinal_nnunet.plans import PlansEntry, resolve
+from paraspinal_nnunet.protocol import PAPER, Protocol, Row, comparison, format_table
 from paraspinal_nnunet.sampling import FOLD_ALL, BatchSchedule, distributed_share
 from paraspinal_nnunet.seam import installed
 from paraspinal_nnunet.trainers.checks import check_fold, check_labels, check_preprocessed, protocol_in_force
@@ -130,11 +130,14 @@ class ParaspinalTrainer(ExactLength, nnUNetTrainer):
         torch.backends.cudnn.benchmark = False
         super().on_train_start()
         if self.local_rank == 0:
-            table = format_table(comparison(self.protocol, self.configuration_name))
-            self.print_to_log_file(
-                f"\n{type(self).__name__}, {self.configuration_name}\n{table}\n", add_timestamp=False
-            )
+            title = f"{type(self).__name__}, {self.configuration_name}, fold {self.fold}"
+            self.print_to_log_file(f"\n{title}\n{format_table(self.settings_table())}\n", add_timestamp=False)
             write_json(Path(self.output_folder) / "protocol.json", self.record())
+
+    def settings_table(self) -> list[Row]:
+        """Every protocol number in force beside the paper's."""
+        entry = PlansEntry.of(self.plans_manager.plans)
+        return comparison(self.protocol, self.configuration_name, entry.adapted if entry else None)
 
     def record(self) -> dict[str, Any]:
         """The settings in force, the paper's beside them, and the versions and machine that ran them."""
@@ -143,10 +146,7 @@ class ParaspinalTrainer(ExactLength, nnUNetTrainer):
             "configuration": self.configuration_name,
             "fold": self.fold,
             "plans": self.plans_manager.plans_name,
-            "settings": [
-                {"name": r.key, "value": r.value, "paper": r.paper, "is_paper": r.is_papers, "source": r.source}
-                for r in comparison(self.protocol, self.configuration_name)
-            ],
+            "settings": [{**asdict(row), "is_papers": row.is_papers} for row in self.settings_table()],
             "versions": {"paraspinal-nnunet": __version__, **{p: installed(p) for p in RECORDED_PACKAGES}},
             "python": platform.python_version(),
             "device": str(self.device),
