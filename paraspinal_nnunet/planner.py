@@ -18,8 +18,9 @@ from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import ProtocolError
 from paraspinal_nnunet.files import atomic_path, write_json
 from paraspinal_nnunet.network import check_patch_size, plans_architecture
+from paraspinal_nnunet.overrides import override
 from paraspinal_nnunet.plans import DEFAULT_NAME, ENTRY, PlansEntry
-from paraspinal_nnunet.protocol import CONFIGURATIONS, PAPER, Protocol, override
+from paraspinal_nnunet.protocol import CONFIGURATIONS, PAPER, Protocol
 
 PATCH_STEP = 16
 """Edges of adapted patches are multiples of this: what the paper's network, deepened by one level, can halve."""

@@ -14,8 +14,9 @@ from paraspinal_nnunet import __version__
 from paraspinal_nnunet.datasets import case_ids, find_dataset, nnunet_folder, read_cases, read_dataset_json
 from paraspinal_nnunet.errors import DatasetError, ProtocolError
 from paraspinal_nnunet.files import write_json
+from paraspinal_nnunet.overrides import override
 from paraspinal_nnunet.plans import BASELINE_ENTRY, BASELINE_NAME, DEFAULT_NAME, MARKER_SUFFIX, PlansEntry
-from paraspinal_nnunet.protocol import CONFIGURATIONS, PAPER, override
+from paraspinal_nnunet.protocol import CONFIGURATIONS, PAPER
 from paraspinal_nnunet.splits import FILE_NAME, check_splits, make_splits, read_splits, write_splits
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from paraspinal_nnunet.protocol import Protocol, Sampling, override
+from paraspinal_nnunet.overrides import override
+from paraspinal_nnunet.protocol import Protocol, Sampling
 
 ENTRY = "paraspinal"
 """Key in the plans file; plans without it were not written by `paraspinal plan`."""

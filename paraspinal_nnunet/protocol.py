@@ -1,14 +1,12 @@
-"""Every number of the paper's protocol, in one place, each with its source; and how a run may differ from it.
+"""Every number of the paper's protocol, in one place, each with its source.
 
 The paper: Wesselink et al., Sci Rep 2022;12:13485, doi:10.1038/s41598-022-16710-5. 'Methods, X' names a paragraph of
 its Methods. Where the paper is silent or contradicts itself, the choice made here and its reason stand in ``note``.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from typing import Any
-
-from paraspinal_nnunet.errors import ProtocolError
 
 DOI = "10.1038/s41598-022-16710-5"
 CONFIGURATIONS = ("2d", "3d_fullres")
@@ -196,8 +194,7 @@ class Protocol:
 
 PAPER = Protocol()
 
-_SECTION_OF_CONFIGURATION = {"2d": "sampling_2d", "3d_fullres": "sampling_3d"}
-_FIXED_SECTIONS = ("cohort", "inference")
+SECTION_OF_CONFIGURATION = {"2d": "sampling_2d", "3d_fullres": "sampling_3d"}
 
 
 @dataclass(frozen=True)
@@ -215,7 +212,7 @@ class Entry:
     @property
     def key(self) -> str:
         """The name that ``--set`` takes; sampling numbers are preceded by their configuration."""
-        for configuration, section in _SECTION_OF_CONFIGURATION.items():
+        for configuration, section in SECTION_OF_CONFIGURATION.items():
             if self.section == section:
                 return f"{configuration}.{self.name}"
         return self.name
@@ -237,106 +234,6 @@ def entries(protocol: Protocol = PAPER) -> Iterator[Entry]:
             )
 
 
-def settable(protocol: Protocol = PAPER) -> dict[str, Entry]:
-    """What ``--set`` may change, by key. The cohort and what the stock commands decide are facts, not settings."""
-    return {e.key: e for e in entries(protocol) if e.section not in _FIXED_SECTIONS}
-
-
-def parse_settings(pairs: list[str]) -> dict[str, Any]:
-    """Read ``--set NAME=VALUE`` pairs.
-
-    Args:
-        pairs: E.g. ``["iterations=400", "patch_size=96,96", "3d_fullres.batch_size=2"]``. Lists are separated by
-            commas. ``patch_size``, ``batch_size`` and ``crops_per_case`` concern both configurations unless one is
-            named; a patch size of two numbers is the in-plane size (y, x) of both, one of three is 3d_fullres' own.
-
-    Returns:
-        Overrides by key, fit for `override` and for JSON.
-
-    Raises:
-        ProtocolError: Unknown name, or a value of the wrong kind.
-    """
-    overrides: dict[str, Any] = {}
-    for pair in sorted(pairs, key=lambda p: "." in p.partition("=")[0]):  # a named configuration has the last word
-        name, equals, text = pair.partition("=")
-        if not equals:
-            raise ProtocolError(f"--set {pair}: write NAME=VALUE, e.g. --set iterations=400")
-        for key in _keys_of(name.strip(), text):
-            overrides[key] = _parse(settable()[key], text.strip())
-    return overrides
-
-
-def override(protocol: Protocol, overrides: Mapping[str, Any]) -> Protocol:
-    """A protocol with some numbers replaced.
-
-    Args:
-        protocol: What holds otherwise.
-        overrides: Key (see `settable`) to value; lists stand for tuples, as they come from JSON.
-
-    Raises:
-        ProtocolError: Unknown key.
-    """
-    known = settable(protocol)
-    for key, value in overrides.items():
-        if key not in known:
-            raise ProtocolError(f"unknown protocol setting '{key}'; known are {', '.join(sorted(known))}")
-        entry = known[key]
-        part = replace(
-            getattr(protocol, entry.section), **{entry.name: tuple(value) if isinstance(value, list) else value}
-        )
-        protocol = replace(protocol, **{entry.section: part})
-    return protocol
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table that a trainer prints at its start."""
-
-    key: str
-    value: Any
-    paper: Any
-    source: str
-    reason: str = ""
-
-    @property
-    def is_papers(self) -> bool:
-        """Whether the value in force is the paper's."""
-        return self.value == self.paper
-
-
-def comparison(protocol: Protocol, configuration: str, reasons: Mapping[str, str] | None = None) -> list[Row]:
-    """Every number that holds for one configuration, beside the paper's.
-
-    Args:
-        protocol: The values in force.
-        configuration: ``'2d'`` or ``'3d_fullres'``.
-        reasons: Key -> why the data set asked for another value than the paper's.
-    """
-    other = {section for name, section in _SECTION_OF_CONFIGURATION.items() if name != configuration}
-    papers = {(e.section, e.name): e.value for e in entries(PAPER)}
-    return [
-        Row(e.name, e.value, papers[e.section, e.name], e.source, (reasons or {}).get(e.key, ""))
-        for e in entries(protocol)
-        if e.section not in other and e.section != "cohort"
-    ]
-
-
-def format_table(rows: list[Row]) -> str:
-    """The comparison as aligned text; whatever is not the paper's is marked."""
-    head = ("setting", "in force", "the paper", "paper's?")
-    body = [(r.key, _text(r.value), _text(r.paper), _verdict(r)) for r in rows]
-    widths = [max(len(line[column]) for line in (head, *body)) for column in range(len(head))]
-    padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in (head, *body)]
-    lines = ["  ".join(line).rstrip() for line in padded]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
-
-
-def _verdict(row: Row) -> str:
-    if row.is_papers:
-        return "yes"
-    return f"NO: {row.reason}" if row.reason else "NO"
-
-
 def _kind(item: "Field[Any]") -> type:
     default = item.default
     if default is MISSING or is_dataclass(default):
@@ -344,82 +241,3 @@ def _kind(item: "Field[Any]") -> type:
     if default is None:
         return float if item.name == "gradient_clipping" else int
     return type(default)
-
-
-def _keys_of(name: str, text: str) -> list[str]:
-    known = settable()
-    if name in known:
-        return [name]
-    keys = [f"{configuration}.{name}" for configuration in CONFIGURATIONS if f"{configuration}.{name}" in known]
-    if not keys:
-        raise ProtocolError(f"--set {name}: unknown setting; known are {', '.join(sorted(known))}")
-    if name == "patch_size" and text.count(",") == 2:
-        return ["3d_fullres.patch_size"]
-    return keys
-
-
-def _parse(entry: Entry, text: str) -> Any:
-    try:
-        value = _convert(entry, text)
-    except ValueError:
-        raise ProtocolError(f"--set {entry.key}={text}: expected {_expectation(entry)}") from None
-    if entry.choices and value not in entry.choices:
-        raise ProtocolError(f"--set {entry.key}={text}: choose from {', '.join(entry.choices)}")
-    _check_range(entry, value, text)
-    return value
-
-
-def _convert(entry: Entry, text: str) -> Any:
-    if entry.kind is tuple:
-        element = type(entry.value[0])
-        return [element(float(part)) if element is int else element(part) for part in text.split(",")]
-    if entry.kind is bool:
-        return {"true": True, "false": False}[text.lower()] if text.lower() in ("true", "false") else _no_bool()
-    if text.lower() == "none" and entry.value is None:
-        return None
-    if entry.kind is int:
-        number = float(text)
-        if number != int(number):
-            raise ValueError
-        return int(number)
-    return entry.kind(text)
-
-
-def _no_bool() -> bool:
-    raise ValueError
-
-
-def _expectation(entry: Entry) -> str:
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}
-    if entry.kind is tuple:
-        return f"numbers separated by commas, e.g. {','.join(str(v) for v in entry.value)}"
-    return names[entry.kind]
-
-
-_MAY_BE_ZERO = (
-    "seed",
-    "split_seed",
-    "weight_decay",
-    "foreground_ratio",
-    "interpolation_order_z",
-    "interpolation_order",
-)
-
-
-def _check_range(entry: Entry, value: Any, text: str) -> None:
-    numbers = value if isinstance(value, list) else [value]
-    for number in numbers:
-        if isinstance(number, (int, float)) and (number < 0 or (number == 0 and entry.name not in _MAY_BE_ZERO)):
-            raise ProtocolError(f"--set {entry.key}={text}: must be greater than 0")
-    if entry.name == "foreground_ratio" and value > 1:
-        raise ProtocolError(f"--set {entry.key}={text}: a share lies between 0 and 1")
-    if entry.name == "spacing" and len(numbers) != len(entry.value):
-        raise ProtocolError(f"--set {entry.key}={text}: give {len(entry.value)} numbers (z,y,x)")
-    if entry.name == "folds" and value < 2:
-        raise ProtocolError(f"--set {entry.key}={text}: cross-validation needs at least 2 folds")
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, (tuple, list)):
-        return " x ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)

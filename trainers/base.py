@@ -22,7 +22,8 @@ from paraspinal_nnunet.loading import BatchDataset, CropReader, batches
 from paraspinal_nnunet.losses import LossFunction, build_loss
 from paraspinal_nnunet.network import build_network
 from paraspinal_nnunet.plans import PlansEntry, resolve
-from paraspinal_nnunet.protocol import PAPER, Protocol, Row, comparison, format_table
+from paraspinal_nnunet.protocol import PAPER, Protocol
+from paraspinal_nnunet.protocol_table import Row, comparison, format_table
 from paraspinal_nnunet.sampling import FOLD_ALL, BatchSchedule, distributed_share
 from paraspinal_nnunet.seam import installed
 from paraspinal_nnunet.trainers.checks import check_fold, check_labels, check_preprocessed, protocol_in_force

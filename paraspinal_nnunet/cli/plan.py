@@ -26,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Plan, and say how to train."""
+    from paraspinal_nnunet.overrides import parse_settings
     from paraspinal_nnunet.planning import PlanRequest, plan
-    from paraspinal_nnunet.protocol import parse_settings
     from paraspinal_nnunet.seam import check_nnunet
 
     overrides = parse_settings(args.settings)

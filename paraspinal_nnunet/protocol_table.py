@@ -1,0 +1,62 @@
+"""The protocol in force beside the paper's, as every training prints and records it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from paraspinal_nnunet.protocol import PAPER, SECTION_OF_CONFIGURATION, Protocol, entries
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table that a trainer prints at its start."""
+
+    key: str
+    value: Any
+    paper: Any
+    source: str
+    reason: str = ""
+
+    @property
+    def is_papers(self) -> bool:
+        """Whether the value in force is the paper's."""
+        return self.value == self.paper
+
+
+def comparison(protocol: Protocol, configuration: str, reasons: Mapping[str, str] | None = None) -> list[Row]:
+    """Every number that holds for one configuration, beside the paper's.
+
+    Args:
+        protocol: The values in force.
+        configuration: ``'2d'`` or ``'3d_fullres'``.
+        reasons: Key -> why the data set asked for another value than the paper's.
+    """
+    other = {section for name, section in SECTION_OF_CONFIGURATION.items() if name != configuration}
+    papers = {(e.section, e.name): e.value for e in entries(PAPER)}
+    return [
+        Row(e.name, e.value, papers[e.section, e.name], e.source, (reasons or {}).get(e.key, ""))
+        for e in entries(protocol)
+        if e.section not in other and e.section != "cohort"
+    ]
+
+
+def format_table(rows: list[Row]) -> str:
+    """The comparison as aligned text; whatever is not the paper's is marked."""
+    head = ("setting", "in force", "the paper", "paper's?")
+    body = [(r.key, _text(r.value), _text(r.paper), _verdict(r)) for r in rows]
+    widths = [max(len(line[column]) for line in (head, *body)) for column in range(len(head))]
+    padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in (head, *body)]
+    lines = ["  ".join(line).rstrip() for line in padded]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+def _verdict(row: Row) -> str:
+    if row.is_papers:
+        return "yes"
+    return f"NO: {row.reason}" if row.reason else "NO"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, (tuple, list)):
+        return " x ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
