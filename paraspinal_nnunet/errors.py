@@ -28,6 +28,10 @@ class ProtocolError(ParaspinalError):
     """A protocol setting that is unknown or cannot be used."""
 
 
+class StatisticsError(ParaspinalError):
+    """A table or sample that a statistic cannot use: missing or duplicate cells, too few subjects."""
+
+
 class SetupError(ParaspinalError):
     """The machine lacks something: an environment variable, a package, a matching version."""
 
