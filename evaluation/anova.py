@@ -55,7 +55,8 @@ def repeated_measures_anova(
     - eta2_partial = SS / (SS + SS_error); eta2_generalized = SS / (SS + all error SS + SS of subjects).
 
     Two-level effects are spherical: epsilons 1, Mauchly NaN. Mauchly is NaN, too, where n <= df1 or where the error
-    matrix is singular; the epsilons still exist, but Huynh-Feldt's is NaN for two subjects. Without any error variance F is infinite, or NaN where SS is 0 too.
+    matrix is singular; the epsilons still exist, but Huynh-Feldt's is NaN for two subjects. Without any error variance
+    F is infinite, or NaN where SS is 0 too.
 
     Assumes independent subjects and, for each effect, normal contrast scores.
 

@@ -52,7 +52,8 @@ def paired_t_tests(
         StatisticsError: Missing or duplicate cells, fewer than two subjects or arms, or an unknown best arm.
 
     Source: R 4.2: ``t.test(best, other, paired = TRUE)``, ``p.adjust(p, "holm")``, ``wilcox.test(best, other, paired =
-    TRUE, exact = FALSE, correct = FALSE)``; Holm 1979, Scand J Stat 6:65-70. The paper's post-hoc tests are not adjusted.
+    TRUE, exact = FALSE, correct = FALSE)``; Holm 1979, Scand J Stat 6:65-70. The paper's post-hoc tests are not
+    adjusted.
     """
     balanced = balance(table, value=value, subject=subject, within=[by, arm], missing=missing)
     if len(balanced.subjects) < 2:
