@@ -42,3 +42,9 @@ class TrainingRefusedError(ProtocolError, SystemExit):
     Trainers are started by nnU-Net's own command, which knows nothing of our errors: as a SystemExit this ends it with
     the one-line message and exit code 1 instead of a traceback.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.code = (
+            message  # SystemExit's own constructor is not reached; without a code it would end in silence with 0
+        )
