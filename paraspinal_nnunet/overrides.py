@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import isfinite
 from typing import Any
 
 from paraspinal_nnunet.errors import ProtocolError
@@ -88,17 +89,21 @@ def _parse(entry: Entry, text: str) -> Any:
 def _convert(entry: Entry, text: str) -> Any:
     if entry.kind is tuple:
         element = type(entry.value[0])
-        return [element(float(part)) if element is int else element(part) for part in text.split(",")]
+        return [_whole(part) if element is int else element(part) for part in text.split(",")]
     if entry.kind is bool:
         return {"true": True, "false": False}[text.lower()] if text.lower() in ("true", "false") else _no_bool()
     if text.lower() == "none" and entry.value is None:
         return None
     if entry.kind is int:
-        number = float(text)
-        if number != int(number):
-            raise ValueError
-        return int(number)
+        return _whole(text)
     return entry.kind(text)
+
+
+def _whole(text: str) -> int:
+    number = float(text)
+    if not number.is_integer():  # nor are infinity and NaN
+        raise ValueError
+    return int(number)
 
 
 def _no_bool() -> bool:
@@ -125,11 +130,16 @@ _MAY_BE_ZERO = (
 def _check_range(entry: Entry, value: Any, text: str) -> None:
     numbers = value if isinstance(value, list) else [value]
     for number in numbers:
-        if isinstance(number, (int, float)) and (number < 0 or (number == 0 and entry.name not in _MAY_BE_ZERO)):
-            raise ProtocolError(f"--set {entry.key}={text}: must be greater than 0")
+        if not isinstance(number, (int, float)):
+            continue
+        if not isfinite(number) or number < 0 or (number == 0 and entry.name not in _MAY_BE_ZERO):
+            raise ProtocolError(f"--set {entry.key}={text}: must be a finite number greater than 0")
     if entry.name == "foreground_ratio" and value > 1:
         raise ProtocolError(f"--set {entry.key}={text}: a share lies between 0 and 1")
     if entry.name == "spacing" and len(numbers) != len(entry.value):
         raise ProtocolError(f"--set {entry.key}={text}: give {len(entry.value)} numbers (z,y,x)")
+    if entry.name == "patch_size" and len(numbers) not in {2, len(entry.value)}:
+        form = "y,x" if len(entry.value) == 2 else "z,y,x, or y,x"
+        raise ProtocolError(f"--set {entry.key}={text}: give {form}")
     if entry.name == "folds" and value < 2:
         raise ProtocolError(f"--set {entry.key}={text}: cross-validation needs at least 2 folds")
