@@ -100,10 +100,7 @@ def build_network(
     Raises:
         ProtocolError: When there are not as many strides as steps between levels.
     """
-    if len(strides) != len(channels) - 1:
-        raise ProtocolError(
-            f"a network of {len(channels)} levels needs {len(channels) - 1} strides, got {len(strides)} ({strides})"
-        )
+    check_levels(channels, strides)
     return ResidualUNet(
         in_channels,
         out_channels,
@@ -132,6 +129,19 @@ def plans_architecture(network: Network, spatial_dims: int) -> dict[str, Any]:
         },
         "_kw_requires_import": [],
     }
+
+
+def check_levels(channels: Sequence[int], strides: Sequence[int]) -> None:
+    """Refuse a network without one stride for each step between its levels.
+
+    Raises:
+        ProtocolError: Saying how many there should be.
+    """
+    if len(strides) != len(channels) - 1:
+        raise ProtocolError(
+            f"a network of {len(channels)} levels ({', '.join(map(str, channels))}) needs {len(channels) - 1} strides, "
+            f"got {len(strides)} ({', '.join(map(str, strides))})"
+        )
 
 
 def check_patch_size(patch_size: Sequence[int], strides: Sequence[int]) -> None:

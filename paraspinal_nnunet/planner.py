@@ -17,7 +17,7 @@ from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import ProtocolError
 from paraspinal_nnunet.files import atomic_path, write_json
-from paraspinal_nnunet.network import check_patch_size, plans_architecture
+from paraspinal_nnunet.network import check_levels, check_patch_size, plans_architecture
 from paraspinal_nnunet.overrides import override
 from paraspinal_nnunet.plans import DEFAULT_NAME, ENTRY, PlansEntry
 from paraspinal_nnunet.protocol import CONFIGURATIONS, PAPER, Protocol
@@ -69,6 +69,7 @@ class ParaspinalPlanner(ExperimentPlanner):
         Returns:
             The plans.
         """
+        check_levels(self.protocol.network.channels, self.protocol.network.strides)
         median_shape = self.median_shape()
         adapted: dict[str, str] = {}
         configurations = {}
@@ -173,7 +174,8 @@ def patch_size(
     slices = (_edge(median_shape[0] / 2, paper[0]),) if len(paper) == 3 else ()
     in_plane = tuple(_edge(n, edge) for edge, n in zip(paper[-2:], median_shape[-2:], strict=True))
     patch = (*slices, *(wanted if set_by_user else in_plane))
-    if patch == paper:
+    adapted = slices != paper[:-2] or (not set_by_user and in_plane != paper[-2:])
+    if not adapted:
         return patch, ""
     return patch, f"the median image has {' x '.join(f'{n:g}' for n in median_shape)} voxels (z, y, x)"
 
