@@ -80,6 +80,7 @@ class ParaspinalTrainer(ExactLength, nnUNetTrainer):
 
     def initialize(self) -> None:
         """nnU-Net's hook: seeds the weights, then builds network, optimiser and loss."""
+        check_preprocessed(Path(self.preprocessed_dataset_folder), type(self).__name__)
         torch.manual_seed(self.protocol.training.seed)
         super().initialize()
 
@@ -113,8 +114,6 @@ class ParaspinalTrainer(ExactLength, nnUNetTrainer):
 
     def get_dataloaders(self) -> tuple[Iterator[dict[str, Any]], Iterator[dict[str, Any]]]:
         """nnU-Net's hook: the batches that are still to come, for training and for the curve."""
-        folder = Path(self.preprocessed_dataset_folder)
-        check_preprocessed(folder, type(self).__name__)
         train_cases, val_cases = self.do_split()
         first = self.iterations_done
         train = self._batches("train", train_cases, range(first, self.iterations))
@@ -156,7 +155,7 @@ class ParaspinalTrainer(ExactLength, nnUNetTrainer):
         }
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """One optimiser step in single precision without gradient clipping, in micro-batches where the plans say so."""
+        """One optimiser step in single precision, in micro-batches and with clipped gradients only where plans say so."""
         data, target = self._to_device(batch)
         self.optimizer.zero_grad(set_to_none=True)
         parts = self._micro_batches(len(data))
@@ -166,6 +165,8 @@ class ParaspinalTrainer(ExactLength, nnUNetTrainer):
                 loss = self.loss(self.network(data[part]), target[part]) * self._weight(part)
                 loss.backward()
             total += loss.detach()
+        if (norm := self.protocol.training.gradient_clipping) is not None:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), norm)
         self.optimizer.step()
         return {"loss": total.cpu().numpy()}
 

@@ -1,4 +1,4 @@
-"""nnU-Net's own trainer, for comparison: changed only in that its length can be set in the plans."""
+"""nnU-Net's own trainer, for comparison: its length can be set in the plans, and folds must exist; all else is its."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerNoMirroring import nnUNetTrainerNoMirroring
 
 from paraspinal_nnunet.plans import BASELINE_ENTRY
+from paraspinal_nnunet.trainers.checks import check_fold
 from paraspinal_nnunet.trainers.length import ExactLength
 
 
@@ -21,6 +22,7 @@ class _PlannedLength(ExactLength):
         dataset_json: dict,
         device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's signature
     ) -> None:
+        check_fold(fold, plans["dataset_name"], None, type(self).__name__)
         plans.setdefault("continue_training", False)
         super().__init__(plans, configuration, fold, dataset_json, device)
         planned: dict[str, Any] = plans.get(BASELINE_ENTRY, {})

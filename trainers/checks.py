@@ -6,7 +6,7 @@ from typing import Any
 
 from paraspinal_nnunet.datasets import nnunet_folder
 from paraspinal_nnunet.errors import DatasetError, ProtocolError, TrainingRefusedError
-from paraspinal_nnunet.network import check_patch_size
+from paraspinal_nnunet.network import check_levels, check_patch_size
 from paraspinal_nnunet.planning import is_preprocessed
 from paraspinal_nnunet.plans import DEFAULT_NAME, PlansEntry, resolve
 from paraspinal_nnunet.protocol import CONFIGURATIONS, Protocol
@@ -32,14 +32,21 @@ def protocol_in_force(settings: Protocol, plans: Mapping[str, Any], configuratio
         )
     try:
         protocol = resolve(settings, plans, configuration)
+        check_levels(protocol.network.channels, protocol.network.strides)
         check_patch_size(protocol.sampling(configuration).patch_size, protocol.network.strides)
     except ProtocolError as error:
         raise TrainingRefusedError(f"{trainer}: {error}") from None
     return protocol
 
 
-def check_fold(fold: int | str, dataset: str, folds: int, trainer: str) -> None:
+def check_fold(fold: int | str, dataset: str, folds: int | None, trainer: str) -> None:
     """Refuse a fold for which nnU-Net would silently make up a split of its own.
+
+    Args:
+        fold: A number or ``'all'``.
+        dataset: The data set's full name.
+        folds: How many there must be; None takes the splits file's word.
+        trainer: Whom the message names.
 
     Raises:
         TrainingRefusedError: No folds written, another number of folds than planned, or a fold beyond them.
@@ -55,7 +62,7 @@ def check_fold(fold: int | str, dataset: str, folds: int, trainer: str) -> None:
         found = len(read_splits(path))
     except DatasetError as error:
         raise TrainingRefusedError(f"{trainer}: {error}") from None
-    if found != folds:
+    if folds is not None and found != folds:
         raise TrainingRefusedError(
             f"{trainer}: {path} has {found} folds, the plans ask for {folds}; move it away and run 'paraspinal plan'"
         )
