@@ -91,7 +91,8 @@ def prepare_splits(raw: Path, preprocessed: Path, request: PlanRequest) -> None:
     cases = read_cases(raw)
     subjects = dict(zip(cases["case"], cases["subject"], strict=True))
     protocol = override(PAPER, {k: v for k, v in request.overrides.items() if k in ("folds", "split_seed")})
-    folds = protocol.validation.folds
+    folds, seed = protocol.validation.folds, protocol.validation.split_seed
+    sexes = dict(zip(cases["subject"], cases["sex"], strict=True))
     path = preprocessed / FILE_NAME
     if len(set(subjects.values())) < folds:
         if path.exists():
@@ -103,11 +104,15 @@ def prepare_splits(raw: Path, preprocessed: Path, request: PlanRequest) -> None:
             folds,
         )
     elif path.exists():
-        check_splits(read_splits(path), subjects, folds=folds, path=path)
+        splits = read_splits(path)
+        check_splits(splits, subjects, folds=folds, path=path)
+        plain, stratified = (make_splits(subjects, folds=folds, seed=seed, strata=s) for s in (None, sexes))
+        asked = [stratified] if request.stratify else [plain, stratified] if "split_seed" in request.overrides else []
+        if asked and splits not in asked:
+            raise DatasetError(f"{path}: holds other folds than --stratify or split_seed ask for; move this file away")
         log.info("keeping the %d folds by subject in %s", folds, path)
     else:
-        strata = dict(zip(cases["subject"], cases["sex"], strict=True)) if request.stratify else None
-        splits = make_splits(subjects, folds=folds, seed=protocol.validation.split_seed, strata=strata)
+        splits = make_splits(subjects, folds=folds, seed=seed, strata=sexes if request.stratify else None)
         write_splits(path, splits)
         log.info("wrote %d folds by subject, test cases per fold: %s", folds, [len(s["val"]) for s in splits])
 
@@ -157,6 +162,8 @@ def _refuse_other_settings(request: PlanRequest, plans_file: Path) -> None:
         return
     plans = json.loads(plans_file.read_text(encoding="utf-8"))
     entry = PlansEntry.of(plans)
+    if request.baseline and entry is not None:
+        raise ProtocolError(f"{plans_file}: holds the paper's plans; choose another name for the baseline with -p")
     before = plans.get(BASELINE_ENTRY, {}) if request.baseline else dict(entry.overrides) if entry else None
     if before != dict(request.overrides):
         raise ProtocolError(
