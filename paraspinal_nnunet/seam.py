@@ -67,6 +67,7 @@ def register_trainers() -> None:
     """
     check_nnunet()
     os.environ["nnUNet_extTrainer"] = trainer_path(os.environ)
+    os.environ["PYTHONPATH"] = mended_python_path(os.environ)  # one process per GPU: each starts afresh and looks up
     mend_trainer_lookup()
 
 
