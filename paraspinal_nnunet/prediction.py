@@ -1,16 +1,17 @@
 """Masks for new scans, by nnU-Net's own predictor in this process."""
 
+import os
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tqdm import tqdm
 
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.files import atomic_path
 from paraspinal_nnunet.nifti import read_image
 from paraspinal_nnunet.seam import register_trainers
 
@@ -59,12 +60,14 @@ def predict(request: PredictionRequest) -> list[Path]:
     todo = {mask: scan for mask, scan in targets.items() if request.overwrite or not mask.exists()}
     if todo:
         predictor = _predictor(request)
-        for mask, scan in tqdm(todo.items(), desc="predicting", unit="scan"):
-            with atomic_path(mask) as temporary, redirect_stdout(StringIO()):
-                truncated = str(temporary).removesuffix(ENDINGS[0])
-                predictor.predict_from_files_sequential([[str(scan)]], [truncated])
-        for leftover in ("predict_from_raw_data_args.json", "dataset.json", "plans.json"):
-            (request.output / leftover).unlink(missing_ok=True)
+        request.output.mkdir(parents=True, exist_ok=True)
+        # nnU-Net writes plans.json, dataset.json and its arguments beside the masks, over what may stand there.
+        with TemporaryDirectory(prefix=".predicting-", dir=request.output) as workplace:
+            for mask, scan in tqdm(todo.items(), desc="predicting", unit="scan"):
+                truncated = Path(workplace) / mask.name.removesuffix(ENDINGS[0])
+                with redirect_stdout(StringIO()):
+                    predictor.predict_from_files_sequential([[str(scan)]], [str(truncated)])
+                os.replace(Path(workplace) / mask.name, mask)
     return list(targets)
 
 
@@ -112,6 +115,10 @@ def _predictor(request: PredictionRequest) -> Any:
             allow_tqdm=False,
         )
         predictor.initialize_from_trained_model_folder(str(folder), tuple(folds), CHECKPOINT)
+    if predictor.dataset_json["file_ending"] != ENDINGS[0]:
+        raise InputError(
+            f"{folder}: writes {predictor.dataset_json['file_ending']} files; only {ENDINGS[0]} is supported"
+        )
     return predictor
 
 
