@@ -23,13 +23,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         make_pairs(root, args.pairs, tuple(args.shape), args.seed)
-        nnunet_s = min(_timed(_nnunet_command(root, args.workers), root) for _ in range(args.repeats))
-        ours_s = min(_timed(_our_command(root, args.workers), root) for _ in range(args.repeats))
+        nnunet = min(_timed(_nnunet_command(root, args.workers), root) for _ in range(args.repeats))
+        ours = min(_timed(_our_command(root, args.workers), root) for _ in range(args.repeats))
         _compare(root)
-    size = "x".join(map(str, args.shape))
-    print(f"{args.pairs} pairs of {size}, 6 labels, {args.workers} workers, {os.cpu_count()} cores")
-    print(f"nnUNetv2_evaluate_folder  {nnunet_s:7.2f} s")
-    print(f"paraspinal evaluate       {ours_s:7.2f} s   {nnunet_s / ours_s:.1f} times as fast")
+    size, workers = "x".join(map(str, args.shape)), args.workers or "each command's own number of"
+    print(f"{args.pairs} pairs of {size}, 6 labels, {workers} workers, {os.cpu_count()} cores; wall and CPU seconds")
+    print(f"nnUNetv2_evaluate_folder  {nnunet[0]:7.2f} {nnunet[1]:7.2f}")
+    print(f"paraspinal evaluate       {ours[0]:7.2f} {ours[1]:7.2f}")
+    print(f"ratio                     {nnunet[0] / ours[0]:7.1f} {nnunet[1] / ours[1]:7.1f}")
 
 
 def make_pairs(root: Path, pairs: int, shape: tuple[int, int, int], seed: int) -> None:
@@ -85,13 +86,13 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=12)
     parser.add_argument("--shape", type=int, nargs=3, default=(512, 512, 50), metavar=("X", "Y", "Z"))
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, help="of both; without it each command uses its own default")
     parser.add_argument("--repeats", type=int, default=1, help="the fastest of so many runs counts, for both")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
 
-def _nnunet_command(root: Path, workers: int) -> list[str]:
+def _nnunet_command(root: Path, workers: int | None) -> list[str]:
     files = [
         "-djfile",
         str(root / "dataset.json"),
@@ -101,20 +102,27 @@ def _nnunet_command(root: Path, workers: int) -> list[str]:
         str(root / "summary.json"),
     ]
     command = str(Path(sys.executable).with_name("nnUNetv2_evaluate_folder"))
-    return [command, str(root / "ref"), str(root / "pred"), *files, "-np", str(workers)]
+    return [command, str(root / "ref"), str(root / "pred"), *files, *_workers(workers)]
 
 
-def _our_command(root: Path, workers: int) -> list[str]:
+def _our_command(root: Path, workers: int | None) -> list[str]:
     folders = ["-ref", str(root / "ref"), "--pred", f"model={root / 'pred'}", "-o", str(root / "out")]
-    return [sys.executable, "-m", "paraspinal_nnunet", "evaluate", *folders, "-np", str(workers)]
+    return [sys.executable, "-m", "paraspinal_nnunet", "evaluate", *folders, *_workers(workers)]
 
 
-def _timed(command: list[str], root: Path) -> float:
-    start = time.perf_counter()
+def _workers(workers: int | None) -> list[str]:
+    return [] if workers is None else ["-np", str(workers)]
+
+
+def _timed(command: list[str], root: Path) -> tuple[float, float]:
+    """Wall and CPU seconds of a command and its children."""
+    before, start = os.times(), time.perf_counter()
     result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)
+    wall_s, after = time.perf_counter() - start, os.times()
     if result.returncode:
         sys.exit(f"{command[0]} failed:\n{result.stderr[-2000:]}")
-    return time.perf_counter() - start
+    cpu_s = after.children_user + after.children_system - before.children_user - before.children_system
+    return wall_s, cpu_s
 
 
 def _compare(root: Path) -> None:
