@@ -45,6 +45,4 @@ class TrainingRefusedError(ProtocolError, SystemExit):
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
-        self.code = (
-            message  # SystemExit's own constructor is not reached; without a code it would end in silence with 0
-        )
+        self.code = message  # SystemExit's constructor is not reached; without a code it ends silently, as a success

@@ -115,10 +115,9 @@ def _predictor(request: PredictionRequest) -> Any:
             allow_tqdm=False,
         )
         predictor.initialize_from_trained_model_folder(str(folder), tuple(folds), CHECKPOINT)
-    if predictor.dataset_json["file_ending"] != ENDINGS[0]:
-        raise InputError(
-            f"{folder}: writes {predictor.dataset_json['file_ending']} files; only {ENDINGS[0]} is supported"
-        )
+    ending = predictor.dataset_json["file_ending"]
+    if ending != ENDINGS[0]:
+        raise InputError(f"{folder}: this model writes {ending} files; only {ENDINGS[0]} is supported")
     return predictor
 
 

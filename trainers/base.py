@@ -155,7 +155,7 @@ class ParaspinalTrainer(ExactLength, nnUNetTrainer):
         }
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """One optimiser step in single precision, in micro-batches and with clipped gradients only where plans say so."""
+        """One optimiser step in single precision; micro-batches and clipped gradients only where the plans say so."""
         data, target = self._to_device(batch)
         self.optimizer.zero_grad(set_to_none=True)
         parts = self._micro_batches(len(data))
