@@ -24,10 +24,9 @@ def project():
 
 
 def tracked_files():
-    """Files of the package as git knows them, by their place inside `paraspinal_nnunet`; links are left out."""
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
-        "\n"
-    )
+    """Files of the package that git does not ignore, by their place inside `paraspinal_nnunet`; links are left out."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
     found = set()
     for name in filter(None, listed):
         top, _, rest = name.partition("/")
