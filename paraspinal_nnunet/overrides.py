@@ -124,7 +124,22 @@ _MAY_BE_ZERO = (
     "foreground_ratio",
     "interpolation_order_z",
     "interpolation_order",
+    "flip_probability",
+    "probability",
+    "rotation_deg",
+    "scaling_percent",
+    "translation_voxels",
+    "elastic_magnitude",
 )
+_SHARES = ("foreground_ratio", "flip_probability", "probability")
+_FIXED_LENGTH = {
+    "spacing": "z,y,x",
+    "rotation_deg": "z,y,x",
+    "scaling_percent": "z,y,x",
+    "translation_voxels": "z,y,x",
+    "elastic_sigma": "least,most",
+    "elastic_magnitude": "least,most",
+}
 
 
 def _check_range(entry: Entry, value: Any, text: str) -> None:
@@ -134,10 +149,10 @@ def _check_range(entry: Entry, value: Any, text: str) -> None:
             continue
         if not isfinite(number) or number < 0 or (number == 0 and entry.name not in _MAY_BE_ZERO):
             raise ProtocolError(f"--set {entry.key}={text}: must be a finite number greater than 0")
-    if entry.name == "foreground_ratio" and value > 1:
+    if entry.name in _SHARES and value > 1:
         raise ProtocolError(f"--set {entry.key}={text}: a share lies between 0 and 1")
-    if entry.name == "spacing" and len(numbers) != len(entry.value):
-        raise ProtocolError(f"--set {entry.key}={text}: give {len(entry.value)} numbers (z,y,x)")
+    if entry.name in _FIXED_LENGTH and len(numbers) != len(entry.value):
+        raise ProtocolError(f"--set {entry.key}={text}: give {len(entry.value)} numbers ({_FIXED_LENGTH[entry.name]})")
     if entry.name == "patch_size" and len(numbers) not in {2, len(entry.value)}:
         form = "y,x" if len(entry.value) == 2 else "z,y,x, or y,x"
         raise ProtocolError(f"--set {entry.key}={text}: give {form}")

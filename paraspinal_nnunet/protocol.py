@@ -137,10 +137,69 @@ class Training:
     foreground_ratio: float = _given(
         0.5, "Methods, Training", "share of crops centred on a muscle voxel: positive to negative ratio of one"
     )
-    augmentation: str = _given("none", "Methods, Data augmentation", "the arm without augmentation", ("none",))
+    augmentation: str = _given("none", "Methods, Data augmentation", "the arm without augmentation", ("none", "paper"))
     seed: int = _given(0, "Methods, Modified U-Net architecture", "'the deterministic seed was set to zero'")
     precision: str = _given("fp32", "Discussion", "mixed precision is named as future research", ("fp32",))
     gradient_clipping: float | None = _given(None, "not in the paper", "none is mentioned; nnU-Net clips at 12")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """The augmented images of the arms with augmentation: MONAI's Rand3DElastic and mirroring, drawn per image."""
+
+    pool: int = _given(
+        1000,
+        "Methods, Data augmentation",
+        "'an augmented dataset of 1000 images was generated', as evenly as possible from the training cases of the "
+        "fold: 20 of each of 50 cases",
+    )
+    originals: bool = _given(
+        False,
+        "Methods, Data augmentation",
+        "whether the training cases themselves join the augmented images; the paper generates a dataset of 1000 images "
+        "and does not say that the originals were added",
+    )
+    flip_probability: float = _given(
+        0.5, "not in the paper", "'mirroring along the left-right axis'; one half makes both sides equally frequent"
+    )
+    exchange_labels: bool = _given(
+        True,
+        "not in the paper",
+        "a mirrored image's right muscle is a left one; the paper does not say that the labels were exchanged",
+    )
+    probability: float = _given(
+        1.0,
+        "not in the paper",
+        "share of images that are deformed at all (MONAI's prob); the paper reports none, so all are",
+    )
+    rotation_deg: tuple[float, float, float] = _given(
+        (2.5, 2.5, 2.5), "Methods, Data augmentation", "largest angle about z, y, x; uniform on both sides of 0"
+    )
+    scaling_percent: tuple[float, float, float] = _given(
+        (2.5, 2.5, 2.5),
+        "Methods, Data augmentation",
+        "largest change along z, y, x; uniform on both sides of 0, each axis on its own as in MONAI",
+    )
+    translation_voxels: tuple[float, float, float] = _given(
+        (2.0, 25.0, 25.0), "Methods, Data augmentation", "largest shift along z, y, x; uniform on both sides of 0"
+    )
+    elastic_sigma: tuple[float, float] = _given(
+        (6.0, 8.0), "Methods, Data augmentation", "voxels, uniform; standard deviation of the blur of the random field"
+    )
+    elastic_magnitude: tuple[float, float] = _given(
+        (50.0, 100.0), "Methods, Data augmentation", "voxels, uniform; factor of the blurred uniform(-1, 1) noise"
+    )
+    elastic_truncation: float = _given(
+        3.0, "not in the paper", "MONAI's Rand3DElastic ends the blur's kernel at this many standard deviations"
+    )
+    padding: str = _given("border", "Methods, Data augmentation", "beyond the image its edge goes on", ("border",))
+    space: str = _given(
+        "voxel",
+        "not in the paper",
+        "coordinates of rotation and scaling: those of MONAI's Rand3DElastic are voxels, where a rotation about x or y "
+        "shears anisotropic voxels; physical rotates in mm",
+        ("voxel", "physical"),
+    )
 
 
 @dataclass(frozen=True)
@@ -184,6 +243,7 @@ class Protocol:
     sampling_2d: Sampling = field(default_factory=Sampling2d)
     sampling_3d: Sampling = field(default_factory=Sampling3d)
     training: Training = field(default_factory=Training)
+    augmentation: Augmentation = field(default_factory=Augmentation)
     bookkeeping: Bookkeeping = field(default_factory=Bookkeeping)
     inference: Inference = field(default_factory=Inference)
 
@@ -211,7 +271,9 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """The name that ``--set`` takes; sampling numbers are preceded by their configuration."""
+        """The name that ``--set`` takes; sampling numbers are preceded by their configuration, augmentation's by it."""
+        if self.section == "augmentation":
+            return f"augmentation.{self.name}"
         for configuration, section in SECTION_OF_CONFIGURATION.items():
             if self.section == section:
                 return f"{configuration}.{self.name}"

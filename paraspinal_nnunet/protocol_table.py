@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from paraspinal_nnunet.protocol import PAPER, SECTION_OF_CONFIGURATION, Protocol, entries
+from paraspinal_nnunet.protocol import PAPER, SECTION_OF_CONFIGURATION, Entry, Protocol, entries
 
 
 @dataclass(frozen=True)
@@ -24,19 +24,21 @@ class Row:
 
 
 def comparison(protocol: Protocol, configuration: str, reasons: Mapping[str, str] | None = None) -> list[Row]:
-    """Every number that holds for one configuration, beside the paper's.
+    """Every number that holds for one configuration, beside the paper's; augmentation's only where there is any.
 
     Args:
         protocol: The values in force.
         configuration: ``'2d'`` or ``'3d_fullres'``.
         reasons: Key -> why the data set asked for another value than the paper's.
     """
-    other = {section for name, section in SECTION_OF_CONFIGURATION.items() if name != configuration}
+    hidden = {section for name, section in SECTION_OF_CONFIGURATION.items() if name != configuration} | {"cohort"}
+    if protocol.training.augmentation == "none":
+        hidden.add("augmentation")
     papers = {(e.section, e.name): e.value for e in entries(PAPER)}
     return [
-        Row(e.name, e.value, papers[e.section, e.name], e.source, (reasons or {}).get(e.key, ""))
+        Row(_row_key(e), e.value, papers[e.section, e.name], e.source, (reasons or {}).get(e.key, ""))
         for e in entries(protocol)
-        if e.section not in other and e.section != "cohort"
+        if e.section not in hidden
     ]
 
 
@@ -48,6 +50,10 @@ def format_table(rows: list[Row]) -> str:
     padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in (head, *body)]
     lines = ["  ".join(line).rstrip() for line in padded]
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+def _row_key(entry: Entry) -> str:
+    return entry.name if entry.section in SECTION_OF_CONFIGURATION.values() else entry.key
 
 
 def _verdict(row: Row) -> str:
