@@ -32,10 +32,14 @@ class CropReader:
         folder: nnU-Net's preprocessed folder with `CASE.b2nd` and `CASE_seg.b2nd`.
         patch_size: (y, x) or (z, y, x).
         foreground_ratio: Share of crops centred on a muscle voxel.
+        in_memory: Keep every case that was read once, unpacked.
     """
 
-    def __init__(self, folder: Path, patch_size: Sequence[int], foreground_ratio: float) -> None:
+    def __init__(
+        self, folder: Path, patch_size: Sequence[int], foreground_ratio: float, *, in_memory: bool = False
+    ) -> None:
         self.folder = Path(folder)
+        self.in_memory = in_memory
         self.squeeze = len(patch_size) == 2
         self.size = (1, *patch_size) if self.squeeze else tuple(patch_size)
         self.foreground_ratio = foreground_ratio
@@ -69,7 +73,8 @@ class CropReader:
         if not path.is_file():
             raise DatasetError(f"{path}: preprocessed file is missing; run 'paraspinal plan' again")
         memory_map = {} if os.name == "nt" else {"mmap_mode": "r"}
-        return blosc2.open(urlpath=str(path), mode="r", dparams={"nthreads": 1}, **memory_map)
+        array = blosc2.open(urlpath=str(path), mode="r", dparams={"nthreads": 1}, **memory_map)
+        return array[:] if self.in_memory else array
 
 
 class BatchDataset(Dataset[dict[str, Any]]):

@@ -4,12 +4,13 @@ Source: Methods, Modified U-Net architecture and Figure 5; Kerfoot et al. 2019 (
 """
 
 from collections.abc import Sequence
-from math import prod
+from math import gcd, prod
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from monai.networks.nets import UNet
+from torch import nn
 
 from paraspinal_nnunet.errors import ProtocolError
 from paraspinal_nnunet.protocol import PAPER, Network
@@ -17,12 +18,16 @@ from paraspinal_nnunet.protocol import PAPER, Network
 IMPORT_PATH = f"{__name__}.ResidualUNet"
 """What `network_class_name` says in the plans."""
 
+GROUPS = 8
+"""Groups of the group normalisation; a layer whose channels they do not divide gets the largest number that does."""
+
 
 class ResidualUNet(UNet):
-    """MONAI's residual U-Net under the keyword arguments that nnU-Net passes, always in single precision.
+    """MONAI's residual U-Net under the keyword arguments that nnU-Net passes.
 
     The weights have the names that `monai.networks.nets.UNet` gives them. nnU-Net autocasts to half precision on CUDA,
-    in training as in prediction; the paper did not, so autocasting is off inside `forward`.
+    in training as in prediction; the paper did not, so autocasting is off inside `forward` unless `precision` is
+    ``'amp'``.
 
     Args:
         input_channels: Image channels.
@@ -32,8 +37,12 @@ class ResidualUNet(UNet):
         strides: Strides of the levels but the last.
         num_res_units: Convolutions per residual unit.
         kernel_size: Edge of the convolution kernels.
-        norm: Normalisation layer, by MONAI's name.
+        norm: ``'instance'``, ``'batch'`` or ``'group'`` (`GROUPS` groups).
         activation: Activation layer, by MONAI's name.
+        precision: ``'fp32'``, or ``'amp'`` to follow nnU-Net's autocasting.
+        slices: More than 1 makes a 2.5D network: a stack of slices goes in and comes out, and each slice is segmented
+            by a 2D network (`spatial_dims` 2) from itself and its neighbours, this many in all; at the ends of the
+            stack the last slice stands for those beyond it.
         deep_supervision: Accepted because nnU-Net passes it; there is only one output.
     """
 
@@ -49,11 +58,13 @@ class ResidualUNet(UNet):
         kernel_size: int = PAPER.network.kernel_size,
         norm: str = PAPER.network.norm,
         activation: str = PAPER.network.activation,
+        precision: str = PAPER.training.precision,
+        slices: int = 1,
         deep_supervision: bool = False,
     ) -> None:
         super().__init__(
             spatial_dims=spatial_dims,
-            in_channels=input_channels,
+            in_channels=input_channels * slices,
             out_channels=num_classes,
             channels=tuple(channels),
             strides=tuple(strides),
@@ -61,15 +72,45 @@ class ResidualUNet(UNet):
             up_kernel_size=kernel_size,
             num_res_units=num_res_units,
             act=activation,
-            norm=norm,
+            norm="instance" if norm == "group" else norm,
         )
+        if norm == "group":
+            _use_group_norm(self)
+        self.single_precision = precision == "fp32"
+        self.slices = slices
         # nnU-Net's stock trainer switches `network.decoder.deep_supervision`; it is no module and holds no weights.
         self.decoder = SimpleNamespace(deep_supervision=deep_supervision)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of shape (batch, classes, *spatial) for images of shape (batch, channels, *spatial)."""
-        with torch.autocast(device_type=x.device.type, enabled=False):
-            return super().forward(x.float())
+        if self.single_precision:
+            with torch.autocast(device_type=x.device.type, enabled=False):
+                return self._segment(x.float())
+        return self._segment(x)
+
+    def _segment(self, x: torch.Tensor) -> torch.Tensor:
+        if self.slices == 1:
+            return super().forward(x)
+        batch, depth = x.shape[0], x.shape[2]
+        logits = super().forward(neighbouring_slices(x, self.slices))
+        return logits.unflatten(0, (batch, depth)).movedim(1, 2)
+
+
+def neighbouring_slices(x: torch.Tensor, slices: int) -> torch.Tensor:
+    """Each slice of a stack with its neighbours as channels.
+
+    Args:
+        x: (batch, channels, z, y, x).
+        slices: Odd number of slices: the slice itself and as many above as below; the stack's end slices are repeated.
+
+    Returns:
+        (batch * z, channels * slices, y, x), the channels of the lowest neighbour first.
+    """
+    reach = slices // 2
+    depth = x.shape[2]
+    z = torch.arange(depth, device=x.device)
+    stacks = [x.index_select(2, (z + offset).clamp(0, depth - 1)) for offset in range(-reach, reach + 1)]
+    return torch.cat(stacks, dim=1).movedim(2, 1).flatten(0, 1)
 
 
 def build_network(
@@ -83,6 +124,8 @@ def build_network(
     kernel_size: int = PAPER.network.kernel_size,
     norm: str = PAPER.network.norm,
     activation: str = PAPER.network.activation,
+    precision: str = PAPER.training.precision,
+    slices: int = 1,
 ) -> ResidualUNet:
     """Build the network of the paper, or a variant of it.
 
@@ -94,12 +137,16 @@ def build_network(
         strides: One per level but the last. The paper's text begins with 1; the authors' released script with 2.
         num_res_units: Convolutions per residual unit.
         kernel_size: Edge of the convolution kernels.
-        norm: Normalisation layer, by MONAI's name.
+        norm: ``'instance'``, ``'batch'`` or ``'group'``.
         activation: Activation layer, by MONAI's name.
+        precision: ``'fp32'`` or ``'amp'``.
+        slices: Odd; more than 1 makes a 2.5D network of `spatial_dims` 2.
 
     Raises:
-        ProtocolError: When there are not as many strides as steps between levels.
+        ProtocolError: When there are not as many strides as steps between levels, or an even number of slices.
     """
+    if slices % 2 == 0 or (slices > 1 and spatial_dims != 2):
+        raise ProtocolError(f"a 2.5D network takes an odd number of slices into a 2D network, got {slices}")
     check_levels(channels, strides)
     return ResidualUNet(
         in_channels,
@@ -111,10 +158,12 @@ def build_network(
         kernel_size=kernel_size,
         norm=norm,
         activation=activation,
+        precision=precision,
+        slices=slices,
     )
 
 
-def plans_architecture(network: Network, spatial_dims: int) -> dict[str, Any]:
+def plans_architecture(network: Network, spatial_dims: int, slices: int = 1) -> dict[str, Any]:
     """The `architecture` entry of an nnU-Net configuration that rebuilds a network by import path."""
     return {
         "network_class_name": IMPORT_PATH,
@@ -126,6 +175,7 @@ def plans_architecture(network: Network, spatial_dims: int) -> dict[str, Any]:
             "kernel_size": network.kernel_size,
             "norm": network.norm,
             "activation": network.activation,
+            "slices": slices,
         },
         "_kw_requires_import": [],
     }
@@ -158,3 +208,12 @@ def check_patch_size(patch_size: Sequence[int], strides: Sequence[int]) -> None:
             f"patch size {' x '.join(map(str, patch_size))} does not fit strides {tuple(strides)}: every edge must be "
             f"a multiple of {step}, e.g. {' or '.join(map(str, nearest))} instead of {', '.join(map(str, wrong))}"
         )
+
+
+def _use_group_norm(module: nn.Module) -> None:
+    """Put group normalisation in the place of every instance normalisation."""
+    for name, child in module.named_children():
+        if isinstance(child, (nn.InstanceNorm2d, nn.InstanceNorm3d)):
+            setattr(module, name, nn.GroupNorm(gcd(GROUPS, child.num_features), child.num_features))
+        else:
+            _use_group_norm(child)

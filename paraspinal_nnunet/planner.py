@@ -19,7 +19,7 @@ from paraspinal_nnunet.errors import ProtocolError
 from paraspinal_nnunet.files import atomic_path, write_json
 from paraspinal_nnunet.network import check_levels, check_patch_size, plans_architecture
 from paraspinal_nnunet.overrides import override
-from paraspinal_nnunet.plans import DEFAULT_NAME, ENTRY, PlansEntry
+from paraspinal_nnunet.plans import DEFAULT_NAME, ENTRY, PlansEntry, downsampled_edges, network_dimensions
 from paraspinal_nnunet.protocol import CONFIGURATIONS, PAPER, Protocol
 
 PATCH_STEP = 16
@@ -77,7 +77,7 @@ class ParaspinalPlanner(ExperimentPlanner):
             patch, reason = patch_size(self.protocol, name, median_shape, self.overrides)
             if reason:
                 adapted[f"{name}.patch_size"] = reason
-            check_patch_size(patch, self.protocol.network.strides)
+            check_patch_size(downsampled_edges(patch, name), self.protocol.network.strides)
             configurations[name] = self.configuration(name, patch, median_shape)
         spacings, shapes = (self.dataset_fingerprint[k] for k in ("spacings", "shapes_after_crop"))
         plans = {
@@ -143,7 +143,7 @@ class ParaspinalPlanner(ExperimentPlanner):
             "resampling_fn_seg_kwargs": {**labels, "force_separate_z": None},
             "resampling_fn_probabilities": RESAMPLING,
             "resampling_fn_probabilities_kwargs": {**image, "force_separate_z": None},
-            "architecture": plans_architecture(self.protocol.network, len(patch)),
+            "architecture": plans_architecture(self.protocol.network, **network_dimensions(self.protocol, name)),
             "batch_dice": False,
         }
 
@@ -159,7 +159,7 @@ def patch_size(
 
     Args:
         protocol: Overrides applied.
-        configuration: ``'2d'`` or ``'3d_fullres'``.
+        configuration: ``'2d'``, ``'3d_fullres'`` or ``'2.5d'``, whose slices are not adapted.
         median_shape: (z, y, x) after resampling.
         overrides: The user's own settings.
 
@@ -171,7 +171,9 @@ def patch_size(
     set_by_user = f"{configuration}.patch_size" in overrides
     if set_by_user and len(wanted) == len(paper):
         return tuple(wanted), ""
-    slices = (_edge(median_shape[0] / 2, paper[0]),) if len(paper) == 3 else ()
+    slices = paper[:-2]
+    if configuration == "3d_fullres":
+        slices = (_edge(median_shape[0] / 2, paper[0]),)
     in_plane = tuple(_edge(n, edge) for edge, n in zip(paper[-2:], median_shape[-2:], strict=True))
     patch = (*slices, *(wanted if set_by_user else in_plane))
     adapted = slices != paper[:-2] or (not set_by_user and in_plane != paper[-2:])

@@ -16,7 +16,7 @@ from paraspinal_nnunet.errors import DatasetError, ProtocolError
 from paraspinal_nnunet.files import write_json
 from paraspinal_nnunet.overrides import override
 from paraspinal_nnunet.plans import BASELINE_ENTRY, BASELINE_NAME, DEFAULT_NAME, MARKER_SUFFIX, PlansEntry
-from paraspinal_nnunet.protocol import CONFIGURATIONS, PAPER
+from paraspinal_nnunet.protocol import PAPER
 from paraspinal_nnunet.splits import FILE_NAME, check_splits, make_splits, read_splits, write_splits
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class PlanRequest:
     """
 
     dataset: str | int
-    configurations: Sequence[str] = CONFIGURATIONS
+    configurations: Sequence[str] = ("2d", "3d_fullres")
     plans_name: str | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     processes: int = 2

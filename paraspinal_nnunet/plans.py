@@ -1,11 +1,11 @@
 """What our plans files carry beside nnU-Net's own entries, and how a trainer reads it back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from paraspinal_nnunet.overrides import override
-from paraspinal_nnunet.protocol import Protocol, Sampling
+from paraspinal_nnunet.protocol import SECTION_OF_CONFIGURATION, Protocol, Sampling
 
 ENTRY = "paraspinal"
 """Key in the plans file; plans without it were not written by `paraspinal plan`."""
@@ -45,6 +45,17 @@ class PlansEntry:
         return {"version": self.version, "overrides": dict(self.overrides), "adapted": dict(self.adapted)}
 
 
+def network_dimensions(protocol: Protocol, configuration: str) -> dict[str, int]:
+    """How many dimensions the network of a configuration has, and how many slices it sees at once."""
+    slices = protocol.sampling_25d.slices if configuration == "2.5d" else 1
+    return {"spatial_dims": 3 if configuration == "3d_fullres" else 2, "slices": slices}
+
+
+def downsampled_edges(patch_size: Sequence[int], configuration: str) -> tuple[int, ...]:
+    """The edges of a patch that the network halves and doubles: in 2.5d not the slices."""
+    return tuple(patch_size[-2:] if configuration == "2.5d" else patch_size)
+
+
 def resolve(settings: Protocol, plans: Mapping[str, Any], configuration: str | None = None) -> Protocol:
     """The protocol in force: a trainer's own settings, then the overrides in the plans, then the plans' numbers.
 
@@ -60,9 +71,10 @@ def resolve(settings: Protocol, plans: Mapping[str, Any], configuration: str | N
     numbers = plans["configurations"][configuration]
     z, y, x = (float(s) for s in numbers["spacing"])
     sampling: Sampling = replace(
-        protocol.sampling(configuration), patch_size=tuple(numbers["patch_size"]), batch_size=numbers["batch_size"]
+        protocol.sampling(configuration),
+        patch_size=tuple(numbers["patch_size"]),
+        batch_size=max(1, round(numbers["batch_size"] * protocol.training.batch_factor)),
     )
     protocol = replace(protocol, preprocessing=replace(protocol.preprocessing, spacing=(z, y, x)))
-    if configuration == "2d":
-        return replace(protocol, sampling_2d=sampling)
-    return replace(protocol, sampling_3d=sampling)
+    sections: dict[str, Any] = {SECTION_OF_CONFIGURATION[configuration]: sampling}
+    return replace(protocol, **sections)

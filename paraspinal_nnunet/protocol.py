@@ -9,7 +9,8 @@ from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from typing import Any
 
 DOI = "10.1038/s41598-022-16710-5"
-CONFIGURATIONS = ("2d", "3d_fullres")
+CONFIGURATIONS = ("2d", "3d_fullres", "2.5d")
+SECTION_OF_CONFIGURATION = {"2d": "sampling_2d", "3d_fullres": "sampling_3d", "2.5d": "sampling_25d"}
 
 
 def _given(default: Any, source: str, note: str = "", choices: tuple[str, ...] = ()) -> Any:
@@ -87,7 +88,7 @@ class Network:
     )
     num_res_units: int = _given(2, "Methods, Modified U-Net architecture", "two 3x3(x3) convolutions per level")
     kernel_size: int = _given(3, "Methods, Modified U-Net architecture")
-    norm: str = _given("instance", "Methods, Modified U-Net architecture", choices=("instance",))
+    norm: str = _given("instance", "Methods, Modified U-Net architecture", choices=("instance", "batch", "group"))
     activation: str = _given("leakyrelu", "Methods, Modified U-Net architecture", choices=("leakyrelu",))
 
 
@@ -121,25 +122,40 @@ class Sampling3d(Sampling):
 
 
 @dataclass(frozen=True)
+class Sampling25d(Sampling):
+    """Batches of the 2.5d configuration, which the paper names as future research: 200 slices, as in 2D."""
+
+    patch_size: tuple[int, ...] = _given(
+        (8, 256, 256), "this project", "z, y, x; 8 slices are segmented in one go, each with its neighbours"
+    )
+    batch_size: int = _given(25, "this project", "25 x 8 slices are as many as the paper's 2D batch holds")
+    crops_per_case: int = _given(1, "this project")
+    slices: int = _given(3, "this project", "a slice and its two neighbours; at 5 mm this spans 15 mm")
+
+
+@dataclass(frozen=True)
 class Training:
     """How the weights are found."""
 
-    loss: str = _given("dice_ce", "Methods, Training", "MONAI's DiceCELoss", ("dice_ce",))
-    optimizer: str = _given("adamw", "Methods, Training", choices=("adamw",))
+    loss: str = _given("dice_ce", "Methods, Training", "MONAI's DiceCELoss", ("dice_ce", "dice", "ce"))
+    optimizer: str = _given("adamw", "Methods, Training", choices=("adamw", "sgd"))
     learning_rate: float = _given(
         1e-3, "Methods, Training", "leftover constants in the authors' later public script say 1e-4"
     )
     weight_decay: float = _given(
         1e-4, "Methods, Training", "leftover constants in the authors' later public script say 1e-5"
     )
-    schedule: str = _given("constant", "not in the paper", "no schedule is mentioned", ("constant",))
+    schedule: str = _given("constant", "not in the paper", "no schedule is mentioned", ("constant", "polynomial"))
     iterations: int = _given(30_000, "Results")
+    batch_factor: float = _given(1.0, "this project", "multiplies the batch size, for the ablations of it")
     foreground_ratio: float = _given(
         0.5, "Methods, Training", "share of crops centred on a muscle voxel: positive to negative ratio of one"
     )
-    augmentation: str = _given("none", "Methods, Data augmentation", "the arm without augmentation", ("none", "paper"))
+    augmentation: str = _given(
+        "none", "Methods, Data augmentation", "the arm without augmentation", ("none", "paper", "nnunet")
+    )
     seed: int = _given(0, "Methods, Modified U-Net architecture", "'the deterministic seed was set to zero'")
-    precision: str = _given("fp32", "Discussion", "mixed precision is named as future research", ("fp32",))
+    precision: str = _given("fp32", "Discussion", "mixed precision is named as future research", ("fp32", "amp"))
     gradient_clipping: float | None = _given(None, "not in the paper", "none is mentioned; nnU-Net clips at 12")
 
 
@@ -213,6 +229,12 @@ class Bookkeeping:
     micro_batch_size: int | None = _given(
         None, "this project", "accumulate gradients over parts of this size; None puts the whole batch through at once"
     )
+    cache: str = _given(
+        "disk",
+        "this project",
+        "'ram' keeps the preprocessed cases in memory, as the paper did ('smart-cached to the RAM')",
+        ("disk", "ram"),
+    )
     threads: int | None = _given(
         None,
         "this project",
@@ -242,6 +264,7 @@ class Protocol:
     network: Network = field(default_factory=Network)
     sampling_2d: Sampling = field(default_factory=Sampling2d)
     sampling_3d: Sampling = field(default_factory=Sampling3d)
+    sampling_25d: Sampling25d = field(default_factory=Sampling25d)
     training: Training = field(default_factory=Training)
     augmentation: Augmentation = field(default_factory=Augmentation)
     bookkeeping: Bookkeeping = field(default_factory=Bookkeeping)
@@ -249,12 +272,11 @@ class Protocol:
 
     def sampling(self, configuration: str) -> Sampling:
         """The batches of a configuration, by nnU-Net's name of it."""
-        return self.sampling_2d if configuration == "2d" else self.sampling_3d
+        sampling: Sampling = getattr(self, SECTION_OF_CONFIGURATION[configuration])
+        return sampling
 
 
 PAPER = Protocol()
-
-SECTION_OF_CONFIGURATION = {"2d": "sampling_2d", "3d_fullres": "sampling_3d"}
 
 
 @dataclass(frozen=True)

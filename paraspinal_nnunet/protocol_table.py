@@ -6,6 +6,9 @@ from typing import Any
 
 from paraspinal_nnunet.protocol import PAPER, SECTION_OF_CONFIGURATION, Entry, Protocol, entries
 
+NOT_IN_PAPER = ("this project", "nnU-Net", "not in the paper")
+"""Sources of numbers on which the paper is silent; the table calls their values defaults, not the paper's."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -45,7 +48,7 @@ def comparison(protocol: Protocol, configuration: str, reasons: Mapping[str, str
 def format_table(rows: list[Row]) -> str:
     """The comparison as aligned text; whatever is not the paper's is marked."""
     head = ("setting", "in force", "the paper", "paper's?")
-    body = [(r.key, _text(r.value), _text(r.paper), _verdict(r)) for r in rows]
+    body = [(r.key, value_text(r.value), value_text(r.paper), _verdict(r)) for r in rows]
     widths = [max(len(line[column]) for line in (head, *body)) for column in range(len(head))]
     padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in (head, *body)]
     lines = ["  ".join(line).rstrip() for line in padded]
@@ -58,11 +61,12 @@ def _row_key(entry: Entry) -> str:
 
 def _verdict(row: Row) -> str:
     if row.is_papers:
-        return "yes"
+        return "default" if row.source in NOT_IN_PAPER else "yes"
     return f"NO: {row.reason}" if row.reason else "NO"
 
 
-def _text(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """A setting's value as tables show it."""
     if isinstance(value, (tuple, list)):
         return " x ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in value)
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,5 +1,20 @@
 """nnU-Net trainers, each of which enforces one choice of the protocol by name."""
 
+from paraspinal_nnunet.trainers.ablations import (
+    nnUNetTrainerParaspinalBatchNorm,
+    nnUNetTrainerParaspinalCELoss,
+    nnUNetTrainerParaspinalDiceLoss,
+    nnUNetTrainerParaspinalDoubleBatch,
+    nnUNetTrainerParaspinalGroupNorm,
+    nnUNetTrainerParaspinalLR1e4,
+    nnUNetTrainerParaspinalMixedPrecision,
+    nnUNetTrainerParaspinalNnunetDA,
+    nnUNetTrainerParaspinalQuarterBatch,
+    nnUNetTrainerParaspinalSGDPoly,
+    nnUNetTrainerParaspinalShallow,
+    nnUNetTrainerParaspinalStride2,
+    nnUNetTrainerParaspinalWide,
+)
 from paraspinal_nnunet.trainers.baseline import nnUNetTrainerBaseline, nnUNetTrainerBaselineNoMirroring
 from paraspinal_nnunet.trainers.paraspinal import nnUNetTrainerParaspinal, nnUNetTrainerParaspinalDeep
 
@@ -7,5 +22,18 @@ __all__ = [
     "nnUNetTrainerBaseline",
     "nnUNetTrainerBaselineNoMirroring",
     "nnUNetTrainerParaspinal",
+    "nnUNetTrainerParaspinalBatchNorm",
+    "nnUNetTrainerParaspinalCELoss",
     "nnUNetTrainerParaspinalDeep",
+    "nnUNetTrainerParaspinalDiceLoss",
+    "nnUNetTrainerParaspinalDoubleBatch",
+    "nnUNetTrainerParaspinalGroupNorm",
+    "nnUNetTrainerParaspinalLR1e4",
+    "nnUNetTrainerParaspinalMixedPrecision",
+    "nnUNetTrainerParaspinalNnunetDA",
+    "nnUNetTrainerParaspinalQuarterBatch",
+    "nnUNetTrainerParaspinalSGDPoly",
+    "nnUNetTrainerParaspinalShallow",
+    "nnUNetTrainerParaspinalStride2",
+    "nnUNetTrainerParaspinalWide",
 ]

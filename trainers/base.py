@@ -21,6 +21,8 @@ from paraspinal_nnunet.files import atomic_path, write_json
 from paraspinal_nnunet.loading import BatchDataset, CropReader, batches
 from paraspinal_nnunet.losses import LossFunction, build_loss
 from paraspinal_nnunet.network import build_network
+from paraspinal_nnunet.nnunet_augmentation import nnunet_augmented
+from paraspinal_nnunet.optimization import build_optimizer, build_schedule
 from paraspinal_nnunet.plans import PlansEntry, resolve
 from paraspinal_nnunet.protocol import PAPER, Protocol
 from paraspinal_nnunet.protocol_table import Row, comparison, format_table
@@ -75,7 +77,8 @@ class ParaspinalTrainer(ExactLength, nnUNetTrainer):
         self.weight_decay = training.weight_decay
         self.enable_deep_supervision = False
         self.inference_allowed_mirroring_axes = None
-        self.grad_scaler = None
+        if self.protocol.training.precision == "fp32":
+            self.grad_scaler = None  # nnU-Net makes one on CUDA, for its mixed precision
         self.save_every = 1
 
     def initialize(self) -> None:
@@ -94,18 +97,22 @@ class ParaspinalTrainer(ExactLength, nnUNetTrainer):
         enable_deep_supervision: bool = False,
     ) -> torch.nn.Module:
         """nnU-Net's hook, called for training and for prediction: the network of this arm under these plans."""
-        network = resolve(cls.settings, plans_manager.plans).network
+        protocol = resolve(cls.settings, plans_manager.plans)
+        planned = configuration_manager.network_arch_init_kwargs
         return build_network(
-            spatial_dims=len(configuration_manager.patch_size),
             in_channels=num_input_channels,
             out_channels=num_output_channels,
-            **asdict(network),
+            spatial_dims=planned["spatial_dims"],
+            slices=planned["slices"],
+            precision=protocol.training.precision,
+            **asdict(protocol.network),
         )
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, PolyLRScheduler]:
-        """nnU-Net's hook: AdamW; nnU-Net's polynomial schedule with exponent 0 is a constant rate."""
-        optimizer = torch.optim.AdamW(self.network.parameters(), lr=self.initial_lr, weight_decay=self.weight_decay)
-        return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs, exponent=0)
+        """nnU-Net's hook: the protocol's optimiser and schedule."""
+        training = self.protocol.training
+        optimizer = build_optimizer(self.network.parameters(), training)
+        return optimizer, build_schedule(optimizer, training, self.num_epochs)
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple:  # noqa: N802 - nnU-Net's name
         """nnU-Net's hook: no rotation, no mirroring in training or at test time."""
@@ -155,19 +162,18 @@ class ParaspinalTrainer(ExactLength, nnUNetTrainer):
         }
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """One optimiser step in single precision; micro-batches and clipped gradients only where the plans say so."""
+        """One optimiser step; mixed precision, micro-batches and clipped gradients only where the protocol says so."""
         data, target = self._to_device(batch)
         self.optimizer.zero_grad(set_to_none=True)
         parts = self._micro_batches(len(data))
         total = torch.zeros((), device=self.device)
         for number, part in enumerate(parts):
             with self._synchronised(number == len(parts) - 1):
-                loss = self.loss(self.network(data[part]), target[part]) * self._weight(part)
-                loss.backward()
+                with torch.autocast(self.device.type, enabled=self.grad_scaler is not None):
+                    loss = self.loss(self.network(data[part]), target[part]) * self._weight(part)
+                self._backward(loss)
             total += loss.detach()
-        if (norm := self.protocol.training.gradient_clipping) is not None:
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), norm)
-        self.optimizer.step()
+        self._step()
         return {"loss": total.cpu().numpy()}
 
     def validation_step(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -223,13 +229,35 @@ class ParaspinalTrainer(ExactLength, nnUNetTrainer):
             fold=FOLD_ALL if self.fold == "all" else int(self.fold),
             stream=stream,
         )
-        reader = CropReader(
-            Path(self.preprocessed_dataset_folder), sampling.patch_size, self.protocol.training.foreground_ratio
-        )
-        dataset = BatchDataset(schedule, reader, self._share())
+        dataset = BatchDataset(schedule, self._reader(stream), self._share())
         workers = get_allowed_n_proc_DA()
         workers = min(workers, 1) if stream == "val" else workers
         return batches(dataset, numbers, workers=workers, pin_memory=self.device.type == "cuda")
+
+    def _reader(self, stream: str) -> CropReader:
+        folder, patch = (
+            Path(self.preprocessed_dataset_folder),
+            self.protocol.sampling(self.configuration_name).patch_size,
+        )
+        in_memory = self.protocol.bookkeeping.cache == "ram"
+        reader = CropReader(folder, patch, self.protocol.training.foreground_ratio, in_memory=in_memory)
+        if stream == "train" and self.protocol.training.augmentation == "nnunet":
+            return nnunet_augmented(self, reader)
+        return reader
+
+    def _backward(self, loss: torch.Tensor) -> None:
+        (loss if self.grad_scaler is None else self.grad_scaler.scale(loss)).backward()
+
+    def _step(self) -> None:
+        if self.grad_scaler is not None:
+            self.grad_scaler.unscale_(self.optimizer)
+        if (norm := self.protocol.training.gradient_clipping) is not None:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), norm)
+        if self.grad_scaler is None:
+            self.optimizer.step()
+        else:
+            self.grad_scaler.step(self.optimizer)
+            self.grad_scaler.update()
 
     def _share(self) -> slice:
         if not self.is_ddp:

@@ -8,7 +8,7 @@ from paraspinal_nnunet.datasets import nnunet_folder
 from paraspinal_nnunet.errors import DatasetError, ProtocolError, TrainingRefusedError
 from paraspinal_nnunet.network import check_levels, check_patch_size
 from paraspinal_nnunet.planning import is_preprocessed
-from paraspinal_nnunet.plans import DEFAULT_NAME, PlansEntry, resolve
+from paraspinal_nnunet.plans import DEFAULT_NAME, PlansEntry, downsampled_edges, resolve
 from paraspinal_nnunet.protocol import CONFIGURATIONS, Protocol
 from paraspinal_nnunet.splits import FILE_NAME, read_splits
 
@@ -32,10 +32,13 @@ def protocol_in_force(settings: Protocol, plans: Mapping[str, Any], configuratio
         )
     try:
         protocol = resolve(settings, plans, configuration)
+        patch = protocol.sampling(configuration).patch_size
         check_levels(protocol.network.channels, protocol.network.strides)
-        check_patch_size(protocol.sampling(configuration).patch_size, protocol.network.strides)
+        check_patch_size(downsampled_edges(patch, configuration), protocol.network.strides)
     except ProtocolError as error:
         raise TrainingRefusedError(f"{trainer}: {error}") from None
+    if protocol.network.norm == "batch" and protocol.bookkeeping.micro_batch_size is not None:
+        raise TrainingRefusedError(f"{trainer}: batch normalisation over micro-batches is another method; unset them")
     return protocol
 
 

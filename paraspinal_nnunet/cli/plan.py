@@ -10,8 +10,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("-d", dest="dataset", required=True, help="data set number or name")
     parser.add_argument(
-        "-c", dest="configurations", nargs="+", default=["2d", "3d_fullres"], choices=["2d", "3d_fullres"],
-        help="configurations (default: both)",
+        "-c", dest="configurations", nargs="+", default=["2d", "3d_fullres"], choices=["2d", "3d_fullres", "2.5d"],
+        help="configurations (default: 2d 3d_fullres)",
     )  # fmt: skip
     parser.add_argument("-np", dest="processes", type=int, default=min(8, os.cpu_count() or 1), help="worker processes")
     parser.add_argument("-p", dest="plans", help="name of the plans (default: ParaspinalPlans, nnUNetPlans)")

@@ -4,16 +4,7 @@ nnU-Net imports it as a top-level module for a look-up and forgets it afterwards
 so that they can be pickled and are the same for every look-up.
 """
 
-from paraspinal_nnunet.trainers import (
-    nnUNetTrainerBaseline,
-    nnUNetTrainerBaselineNoMirroring,
-    nnUNetTrainerParaspinal,
-    nnUNetTrainerParaspinalDeep,
-)
+from paraspinal_nnunet import trainers
 
-__all__ = [
-    "nnUNetTrainerBaseline",
-    "nnUNetTrainerBaselineNoMirroring",
-    "nnUNetTrainerParaspinal",
-    "nnUNetTrainerParaspinalDeep",
-]
+globals().update({name: getattr(trainers, name) for name in trainers.__all__})
+__all__ = list(trainers.__all__)
