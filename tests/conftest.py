@@ -1,0 +1,136 @@
+"""One tiny data set for the tests of planning, training and prediction: converted, planned and preprocessed once."""
+
+import multiprocessing
+import os
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+
+import pytest
+
+TINY_SHAPE = (64, 64, 16)
+TINY_SETTINGS = (
+    "spacing=15.625,3.12,3.12",
+    "patch_size=32,32",
+    "3d_fullres.patch_size=16,32,32",
+    "batch_size=4",
+    "crops_per_case=2",
+    "3d_fullres.batch_size=2",
+    "3d_fullres.crops_per_case=1",
+    "iterations=7",
+    "iterations_per_epoch=3",
+    "val_iterations=1",
+)
+
+
+@dataclass(frozen=True)
+class TinyDataset:
+    """Where the tiny data set lies; nnU-Net's variables point there while a test has the fixture."""
+
+    root: Path
+    name: str = "Dataset501_Tiny"
+    plans_name: str = "Tiny"
+
+    @property
+    def raw(self) -> Path:
+        return self.root / "raw" / self.name
+
+    @property
+    def preprocessed(self) -> Path:
+        return self.root / "preprocessed" / self.name
+
+    @property
+    def results(self) -> Path:
+        return self.root / "results"
+
+    @property
+    def plans_file(self) -> Path:
+        return self.preprocessed / f"{self.plans_name}.json"
+
+    def variables(self) -> dict[str, str]:
+        return {f"nnUNet_{name}": str(self.root / name) for name in ("raw", "preprocessed", "results")}
+
+
+class _Threads:
+    Pool = ThreadPool
+
+
+@contextmanager
+def pools_of_threads():
+    """nnU-Net starts a process for every pool, which costs seconds each; the work itself is the same in threads."""
+    with pytest.MonkeyPatch.context() as patch:
+        real = multiprocessing.get_context
+        patch.setattr(multiprocessing, "get_context", lambda m=None: _Threads if m == "spawn" else real(m))
+        yield
+
+
+@pytest.fixture
+def thread_pools():
+    with pools_of_threads():
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_original(tmp_path_factory):
+    """The data set on disk; tests use `tiny` to read it and `tiny_copy` to change it."""
+    pytest.importorskip("nnunetv2")
+    from paraspinal_nnunet.dataset_conversion.author import author_source
+    from paraspinal_nnunet.dataset_conversion.engine import convert
+    from paraspinal_nnunet.overrides import parse_settings
+    from paraspinal_nnunet.phantom import write_cohort
+    from paraspinal_nnunet.planning import PlanRequest, plan
+
+    dataset = TinyDataset(tmp_path_factory.mktemp("tiny"))
+    for variable in dataset.variables().values():
+        Path(variable).mkdir()
+    write_cohort(dataset.root / "cohort", cases=6, shape=TINY_SHAPE, second_rater=1, workers=1)
+    convert(author_source(), dataset.root / "cohort", number=501, name="Tiny", raw=dataset.raw.parent)
+    with pytest.MonkeyPatch.context() as patch, pools_of_threads():
+        for variable, folder in dataset.variables().items():
+            patch.setenv(variable, folder)
+        overrides = parse_settings(list(TINY_SETTINGS))
+        plan(PlanRequest(501, plans_name=dataset.plans_name, overrides=overrides, processes=1))
+    return dataset
+
+
+@pytest.fixture
+def tiny(tiny_original, tmp_path, monkeypatch):
+    """The shared data set, for reading, with an empty results folder of the test's own."""
+    for variable, folder in tiny_original.variables().items():
+        monkeypatch.setenv(variable, folder)
+    results = tmp_path / "results"
+    results.mkdir()
+    monkeypatch.setenv("nnUNet_results", str(results))
+    monkeypatch.setenv("nnUNet_n_proc_DA", "0")
+    return tiny_original
+
+
+@pytest.fixture
+def tiny_copy(tiny_original, tmp_path, monkeypatch):
+    """A copy of the data set that the test may change; file times are kept."""
+    copy = TinyDataset(tmp_path / "tiny")
+    shutil.copytree(tiny_original.root, copy.root)
+    for variable, folder in copy.variables().items():
+        monkeypatch.setenv(variable, folder)
+    monkeypatch.setenv("nnUNet_n_proc_DA", "0")
+    return copy
+
+
+@pytest.fixture
+def one_thread():
+    """Sums round alike only with the same number of threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def kept_environment(monkeypatch):
+    """Registering the trainers changes the process's environment; afterwards it is as before."""
+    for variable in ("nnUNet_extTrainer", "PYTHONPATH"):
+        monkeypatch.setenv(variable, os.environ.get(variable, ""))
