@@ -33,12 +33,20 @@ class CropReader:
         patch_size: (y, x) or (z, y, x).
         foreground_ratio: Share of crops centred on a muscle voxel.
         in_memory: Keep every case that was read once, unpacked.
+        ignore_label: No crop is centred on a voxel of this label.
     """
 
     def __init__(
-        self, folder: Path, patch_size: Sequence[int], foreground_ratio: float, *, in_memory: bool = False
+        self,
+        folder: Path,
+        patch_size: Sequence[int],
+        foreground_ratio: float,
+        *,
+        in_memory: bool = False,
+        ignore_label: int | None = None,
     ) -> None:
         self.folder = Path(folder)
+        self.ignore_label = ignore_label
         self.in_memory = in_memory
         self.squeeze = len(patch_size) == 2
         self.size = (1, *patch_size) if self.squeeze else tuple(patch_size)
@@ -59,7 +67,7 @@ class CropReader:
 
     def _center(self, case: _Case, generator: np.random.Generator) -> tuple[int, int, int]:
         if case.index is None:
-            case.index = VoxelIndex.of(case.labels[0])
+            case.index = VoxelIndex.of(case.labels[0], self.ignore_label)
         foreground = bool(generator.random() < self.foreground_ratio)
         return case.index.draw(generator, foreground, lambda z, y: case.labels[0, z, y])
 

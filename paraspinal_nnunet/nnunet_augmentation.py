@@ -22,7 +22,13 @@ class NnunetAugmentedReader(CropReader):
     """
 
     def __init__(self, reader: CropReader, margin_size: tuple[int, ...], transforms: Any) -> None:
-        super().__init__(reader.folder, margin_size, reader.foreground_ratio, in_memory=reader.in_memory)
+        super().__init__(
+            reader.folder,
+            margin_size,
+            reader.foreground_ratio,
+            in_memory=reader.in_memory,
+            ignore_label=reader.ignore_label,
+        )
         self.transforms = transforms
 
     def read(self, crop: Crop) -> tuple[np.ndarray, np.ndarray]:

@@ -78,16 +78,23 @@ class VoxelIndex:
 
     Attributes:
         foreground: Muscle voxels per row, shape (z, y).
+        background: Background voxels per row, shape (z, y).
         row_length: Voxels per row.
+        ignore: Label of the voxels that are neither; None where there are none.
     """
 
     foreground: np.ndarray
+    background: np.ndarray
     row_length: int
+    ignore: int | None = None
 
     @classmethod
-    def of(cls, labels: np.ndarray) -> "VoxelIndex":
-        """Index a label map of shape (z, y, x); everything above 0 is foreground."""
-        return cls(np.count_nonzero(labels > 0, axis=2).astype(np.int32), labels.shape[2])
+    def of(cls, labels: np.ndarray, ignore: int | None = None) -> "VoxelIndex":
+        """Index a label map of shape (z, y, x); everything above 0 but the label `ignore` is foreground."""
+        foreground, background = (
+            np.count_nonzero(_is_kind(labels, kind, ignore), axis=2).astype(np.int32) for kind in (True, False)
+        )
+        return cls(foreground, background, labels.shape[2], ignore)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -107,16 +114,16 @@ class VoxelIndex:
         Returns:
             (z, y, x).
         """
-        counts = self.foreground if foreground else self.row_length - self.foreground
+        counts = self.foreground if foreground else self.background
         if not counts.any():
             foreground = not foreground
-            counts = self.row_length - counts
+            counts = self.foreground if foreground else self.background
         ends = np.cumsum(counts, dtype=np.int64)
         rank = int(generator.integers(ends[-1]))
         row = int(np.searchsorted(ends, rank, side="right"))
         rank -= int(ends[row] - counts.flat[row])
         z, y = divmod(row, self.foreground.shape[1])
-        x = int(np.flatnonzero((read_row(z, y) > 0) == foreground)[rank])
+        x = int(np.flatnonzero(_is_kind(read_row(z, y), foreground, self.ignore))[rank])
         return z, y, x
 
 
@@ -137,6 +144,12 @@ def crop_start(center: Sequence[int], size: Sequence[int], shape: Sequence[int])
         min(max(c - s // 2, 0), n - s) if n >= s else -((s - n) // 2)
         for c, s, n in zip(center, size, shape, strict=True)
     )
+
+
+def _is_kind(labels: np.ndarray, foreground: bool, ignore: int | None) -> np.ndarray:
+    if not foreground:
+        return labels <= 0
+    return labels > 0 if ignore is None else (labels > 0) & (labels != ignore)
 
 
 def distributed_share(batch_size: int, rank: int, world_size: int) -> slice:

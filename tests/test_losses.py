@@ -3,7 +3,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("monai")
 
-from monai.losses import DiceCELoss
+from monai.losses import DiceCELoss, DiceLoss
 
 from paraspinal_nnunet.losses import build_loss
 
@@ -54,3 +54,20 @@ def test_parts_weighted_by_their_size_make_the_whole(cut):
     assert sum(w * part[0] for w, part in zip(weights, parts, strict=True)) == pytest.approx(value.item(), rel=1e-12)
     joined = torch.cat([w * part[1] for w, part in zip(weights, parts, strict=True)])
     torch.testing.assert_close(joined, gradient, rtol=1e-10, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["dice_ce", "dice", "ce"])
+def test_ignored_voxels_count_in_neither_half(name):
+    """MONAI's DiceLoss(ignore_index=) and torch's cross_entropy(ignore_index=) are the reference."""
+    generator = torch.Generator().manual_seed(3)
+    logits = torch.randn(2, 4, 6, 7, generator=generator, requires_grad=True)
+    labels = torch.randint(0, 5, (2, 1, 6, 7), generator=generator, dtype=torch.int16)  # 4 is ignored
+    loss = build_loss(name, ignore_label=4)(logits, labels)
+    dice = DiceLoss(softmax=True, to_onehot_y=True, include_background=True, ignore_index=4)(logits, labels)
+    ce = torch.nn.functional.cross_entropy(logits, labels[:, 0].long(), ignore_index=4)
+    expected = {"dice_ce": dice + ce, "dice": dice, "ce": ce}[name]
+    (gradient,) = torch.autograd.grad(loss, logits, retain_graph=True)
+    (reference,) = torch.autograd.grad(expected, logits)
+    assert torch.equal(loss, expected)
+    assert torch.equal(gradient, reference)
+    assert not gradient.movedim(1, -1)[labels[:, 0] == 4].any()

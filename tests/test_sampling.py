@@ -150,3 +150,13 @@ def test_the_processes_shares_make_the_whole_batch(size, world):
     shares = [schedule(batch_size=size).batch(4, distributed_share(size, rank, world)) for rank in range(world)]
     assert [crop for share in shares for crop in share] == whole
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_no_centre_is_drawn_from_ignored_voxels():
+    labels = np.zeros((1, 2, 4), np.int16)
+    labels[0, 0] = [1, 7, 0, 7]
+    labels[0, 1] = [7, 2, 7, 7]
+    index = VoxelIndex.of(labels, ignore=7)
+    rng = np.random.default_rng(0)
+    drawn = {kind: {index.draw(rng, kind, lambda z, y: labels[z, y]) for _ in range(50)} for kind in (True, False)}
+    assert drawn == {True: {(0, 0, 0), (0, 1, 1)}, False: {(0, 0, 2)}}

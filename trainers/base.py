@@ -64,7 +64,7 @@ class ParaspinalTrainer(ExactLength, nnUNetTrainer):
         name = type(self).__name__
         self.protocol = protocol_in_force(self.settings, plans, configuration, name)
         check_fold(fold, plans["dataset_name"], self.protocol.validation.folds, name)
-        check_labels(dataset_json["labels"], name)
+        check_labels(dataset_json["labels"], self.protocol.bookkeeping.micro_batch_size, name)
         plans.setdefault("continue_training", False)
         super().__init__(plans, configuration, fold, dataset_json, device)
         training, bookkeeping = self.protocol.training, self.protocol.bookkeeping
@@ -214,7 +214,7 @@ class ParaspinalTrainer(ExactLength, nnUNetTrainer):
         """nnU-Net's hook: its plotting library is no longer maintained."""
 
     def _build_loss(self) -> LossFunction:
-        return build_loss(self.protocol.training.loss)
+        return build_loss(self.protocol.training.loss, ignore_label=self.label_manager.ignore_label)
 
     def _do_i_compile(self) -> bool:
         return False  # the paper did not; compiled kernels round differently

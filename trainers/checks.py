@@ -73,14 +73,18 @@ def check_fold(fold: int | str, dataset: str, folds: int | None, trainer: str) -
         raise TrainingRefusedError(f"{trainer}: there is no fold {fold}; choose 0 to {found - 1} or 'all'")
 
 
-def check_labels(labels: Mapping[str, Any], trainer: str) -> None:
+def check_labels(labels: Mapping[str, Any], micro_batch_size: int | None, trainer: str) -> None:
     """Refuse label definitions that the loss has no meaning for.
 
     Raises:
-        TrainingRefusedError: Regions or an ignore label.
+        TrainingRefusedError: Regions, or an ignored label in micro-batches, whose losses do not add up to the batch's.
     """
-    if "ignore" in labels or any(isinstance(value, (list, tuple)) for value in labels.values()):
-        raise TrainingRefusedError(f"{trainer}: dataset.json has an ignore label or regions; the paper's loss has none")
+    if any(isinstance(value, (list, tuple)) for value in labels.values()):
+        raise TrainingRefusedError(f"{trainer}: dataset.json defines regions; the paper's loss takes one label a voxel")
+    if "ignore" in labels and micro_batch_size is not None:
+        raise TrainingRefusedError(
+            f"{trainer}: micro-batches do not equal the batch where labels are ignored; unset one"
+        )
 
 
 def check_preprocessed(folder: Path, trainer: str) -> None:
