@@ -235,12 +235,13 @@ class ParaspinalTrainer(ExactLength, nnUNetTrainer):
         return batches(dataset, numbers, workers=workers, pin_memory=self.device.type == "cuda")
 
     def _reader(self, stream: str) -> CropReader:
-        folder, patch = (
+        reader = CropReader(
             Path(self.preprocessed_dataset_folder),
             self.protocol.sampling(self.configuration_name).patch_size,
+            self.protocol.training.foreground_ratio,
+            in_memory=self.protocol.bookkeeping.cache == "ram",
+            ignore_label=self.label_manager.ignore_label,
         )
-        in_memory = self.protocol.bookkeeping.cache == "ram"
-        reader = CropReader(folder, patch, self.protocol.training.foreground_ratio, in_memory=in_memory)
         if stream == "train" and self.protocol.training.augmentation == "nnunet":
             return nnunet_augmented(self, reader)
         return reader
