@@ -59,7 +59,7 @@ class Statement:
 
 @cache
 def _table1() -> pd.DataFrame:
-    with resources.files(__package__).joinpath("data", TABLE_1).open(encoding="utf-8") as file:
+    with resources.files(__package__).joinpath("data").joinpath(TABLE_1).open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     table = pd.DataFrame(rows)
     for column in NUMBER_COLUMNS:
@@ -106,4 +106,4 @@ def published_notes() -> tuple[tuple[str, str], ...]:
 
 @cache
 def _text() -> dict:
-    return json.loads(resources.files(__package__).joinpath("data", TEXT).read_text(encoding="utf-8"))
+    return json.loads(resources.files(__package__).joinpath("data").joinpath(TEXT).read_text(encoding="utf-8"))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -162,9 +163,9 @@ def _of_intervals(table: pd.DataFrame) -> Iterator[Contradiction]:
         )
 
 
-def _noted(table: pd.DataFrame) -> Iterator:
+def _noted(table: pd.DataFrame) -> Iterator[Any]:
     return table[table["note"] != ""].itertuples()
 
 
-def _key(row) -> CellKey:  # noqa: ANN001 - a namedtuple that pandas makes
+def _key(row: Any) -> CellKey:
     return (row.model, row.muscle, row.side, row.metric)

@@ -71,12 +71,16 @@ def write_evaluation(
 
 
 def read_metrics(output: Path) -> pd.DataFrame:
-    """metrics.csv of an evaluation, names as text even where they look like numbers.
+    """metrics.csv of an evaluation; see `read_metrics_file`."""
+    return read_metrics_file(Path(output) / METRICS_FILE)
+
+
+def read_metrics_file(path: Path) -> pd.DataFrame:
+    """A file in the form of metrics.csv, names as text even where they look like numbers.
 
     Raises:
         InputError: Missing, or other columns.
     """
-    path = Path(output) / METRICS_FILE
     if not path.is_file():
         raise InputError(f"{path} does not exist; run paraspinal evaluate first")
     numbers = {column: [""] for column in (*METRICS, *VOLUME_COLUMNS)}

@@ -205,15 +205,23 @@ _LATEX = {
     **{char: f"\\{char}" for char in "{}$&#%_"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
     **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}"},
-    **{"–": "--", "±": r"$\pm$", "×": r"$\times$", "≥": r"$\geq$", "≤": r"$\leq$", "−": "$-$", "²": r"\textsuperscript{2}"},
+    **{
+        "–": "--",
+        "±": r"$\pm$",
+        "×": r"$\times$",
+        "≥": r"$\geq$",
+        "≤": r"$\leq$",
+        "−": "$-$",
+        "²": r"\textsuperscript{2}",
+    },
 }
 
 
 def escape_markdown(text: str) -> str:
-    """Text that Markdown shows as it is, on one line.
+    r"""Text that Markdown shows as it is, on one line.
 
     >>> escape_markdown("a|b_c <d>")
-    'a\\\\|b\\\\_c &lt;d&gt;'
+    'a\\|b\\_c &lt;d&gt;'
     """
     return "".join(_MARKDOWN.get(char, char) for char in " ".join(text.split()))
 
