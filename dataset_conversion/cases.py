@@ -119,10 +119,12 @@ class Checks:
     Attributes:
         allow_empty: Accept a label map that lacks a required class.
         resample_labels: Resample a label map from another grid instead of refusing it.
+        n4: Correct the images' bias field; see `bias_field.correct_bias_field`.
     """
 
     allow_empty: bool = False
     resample_labels: bool = False
+    n4: bool = False
 
 
 @dataclass(frozen=True)

@@ -202,6 +202,7 @@ def _provenance(source: Source, folder: Path, checks: Checks) -> dict[str, Any]:
         "settings": dict(source.settings),
         "allow_empty_label": checks.allow_empty,
         "resample_labels": checks.resample_labels,
+        "n4_bias_field_correction": checks.n4,
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from paraspinal_nnunet.anatomy import Structure
+from paraspinal_nnunet.dataset_conversion.bias_field import correct_bias_field
 from paraspinal_nnunet.dataset_conversion.cases import Case, Checks, Outcome, Source
 from paraspinal_nnunet.dataset_conversion.checks import check_classes, check_image, match_grid, voxel_hash
 from paraspinal_nnunet.dataset_conversion.labels import LabelMap
@@ -44,15 +45,19 @@ def _take(case: Case, source: Source, checks: Checks, folder: Path) -> Outcome:
     check_image(image, str(case.image))
     labels, facts = _checked_labels(case, image, source, checks)
     facts = {**_grid_facts(image), **facts}
+    stored_hash = voxel_hash(image)
     second = None
     if case.second_label is not None:
         second, second_facts = _checked_labels(replace(case, label=case.second_label), image, source, checks)
         facts["second_rater"] = second_facts
+    if checks.n4:
+        image = correct_bias_field(image, str(case.image))
+        facts["bias_field_corrected"] = True
     write_image(folder / IMAGES / f"{case.case}_0000{FILE_ENDING}", image.array, image.affine)
     write_labels(folder / LABELS / f"{case.case}{FILE_ENDING}", labels, image.affine)
     if second is not None:
         write_labels(folder / SECOND_LABELS / f"{case.case}{FILE_ENDING}", second, image.affine)
-    return Outcome(case, image_hash=voxel_hash(image), facts=facts)
+    return Outcome(case, image_hash=stored_hash, facts=facts)
 
 
 def _checked_labels(case: Case, image: Volume, source: Source, checks: Checks) -> tuple[np.ndarray, dict[str, Any]]:

@@ -1,9 +1,9 @@
 """Evaluating models: every case of every model against its reference, several cases at a time."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from paraspinal_nnunet.evaluation.references import Label, References, find_refe
 
 MOST_WORKERS = 8
 
+Cleaning = Callable[[np.ndarray], np.ndarray]
+
 
 def default_workers() -> int:
     """As many cases at a time as the machine has cores, at most `MOST_WORKERS`."""
@@ -35,6 +37,7 @@ def evaluate(
     images: Path | None = None,
     cases: Path | None = None,
     subset: bool = False,
+    post: Sequence[str] = (),
     workers: int | None = None,
 ) -> pd.DataFrame:
     """Compare the predictions of one or more models with the references.
@@ -46,6 +49,7 @@ def evaluate(
         images: Folder of the images; None looks beside the references.
         cases: Table of cases and subjects; None looks beside the references.
         subset: Folders of predictions may hold only some of the cases.
+        post: Post-processing of every prediction before it is compared, by name; see `postprocessing.STEPS`.
         workers: Cases at a time; each holds one reference and one prediction in memory.
 
     Returns:
@@ -64,13 +68,25 @@ def evaluate(
         raise InputError(f"output {output} is a file; give a folder")
     references = find_references(reference, images=images, cases=cases)
     models = [gather_predictions(name, folder, references, subset=subset) for name, folder in predictions.items()]
-    metrics = _measure(references, models, workers)
+    models = [replace(m, settings={**m.settings, "post": list(post)}) for m in models] if post else models
+    metrics = _measure(references, models, workers, _cleaning(post))
     if output is not None:
         write_evaluation(output, metrics, references, models)
     return metrics
 
 
-def _measure(references: References, models: Sequence[Predictions], workers: int) -> pd.DataFrame:
+def _cleaning(post: Sequence[str]) -> Cleaning:
+    """The named post-processing; its library is imported only where any is asked for."""
+    if not post:
+        return lambda labels: labels
+
+    from paraspinal_nnunet.postprocessing import check_steps, postprocess
+
+    check_steps(post)
+    return lambda labels: postprocess(labels, post)
+
+
+def _measure(references: References, models: Sequence[Predictions], workers: int, clean: Cleaning) -> pd.DataFrame:
     cases = sorted({case for model in models for case in model.files})
     rows: list[dict[str, Any]] = []
     with (
@@ -78,7 +94,7 @@ def _measure(references: References, models: Sequence[Predictions], workers: int
         tqdm(total=sum(len(model.files) for model in models), desc="evaluate", unit="case") as bar,
     ):
         try:
-            for found in pool.map(lambda case: _measure_case(case, references, models), cases):
+            for found in pool.map(lambda case: _measure_case(case, references, models, clean), cases):
                 rows.extend(found)
                 bar.update(len(found) // len(references.labels))
         except BaseException:
@@ -89,7 +105,9 @@ def _measure(references: References, models: Sequence[Predictions], workers: int
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _measure_case(case: str, references: References, models: Sequence[Predictions]) -> list[dict[str, Any]]:
+def _measure_case(
+    case: str, references: References, models: Sequence[Predictions], clean: Cleaning
+) -> list[dict[str, Any]]:
     """All models' rows of one case; the reference is read once."""
     reference = read_label_map(references.files[case], f"case {case}")
     rows: list[dict[str, Any]] = []
@@ -98,7 +116,8 @@ def _measure_case(case: str, references: References, models: Sequence[Prediction
             continue
         name = f"model {model.name}, case {case}"
         prediction = read_label_map(model.files[case].path, name)
-        counts = confusion_counts(*on_reference_grid(reference, prediction, name))
+        expected, found = on_reference_grid(reference, prediction, name)
+        counts = confusion_counts(expected, clean(found))
         _check_values(counts, references, case, model)
         first = {
             "model": model.name,

@@ -610,3 +610,16 @@ def test_a_dead_worker_is_one_line(source, raw, capsys):
 
 def _die(_case):
     os._exit(1)
+
+
+def test_n4_changes_the_image_alone_and_is_recorded(source, raw):
+    assert author(source) == 0
+    (dataset,) = raw.iterdir()
+    plain = load(next((dataset / "imagesTr").iterdir()))[0]
+    labels = {p.name: load(p)[0] for p in (dataset / "labelsTr").iterdir()}
+    assert author(source, "--n4", "--overwrite") == 0
+    corrected = load(next((dataset / "imagesTr").iterdir()))[0]
+    assert corrected.dtype == np.float32
+    assert not np.array_equal(corrected, plain)
+    assert all(np.array_equal(load(dataset / "labelsTr" / name)[0], array) for name, array in labels.items())
+    assert json.loads((dataset / "dataset.json").read_text())["provenance"]["n4_bias_field_correction"] is True

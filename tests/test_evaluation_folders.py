@@ -461,3 +461,22 @@ def test_real_labels_against_themselves(tmp_path):
     voxels = np.asarray(nibabel.load(labels).dataobj)
     voxel_ml = math.prod(float(v) for v in nibabel.load(labels).header.get_zooms()) / 1000
     assert found["reference_ml"].iloc[0] == pytest.approx((voxels == 1).sum() * voxel_ml, rel=1e-5)
+
+
+def test_post_processing_is_applied_before_comparing_and_recorded(folders):
+    """In case b one stray voxel of label 1 (20 mm3) lies apart; the reference has 16 voxels of it."""
+    stray = case_labels()
+    stray[11, 0, 0] = 1
+    save(folders / "pred" / "b.nii.gz", stray)
+    assert run(folders) == 0
+    plain = read_metrics(folders / "out").query("case == 'b'").iloc[0]
+    assert run(folders, "--post", "largest-component") == 0
+    cleaned = read_metrics(folders / "out").query("case == 'b'").iloc[0]
+    assert (plain["dice"], cleaned["dice"]) == (pytest.approx(2 * 16 / (16 + 17)), 1.0)
+    assert read_record(folders / "out").models["m"].settings["post"] == ["largest-component"]
+
+
+def test_unknown_post_processing_is_named(folders, capsys):
+    assert run(folders, "--post", "opening") == 1
+    assert "unknown post-processing 'opening'; choose from largest-component, fill-holes" in capsys.readouterr().err
+    assert not (folders / "out").exists()

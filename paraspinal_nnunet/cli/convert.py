@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
             number=args.dataset,
             name=args.name,
             raw=raw,
-            checks=Checks(allow_empty=args.allow_empty_label, resample_labels=args.resample_labels),
+            checks=Checks(allow_empty=args.allow_empty_label, resample_labels=args.resample_labels, n4=args.n4),
             workers=args.workers,
             overwrite=args.overwrite,
         )
@@ -107,6 +107,7 @@ def _source_parser(
         action="store_true",
         help="resample (nearest neighbour) a label map that lies on another grid than its image",
     )
+    parser.add_argument("--n4", action="store_true", help="correct the images' bias field (N4; default: leave them)")
     parser.add_argument("--licence", metavar="TEXT", help="licence of the data, for dataset.json")
     parser.add_argument("--reference", metavar="TEXT", help="reference to the data, for dataset.json")
     parser.add_argument(

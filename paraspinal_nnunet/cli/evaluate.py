@@ -24,6 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cases", type=Path, metavar="TSV",
         help="table with the columns case and subject (default: cases.tsv beside the labels)",
     )  # fmt: skip
+    parser.add_argument(
+        "--post", nargs="+", action="extend", default=[], metavar="STEP",
+        help="clean every prediction up before it is compared: largest-component, fill-holes (default: nothing)",
+    )  # fmt: skip
     parser.add_argument("--subset", action="store_true", help="folders of predictions may hold only some of the cases")
 
 
@@ -43,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
         images=args.images,
         cases=args.cases,
         subset=args.subset,
+        post=args.post,
         workers=args.workers,
     )
     record = read_record(args.output)
