@@ -14,7 +14,7 @@ from paraspinal_nnunet.evaluation.posthoc import holm, paired_t_tests
 from paraspinal_nnunet.evaluation.predictions import ALL
 from paraspinal_nnunet.evaluation.render_table import Table, plain_table
 from paraspinal_nnunet.evaluation.statistics_text import number_text
-from paraspinal_nnunet.evaluation.study_data import StudyData
+from paraspinal_nnunet.evaluation.study_data import StudyData, muscle_name
 
 PERSON_MEASURES = ("dice", "reference_ml", "prediction_ml")
 COVARIATES = ("age", "bmi")
@@ -112,9 +112,10 @@ def compare_reference_volumes(data: StudyData, *, missing: Missing = "error") ->
             test = paired_t_tests(
                 two, value="reference_ml", subject="subject", arm="muscle_name", by="side", missing=missing
             )
+            larger, smaller = (muscle_name(name, "") for name in (test.attrs["best"], test["muscle_name"].iloc[0]))
             kept = ("n", "mean_difference", "ci_low", "ci_high", "t", "df", "p")
             found = {name: test[name].iloc[0] for name in kept}
-            rows.append({"side": side, "larger": test.attrs["best"], "smaller": test["muscle_name"].iloc[0]} | found)
+            rows.append({"side": side, "larger": larger, "smaller": smaller} | found)
     if not rows:
         raise StatisticsError("no side has two muscles whose volumes could be compared")
     result = pd.DataFrame(rows)

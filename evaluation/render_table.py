@@ -149,6 +149,7 @@ th, td { padding: .22rem .9rem .22rem 0; text-align: left; vertical-align: top; 
 thead th { border-top: 2px solid; border-bottom: 1px solid; vertical-align: bottom; }
 tbody th[colspan] { padding-top: .7rem; }
 tbody th { font-weight: 400; }
+tbody td { white-space: nowrap; }
 tbody th[colspan] { font-weight: 600; }
 tbody tr:last-child > * { border-bottom: 2px solid; padding-bottom: .4rem; }
 tfoot td { font-size: .85em; max-width: 60rem; }

@@ -1,13 +1,13 @@
 """The numbers of the paper's text beside ours."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import pandas as pd
 
 from paraspinal_nnunet.evaluation.published import MODEL_OF_ARM, VOLUME_ICC, published_statements
 from paraspinal_nnunet.evaluation.statistics_text import number_text, p_text
 from paraspinal_nnunet.evaluation.study_data import StudyData, muscle_name
+from paraspinal_nnunet.evaluation.study_results import Analysis
 
 _EFFECTS = {
     "anova model": "dimension",
@@ -19,21 +19,32 @@ _EFFECTS = {
 """Key of the statement -> our name of the effect."""
 _BEST = MODEL_OF_ARM["2D", False]
 """The paper's best arm."""
+_ARMS = tuple(MODEL_OF_ARM.values())
+_RANGES = {
+    "dice minimum": ("dice", _ARMS, ""),
+    "dice minimum best": ("dice", (_BEST,), ""),
+    "multifidus dice": ("dice", _ARMS, "Multifidus"),
+    "icc minimum": (VOLUME_ICC, _ARMS, ""),
+    "volume ratio best": ("volume_ratio", (_BEST,), ""),
+}
+"""Key of the statement -> metric, arms that must all be there, and beginning of the muscles' names."""
+_3D = (MODEL_OF_ARM["3D", False], MODEL_OF_ARM["3D", True])
+_2D_DA = (MODEL_OF_ARM["2D", True],)
+_POST_HOC = {
+    "posthoc multifidus 3D": ("Multifidus", _3D),
+    "posthoc multifidus 2D with DA": ("Multifidus", _2D_DA),
+    "posthoc erector spinae 2D with DA": ("Erector spinae", _2D_DA),
+    "posthoc erector spinae 3D": ("Erector spinae", _3D),
+    "posthoc psoas major 3D": ("Psoas major", _3D),
+    "posthoc psoas major 2D with DA": ("Psoas major", _2D_DA),
+}
+"""Key of the statement -> beginning of the muscles' names, arms; left, then right."""
 _NOT_OURS = "–"
-
-
-class _Analysis(Protocol):
-    @property
-    def is_papers(self) -> bool: ...
-    @property
-    def factors(self) -> tuple[str, ...]: ...
-    @property
-    def quoted(self) -> pd.DataFrame: ...
 
 
 def beside_text(
     frames: Mapping[str, pd.DataFrame],
-    analyses: Sequence[_Analysis],
+    analyses: Sequence[Analysis],
     published: Mapping[str, str],
     data: StudyData,
 ) -> pd.DataFrame:
@@ -50,14 +61,15 @@ def beside_text(
     """
     ours = {
         **_effects(analyses),
-        **_minima(frames, published),
+        **_extremes(frames, published),
+        **_post_hoc(frames, published),
         **_volumes(frames, data),
         **_differences(frames, published, data),
     }
     rows = []
+    kinds = ("volume ", "difference ", "inter-rater ")
     for key, statement in published_statements().items():
-        known = key in _EFFECTS or key in ours or key.startswith(("volume ", "difference ", "inter-rater "))
-        if known:
+        if key in {*ours, *_EFFECTS, *_RANGES, *_POST_HOC} or key.startswith(kinds):
             about = f"{statement.about} {_muscle_of(key)}".strip()
             rows.append([about, statement.place, statement.printed, ours.get(key, _NOT_OURS), statement.note])
     return pd.DataFrame(rows, columns=["about", "place", "printed", "ours", "note"])
@@ -70,7 +82,7 @@ def _muscle_of(key: str) -> str:
     return f"({muscle_name(*rest.split()).lower()})"
 
 
-def _effects(analyses: Sequence[_Analysis]) -> dict[str, str]:
+def _effects(analyses: Sequence[Analysis]) -> dict[str, str]:
     ours = {}
     for analysis in analyses:
         quoted = analysis.quoted.set_index("effect")
@@ -79,23 +91,49 @@ def _effects(analyses: Sequence[_Analysis]) -> dict[str, str]:
             if analysis.is_papers and effect in quoted.index and (effect == "depth") == ("depth" in analysis.factors):
                 row = quoted.loc[effect]
                 corrected = "" if row["correction"] == "none" else f" ({row['correction']})"
-                p = p_text(row["p"])
-                ours[key] = ("p < 0.001" if p.startswith("<") else f"p = {p}") + corrected
+                ours[key] = _p_text(row["p"]) + corrected
     return ours
 
 
-def _minima(frames: Mapping[str, pd.DataFrame], published: Mapping[str, str]) -> dict[str, str]:
+def _extremes(frames: Mapping[str, pd.DataFrame], published: Mapping[str, str]) -> dict[str, str]:
     ours = {}
     table = frames["table1"]
-    arms = table[table["model"].isin(list(published))]
-    for key, metric in (("dice minimum", "dice"), ("icc minimum", VOLUME_ICC)):
-        values = arms.loc[arms["metric"] == metric, "mean"]
-        if len(values):
-            ours[key] = f"≥ {number_text(float(values.min()))}"
+    own = {heading: model for model, heading in published.items()}
+    for key, (metric, headings, muscle) in _RANGES.items():
+        models = [own[heading] for heading in headings if heading in own]
+        cells = table[
+            table["model"].isin(models) & (table["metric"] == metric) & table["muscle"].str.startswith(muscle)
+        ]
+        values = table.loc[rows & table["muscle"].str.startswith(muscle), "mean"].dropna()
+        if len(values) and len(models) == len(headings):
+            low, high = number_text(float(values.min())), number_text(float(values.max()))
+            ours[key] = f"{low}–{high}" if published_statements()[key].relation == "between" else f"≥ {low}"
     if "inter_rater" in frames:
         ours["inter-rater dice"] = f"≥ {number_text(float(frames['inter_rater']['dice_mean'].min()))}"
         ours["inter-rater icc"] = f"≥ {number_text(float(frames['inter_rater']['icc'].min()))}"
     return ours
+
+
+def _post_hoc(frames: Mapping[str, pd.DataFrame], published: Mapping[str, str]) -> dict[str, str]:
+    """Raw p of the same comparisons, where our best arm stands for the paper's best."""
+    if "post_hoc" not in frames or published.get(frames["post_hoc"].attrs["best"]) != _BEST:
+        return {}
+    tests = frames["post_hoc"].assign(heading=frames["post_hoc"]["model"].astype(str).map(dict(published)))
+    ours = {}
+    for key, (muscle, headings) in _POST_HOC.items():
+        own = tests[tests["muscle"].astype(str).str.startswith(muscle)]
+        texts = []
+        for heading in headings:
+            p = [_p_text(value) for value in own.loc[own["heading"] == heading, "p"]]
+            texts += [f"{heading}: {', '.join(p)}"] if p else []
+        if texts:
+            ours[key] = "; ".join(texts)
+    return ours
+
+
+def _p_text(p: float) -> str:
+    text = p_text(p)
+    return "p < 0.001" if text.startswith("<") else f"p = {text}"
 
 
 def _volumes(frames: Mapping[str, pd.DataFrame], data: StudyData) -> dict[str, str]:

@@ -29,6 +29,9 @@ DECIMALS = 3
 IDEAL = {"volume_ratio": 1.0}
 """Metrics whose best value is not the highest one."""
 
+_SEPARATOR = " || "
+"""Between several contradictions of one cell."""
+
 VALUE_COLUMNS = ("model", "muscle", "metric", "mean", "sd", "ci_low", "ci_high", "n", "skipped")
 
 
@@ -223,7 +226,7 @@ def _beside(ours: pd.Series | None, theirs: Mapping, model: str, muscle: str) ->
         "low": low,
         "high": high,
         "verdict": "" if math.isnan(mean) else "in" if low <= mean <= high else "out",
-        "contradictions": " ".join(contradictions_of(key)),
+        "contradictions": _SEPARATOR.join(contradictions_of(key)),
     }
 
 
@@ -231,6 +234,6 @@ def _pairs(cells: pd.DataFrame, notes: Footnotes) -> list[Cell]:
     pairs = []
     for _, row in cells.iterrows():
         ours = cell_text(row)
-        marks = (notes.mark(row["contradictions"]),) if row["contradictions"] else ()
+        marks = tuple(notes.mark(text) for text in row["contradictions"].split(_SEPARATOR) if text)
         pairs += [Cell(f"{ours} {row['verdict']}".strip()), Cell(row["printed"], notes=marks)]
     return pairs

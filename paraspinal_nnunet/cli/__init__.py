@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import ParaspinalError
 
-VERBS = ("phantom", "convert", "plan", "trainers", "train", "predict", "evaluate", "demo", "env", "doctor")
+VERBS = (
+    *("phantom", "convert", "plan", "augment", "trainers", "train", "predict", "evaluate", "statistics", "report"),
+    *("demo", "env", "doctor"),
+)
 """Module names in `paraspinal_nnunet.cli`, in the order of a user's path. They import nothing heavy at the top."""
 
 
