@@ -101,9 +101,7 @@ def _extremes(frames: Mapping[str, pd.DataFrame], published: Mapping[str, str]) 
     own = {heading: model for model, heading in published.items()}
     for key, (metric, headings, muscle) in _RANGES.items():
         models = [own[heading] for heading in headings if heading in own]
-        cells = table[
-            table["model"].isin(models) & (table["metric"] == metric) & table["muscle"].str.startswith(muscle)
-        ]
+        rows = table["model"].isin(models) & (table["metric"] == metric)
         values = table.loc[rows & table["muscle"].str.startswith(muscle), "mean"].dropna()
         if len(values) and len(models) == len(headings):
             low, high = number_text(float(values.min())), number_text(float(values.max()))
