@@ -11,7 +11,7 @@ from paraspinal_nnunet.augmentation import AugmentedPool, exchange_table
 from paraspinal_nnunet.deformation import PointMap, sample_image, sample_labels
 from paraspinal_nnunet.loading import OUTSIDE, CropReader
 from paraspinal_nnunet.protocol import Protocol
-from paraspinal_nnunet.sampling import Crop, crop_start
+from paraspinal_nnunet.sampling import Crop, crop_start, is_kind
 
 PROPOSALS = 16
 """Voxels that are drawn at once while a centre is sought."""
@@ -29,13 +29,15 @@ class AugmentedImage:
         image: (channels, z, y, x) of the case, read in boxes.
         labels: (z, y, x) of the case.
         table: New value of each label.
+        ignore: Label of voxels that no crop is centred on.
     """
 
     points: PointMap
     image: Any
     labels: np.ndarray
     table: np.ndarray
-    _foreground: np.ndarray | None = field(default=None, repr=False)
+    ignore: int | None = None
+    _deformed: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -60,19 +62,18 @@ class AugmentedImage:
         label map is computed, which also finds out that the image has no such voxel: then one of the other kind is
         given, as MONAI does.
         """
-        for _ in range(ROUNDS if self._foreground is None else 0):
+        for _ in range(ROUNDS if self._deformed is None else 0):
             voxels = generator.integers(0, self.shape, size=(PROPOSALS, 3))
             labels = sample_labels(self.labels, self.points.map_points(voxels).T)
-            hits = np.flatnonzero((labels > 0) == foreground)
+            hits = np.flatnonzero(is_kind(labels, foreground, self.ignore))
             if len(hits):
                 z, y, x = voxels[hits[0]]
                 return int(z), int(y), int(x)
-        if self._foreground is None:
+        if self._deformed is None:
             slices = (self.points.on_box((z, 0, 0), (1, *self.shape[1:])) for z in range(self.shape[0]))
-            self._foreground = np.concatenate([sample_labels(self.labels, points) > 0 for points in slices])
-        candidates = np.flatnonzero(self._foreground == foreground)
-        if not len(candidates):
-            candidates = np.flatnonzero(self._foreground != foreground)
+            self._deformed = np.concatenate([sample_labels(self.labels, points) for points in slices])
+        kinds = (np.flatnonzero(is_kind(self._deformed, kind, self.ignore)) for kind in (foreground, not foreground))
+        candidates = next((voxels for voxels in kinds if len(voxels)), np.arange(self._deformed.size))
         z, y, x = np.unravel_index(candidates[generator.integers(len(candidates))], self.shape)
         return int(z), int(y), int(x)
 
@@ -90,6 +91,7 @@ class AugmentedCropReader(CropReader):
         spacing_mm: (z, y, x) of the preprocessed cases.
         table: Label value -> value in a mirrored image, see `augmentation.exchange_table`; None keeps all values.
         in_memory: Keep every case that was read once, unpacked.
+        ignore_label: No crop is centred on a voxel of this label.
     """
 
     def __init__(
@@ -102,8 +104,9 @@ class AugmentedCropReader(CropReader):
         spacing_mm: Sequence[float],
         table: Mapping[int, int] | None,
         in_memory: bool = False,
+        ignore_label: int | None = None,
     ) -> None:
-        super().__init__(folder, patch_size, foreground_ratio, in_memory=in_memory)
+        super().__init__(folder, patch_size, foreground_ratio, in_memory=in_memory, ignore_label=ignore_label)
         self.pool = pool
         self.spacing_mm = tuple(spacing_mm)
         self.table = None if table is None else dict(table)
@@ -134,7 +137,8 @@ class AugmentedCropReader(CropReader):
         table = np.arange(max(int(labels.max()), *(self.table or {0: 0})) + 1, dtype=np.int16)
         if transform.flip and self.table is not None:
             table[list(self.table)] = list(self.table.values())
-        return AugmentedImage(PointMap.of(transform, labels.shape, self.spacing_mm), case.image, labels, table)
+        points = PointMap.of(transform, labels.shape, self.spacing_mm)
+        return AugmentedImage(points, case.image, labels, table, self.ignore_label)
 
 
 def augmented_reader(
@@ -164,6 +168,7 @@ def augmented_reader(
         spacing_mm=protocol.preprocessing.spacing,
         table=exchange_table(labels) if exchanged else None,
         in_memory=protocol.bookkeeping.cache == "ram",
+        ignore_label=labels.get("ignore"),
     )
 
 

@@ -92,7 +92,7 @@ class VoxelIndex:
     def of(cls, labels: np.ndarray, ignore: int | None = None) -> "VoxelIndex":
         """Index a label map of shape (z, y, x); everything above 0 but the label `ignore` is foreground."""
         foreground, background = (
-            np.count_nonzero(_is_kind(labels, kind, ignore), axis=2).astype(np.int32) for kind in (True, False)
+            np.count_nonzero(is_kind(labels, kind, ignore), axis=2).astype(np.int32) for kind in (True, False)
         )
         return cls(foreground, background, labels.shape[2], ignore)
 
@@ -123,7 +123,7 @@ class VoxelIndex:
         row = int(np.searchsorted(ends, rank, side="right"))
         rank -= int(ends[row] - counts.flat[row])
         z, y = divmod(row, self.foreground.shape[1])
-        x = int(np.flatnonzero(_is_kind(read_row(z, y), foreground, self.ignore))[rank])
+        x = int(np.flatnonzero(is_kind(read_row(z, y), foreground, self.ignore))[rank])
         return z, y, x
 
 
@@ -146,7 +146,8 @@ def crop_start(center: Sequence[int], size: Sequence[int], shape: Sequence[int])
     )
 
 
-def _is_kind(labels: np.ndarray, foreground: bool, ignore: int | None) -> np.ndarray:
+def is_kind(labels: np.ndarray, foreground: bool, ignore: int | None) -> np.ndarray:
+    """Which voxels are muscle, or which are background; the label `ignore` is neither."""
     if not foreground:
         return labels <= 0
     return labels > 0 if ignore is None else (labels > 0) & (labels != ignore)

@@ -185,6 +185,26 @@ def test_an_absent_kind_gives_the_other_as_monai_does(folder, tmp_path, monkeypa
     assert (image.shape, labels.shape, labels.max()) == ((2, 16, 20), (1, 16, 20), 0)
 
 
+def test_no_crop_is_centred_on_ignored_voxels(folder, tmp_path, monkeypatch):
+    """Proposals and the whole label map alike; with nothing but ignored voxels any voxel will do."""
+    labels = np.full((1, *SHAPE), 7, np.int8)
+    labels[0, :, :20] = 0
+    labels[0, :, 15:20] = 3
+    reader = rare(folder, tmp_path, 0)
+    reader.ignore_label = 7
+    blosc2.asarray(labels, urlpath=str(tmp_path / "rare_seg.b2nd"), mode="w")
+    for rounds in (64, 0):
+        monkeypatch.setattr(augmented_crops, "ROUNDS", rounds)
+        image, generator = reader.open_image("0000"), np.random.default_rng(rounds)
+        rows = [[image.draw_center(generator, kind)[1] for _ in range(100)] for kind in (True, False)]
+        assert set(rows[0]) == set(range(15, 20))
+        assert max(rows[1]) == 14
+    labels[:] = 7
+    blosc2.asarray(labels, urlpath=str(tmp_path / "rare_seg.b2nd"), mode="w")
+    everything_ignored = pickle.loads(pickle.dumps(reader)).open_image("0000")
+    assert len({everything_ignored.draw_center(generator, True) for _ in range(20)}) > 15
+
+
 def test_a_patch_larger_than_the_image_is_filled_with_background(folder):
     reader = reader_of(folder, (16, 48, 48))
     image, labels = reader.read(Crop("0000", (3,)))
@@ -238,6 +258,9 @@ def test_the_factory_follows_the_protocol(folder):
     assert reader.pool == AugmentedPool(CASES, 0, 2, protocol.augmentation)
     assert len(reader.pool.ids) == 7
     assert reader.table == {0: 0, 1: 2, 2: 1, 3: 4, 4: 3, 5: 6, 6: 5}
+    assert reader.ignore_label is None
+    partly = {**arguments, "labels": {**NAMES, "ignore": 7}}
+    assert augmented_reader(protocol, "2d", **partly).ignore_label == 7
     kept = override(protocol, {"augmentation.exchange_labels": False})
     assert augmented_reader(kept, "2d", **arguments).table is None
     one_sided = {**arguments, "labels": {"background": 0, "psoas_major_right": 1}}

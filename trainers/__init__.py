@@ -15,6 +15,11 @@ from paraspinal_nnunet.trainers.ablations import (
     nnUNetTrainerParaspinalStride2,
     nnUNetTrainerParaspinalWide,
 )
+from paraspinal_nnunet.trainers.augmentation import (
+    nnUNetTrainerParaspinalDA,
+    nnUNetTrainerParaspinalDANoLabelExchange,
+    nnUNetTrainerParaspinalDAPhysical,
+)
 from paraspinal_nnunet.trainers.baseline import nnUNetTrainerBaseline, nnUNetTrainerBaselineNoMirroring
 from paraspinal_nnunet.trainers.paraspinal import nnUNetTrainerParaspinal, nnUNetTrainerParaspinalDeep
 
@@ -24,6 +29,9 @@ __all__ = [
     "nnUNetTrainerParaspinal",
     "nnUNetTrainerParaspinalBatchNorm",
     "nnUNetTrainerParaspinalCELoss",
+    "nnUNetTrainerParaspinalDA",
+    "nnUNetTrainerParaspinalDANoLabelExchange",
+    "nnUNetTrainerParaspinalDAPhysical",
     "nnUNetTrainerParaspinalDeep",
     "nnUNetTrainerParaspinalDiceLoss",
     "nnUNetTrainerParaspinalDoubleBatch",

@@ -17,6 +17,7 @@ from torch import distributed
 from tqdm import tqdm
 
 from paraspinal_nnunet import __version__
+from paraspinal_nnunet.augmented_crops import AugmentedCropReader, augmented_reader
 from paraspinal_nnunet.files import atomic_path, write_json
 from paraspinal_nnunet.loading import BatchDataset, CropReader, batches
 from paraspinal_nnunet.losses import LossFunction, build_loss
@@ -221,30 +222,43 @@ class ParaspinalTrainer(ExactLength, nnUNetTrainer):
 
     def _batches(self, stream: str, cases: list[str], numbers: range) -> Iterator[dict[str, Any]]:
         sampling = self.protocol.sampling(self.configuration_name)
+        reader = self._reader(stream, cases)
         schedule = BatchSchedule(
-            cases=tuple(sorted(cases)),
+            cases=reader.pool.ids if isinstance(reader, AugmentedCropReader) else tuple(sorted(cases)),
             batch_size=sampling.batch_size,
             crops_per_case=sampling.crops_per_case,
             seed=self.protocol.training.seed,
-            fold=FOLD_ALL if self.fold == "all" else int(self.fold),
+            fold=self._fold_number(),
             stream=stream,
         )
-        dataset = BatchDataset(schedule, self._reader(stream), self._share())
+        dataset = BatchDataset(schedule, reader, self._share())
         workers = get_allowed_n_proc_DA()
         workers = min(workers, 1) if stream == "val" else workers
         return batches(dataset, numbers, workers=workers, pin_memory=self.device.type == "cuda")
 
-    def _reader(self, stream: str) -> CropReader:
+    def _reader(self, stream: str, cases: list[str]) -> CropReader:
+        augmentation = self.protocol.training.augmentation if stream == "train" else "none"
+        folder = Path(self.preprocessed_dataset_folder)
+        if augmentation == "paper":
+            return augmented_reader(
+                self.protocol,
+                self.configuration_name,
+                folder=folder,
+                cases=cases,
+                fold=self._fold_number(),
+                labels=self.dataset_json["labels"],
+            )
         reader = CropReader(
-            Path(self.preprocessed_dataset_folder),
+            folder,
             self.protocol.sampling(self.configuration_name).patch_size,
             self.protocol.training.foreground_ratio,
             in_memory=self.protocol.bookkeeping.cache == "ram",
             ignore_label=self.label_manager.ignore_label,
         )
-        if stream == "train" and self.protocol.training.augmentation == "nnunet":
-            return nnunet_augmented(self, reader)
-        return reader
+        return nnunet_augmented(self, reader) if augmentation == "nnunet" else reader
+
+    def _fold_number(self) -> int:
+        return FOLD_ALL if self.fold == "all" else int(self.fold)
 
     def _backward(self, loss: torch.Tensor) -> None:
         (loss if self.grad_scaler is None else self.grad_scaler.scale(loss)).backward()
