@@ -130,6 +130,5 @@ def _caption(view: StudyView, table: pd.DataFrame, correction: Correction, floor
             parts.append("No paired test of the models was possible.")
     if floor:
         parts.append(f"The axis starts at {floor:.1f}, not at 0.")
-    if view.repeated_subjects:
-        parts.append(f"{view.repeated_subjects} subjects have several cases, which were averaged.")
+    parts += view.data.notes
     return " ".join(parts)

@@ -10,7 +10,7 @@ import pandas as pd
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.evaluation.case_maps import CaseMaps, read_case, shown_values
 from paraspinal_nnunet.evaluation.drawing import WIDTH_IN, Drawing, new_figure
-from paraspinal_nnunet.evaluation.study_view import StudyView
+from paraspinal_nnunet.evaluation.study_view import StudyView, case_means
 from paraspinal_nnunet.geometry import spacing_mm
 from paraspinal_nnunet.viewer import DisplayStack, display_stack, slice_image
 
@@ -159,12 +159,11 @@ def add_legend(figure: Any, view: StudyView) -> None:
 
 
 def _dice(view: StudyView) -> float:
-    rows = view.metrics[(view.metrics["model"] == view.model) & (view.metrics["case"] == view.case)]
-    return float(rows["dice"].mean())
+    return float(case_means(view.metrics, view.model)[view.case])
 
 
 def _median(view: StudyView) -> float:
-    return float(view.metrics[view.metrics["model"] == view.model].groupby("case")["dice"].mean().median())
+    return float(case_means(view.metrics, view.model).median())
 
 
 def _table(view: StudyView, maps: CaseMaps, chosen: list[ShownSlice]) -> pd.DataFrame:

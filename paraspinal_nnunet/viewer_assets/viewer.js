@@ -102,6 +102,11 @@
       place.textContent = "slice " + pictured.number + " of " + shown.count + ", z = " + pictured.mm + " mm";
     }
 
+    // Pages that hold a viewer ask for a case by its name.
+    root.addEventListener("paraspinal-case", function (event) {
+      const index = cases.findIndex(function (c) { return c.name === event.detail; });
+      if (index >= 0) showCase(index);
+    });
     slider.addEventListener("input", function () { showSlice(Number(slider.value)); });
     stage.addEventListener("wheel", function (event) {
       event.preventDefault();
