@@ -145,7 +145,7 @@ _FIXED_LENGTH = {
 def _check_range(entry: Entry, value: Any, text: str) -> None:
     numbers = value if isinstance(value, list) else [value]
     for number in numbers:
-        if not isinstance(number, (int, float)):
+        if isinstance(number, bool) or not isinstance(number, (int, float)):
             continue
         if not isfinite(number) or number < 0 or (number == 0 and entry.name not in _MAY_BE_ZERO):
             raise ProtocolError(f"--set {entry.key}={text}: must be a finite number greater than 0")
