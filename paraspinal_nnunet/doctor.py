@@ -101,7 +101,10 @@ def _lookup() -> Finding:
 
 def _python(code: str) -> str | None:
     """Run code in a fresh interpreter; the last line of its error, or None when it ran."""
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LOOKUP_TIMEOUT_S)
+    try:
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LOOKUP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        return f"no answer within {LOOKUP_TIMEOUT_S} s"
     if result.returncode == 0:
         return None
     lines = result.stderr.strip().splitlines()

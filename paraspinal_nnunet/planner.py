@@ -3,6 +3,7 @@
 nnU-Net looks planners up inside its own package only; `paraspinal plan` hands this class over from Python.
 """
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -101,9 +102,16 @@ class ParaspinalPlanner(ExperimentPlanner):
         return plans
 
     def save_plans(self, plans: dict[str, Any]) -> None:
-        """Write the plans file, and dataset.json beside it, whole or not at all; old configurations are not kept."""
+        """Write the plans file, and dataset.json beside it, whole or not at all.
+
+        Configurations that were planned before with the same settings stay in the file.
+        """
         folder = Path(str(nnUNet_preprocessed)) / self.dataset_name
         recursive_fix_for_json_export(plans)
+        before = _read_plans(folder / f"{self.plans_identifier}.json")
+        if before.get(ENTRY) is not None and before[ENTRY]["overrides"] == plans[ENTRY]["overrides"]:
+            plans["configurations"] = {**before["configurations"], **plans["configurations"]}
+            plans[ENTRY]["adapted"] = {**before[ENTRY]["adapted"], **plans[ENTRY]["adapted"]}
         with atomic_path(folder / "dataset.json") as temporary:
             shutil.copy(Path(self.raw_dataset_folder) / "dataset.json", temporary)
         write_json(folder / f"{self.plans_identifier}.json", plans)
@@ -180,6 +188,10 @@ def patch_size(
     if not adapted:
         return patch, ""
     return patch, f"the median image has {' x '.join(f'{n:g}' for n in median_shape)} voxels (z, y, x)"
+
+
+def _read_plans(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _edge(available: float, largest: int) -> int:

@@ -137,6 +137,8 @@ def _marker(folder: Path) -> Path:
 
 
 def _check_request(request: PlanRequest, raw: Path) -> None:
+    if request.processes < 1:
+        raise ProtocolError(f"-np {request.processes}: planning needs at least 1 worker process")
     if request.overrides and request.plans_name in (None, DEFAULT_NAME, BASELINE_NAME):
         raise ProtocolError(
             f"--set changes the {'baseline' if request.baseline else 'paper'}'s settings: name the plans, "

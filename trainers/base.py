@@ -17,6 +17,7 @@ from torch import distributed
 from tqdm import tqdm
 
 from paraspinal_nnunet import __version__
+from paraspinal_nnunet.allocator import keep_freed_memory
 from paraspinal_nnunet.augmented_crops import AugmentedCropReader, augmented_reader
 from paraspinal_nnunet.files import atomic_path, write_json
 from paraspinal_nnunet.loading import BatchDataset, CropReader, batches
@@ -134,6 +135,8 @@ class ParaspinalTrainer(ExactLength, nnUNetTrainer):
         """nnU-Net's hook: fixes what would make two runs differ, and says which protocol is in force."""
         if self.protocol.bookkeeping.threads is not None:
             torch.set_num_threads(self.protocol.bookkeeping.threads)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
         super().on_train_start()
@@ -160,6 +163,7 @@ class ParaspinalTrainer(ExactLength, nnUNetTrainer):
             "device": str(self.device),
             "device_name": torch.cuda.get_device_name() if self.device.type == "cuda" else platform.processor(),
             "threads": torch.get_num_threads(),
+            "tf32_convolutions": self.device.type == "cuda" and torch.backends.cudnn.allow_tf32,
         }
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:

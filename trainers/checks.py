@@ -9,7 +9,7 @@ from paraspinal_nnunet.errors import DatasetError, ProtocolError, TrainingRefuse
 from paraspinal_nnunet.network import check_levels, check_patch_size
 from paraspinal_nnunet.planning import is_preprocessed
 from paraspinal_nnunet.plans import DEFAULT_NAME, PlansEntry, downsampled_edges, resolve
-from paraspinal_nnunet.protocol import CONFIGURATIONS, Protocol
+from paraspinal_nnunet.protocol import CONFIGURATIONS, PAPER, Protocol, entries
 from paraspinal_nnunet.splits import FILE_NAME, read_splits
 
 
@@ -30,6 +30,7 @@ def protocol_in_force(settings: Protocol, plans: Mapping[str, Any], configuratio
             f"{trainer}: plans '{plans['plans_name']}' have no configuration '{configuration}', only "
             f"{', '.join(plans['configurations'])}; run 'paraspinal plan' with -c {' '.join(CONFIGURATIONS)}"
         )
+    _refuse_two_networks(settings, plans, trainer)
     try:
         protocol = resolve(settings, plans, configuration)
         patch = protocol.sampling(configuration).patch_size
@@ -40,6 +41,19 @@ def protocol_in_force(settings: Protocol, plans: Mapping[str, Any], configuratio
     if protocol.network.norm == "batch" and protocol.bookkeeping.micro_batch_size is not None:
         raise TrainingRefusedError(f"{trainer}: batch normalisation over micro-batches is another method; unset them")
     return protocol
+
+
+def _refuse_two_networks(settings: Protocol, plans: Mapping[str, Any], trainer: str) -> None:
+    """A trainer named after its network must not train the one that the plans ask for instead."""
+    entry = PlansEntry.of(plans)
+    own = {e.key for e, p in zip(entries(settings), entries(PAPER), strict=True) if e.value != p.value}
+    networks = {e.key for e in entries(PAPER) if e.section == "network"}
+    both = own & networks & set(entry.overrides if entry else ())
+    if both:
+        raise TrainingRefusedError(
+            f"{trainer}: stands for a network of its own, but the plans '{plans['plans_name']}' set "
+            f"{', '.join(sorted(both))} too; use nnUNetTrainerParaspinal with these plans"
+        )
 
 
 def check_fold(fold: int | str, dataset: str, folds: int | None, trainer: str) -> None:
