@@ -1,6 +1,6 @@
 """Where the paper's printed results contradict each other, found by computation from the printed numbers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -58,7 +58,7 @@ def contradictions() -> tuple[Contradiction, ...]:
     """All contradictions that concern printed cells of Table 1, each found from the printed numbers."""
     table = published_table1()
     found = [
-        *_of_overlaps(table),
+        *_of_overlaps(),
         *_of_text(table, "icc minimum", VOLUME_ICC, "all muscles"),
         *_of_text(table, "multifidus dice", "dice", "the multifidus", muscle="multifidus"),
         *_of_intervals(table),
@@ -72,7 +72,17 @@ def contradictions_of(cell: CellKey) -> tuple[str, ...]:
     return tuple(item.text for item in contradictions() if cell in item.cells)
 
 
-def check_overlaps(printed: dict[str, tuple[float, float]], *, subjects: int = PAPER.cohort.subjects) -> OverlapCheck:
+@cache
+def overlap_checks() -> Mapping[tuple[str, str, str], OverlapCheck]:
+    """(model, muscle, side) -> `check_overlaps` of its printed cells."""
+    table = published_table1()
+    groups = table[table["metric"].isin(OVERLAPS)].groupby(["model", "muscle", "side"], sort=False)
+    return {key: check_overlaps({row.metric: (row.mean, row.sd) for row in rows.itertuples()}) for key, rows in groups}
+
+
+def check_overlaps(
+    printed: Mapping[str, tuple[float, float]], *, subjects: int = PAPER.cohort.subjects
+) -> OverlapCheck:
     """Whether some distribution of Dice over the scans has all the printed means and SDs.
 
     Per scan Jaccard = d / (2 - d) and conformity = 3 - 2/d. A linear program over all distributions of d on a fine grid
@@ -128,11 +138,8 @@ def _excess(values: NDArray[np.float64], mean: float, sd: float, subjects: int) 
     return np.vstack([off - 1, -off - 1, spread - 1, -spread - 1])
 
 
-def _of_overlaps(table: pd.DataFrame) -> Iterator[Contradiction]:
-    chosen = table[table["metric"].isin(OVERLAPS)]
-    for (model, muscle, side), rows in chosen.groupby(["model", "muscle", "side"], sort=False):
-        printed = {row.metric: (row.mean, row.sd) for row in rows.itertuples()}
-        check = check_overlaps(printed)
+def _of_overlaps() -> Iterator[Contradiction]:
+    for (model, muscle, side), check in overlap_checks().items():
         if not check.feasible:
             yield Contradiction(
                 tuple((model, muscle, side, metric) for metric in OVERLAPS),

@@ -56,15 +56,20 @@ def overall_dice(data: StudyData) -> pd.DataFrame:
 
 
 def descriptives(data: StudyData) -> pd.DataFrame:
-    """`long_table.describe_cells` of every measure in each model and muscle, with the measure in a column `metric`."""
-    finite = data.table.replace([math.inf, -math.inf], math.nan)
-    parts = [
-        describe_cells(finite, value=measure, by=["model", "muscle"]).assign(metric=measure) for measure in MEASURES
-    ]
-    described = pd.concat(parts, ignore_index=True)
-    infinite = np.isinf(data.table[list(MEASURES)]).groupby([data.table["model"], data.table["muscle"]], observed=True)
-    counts = infinite.sum().stack().rename_axis(["model", "muscle", "metric"]).rename("infinite").reset_index()
-    return described.merge(counts, on=["model", "muscle", "metric"], how="left")
+    """`long_table.describe_cells` of every measure in each model and muscle, with the measure in a column `metric`.
+
+    Infinite values are left out, too, and counted in a column `infinite`.
+    """
+    infinite = np.isinf(data.table[list(MEASURES)])
+    finite = data.table[["model", "muscle"]].join(data.table[list(MEASURES)].mask(infinite))
+    by = [data.table["model"], data.table["muscle"]]
+    counts = infinite.groupby(by, observed=True).sum().reset_index()
+    parts = []
+    for measure in MEASURES:
+        described = describe_cells(finite, value=measure, by=["model", "muscle"]).assign(metric=measure)
+        own = counts[["model", "muscle", measure]].rename(columns={measure: "infinite"})
+        parts.append(described.merge(own, on=["model", "muscle"], how="left"))
+    return pd.concat(parts, ignore_index=True)
 
 
 def best_model(data: StudyData, arms: Sequence[str], missing: Missing) -> str:

@@ -1,6 +1,8 @@
 """All statistics of a study: the paper's, as far as its design and subjects allow, and ours beyond them."""
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -10,6 +12,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from paraspinal_nnunet.errors import SetupError, StatisticsError
+from paraspinal_nnunet.evaluation import long_table
 from paraspinal_nnunet.evaluation import study_parts as parts
 from paraspinal_nnunet.evaluation.anova import quoted_tests, repeated_measures_anova
 from paraspinal_nnunet.evaluation.cohort_tables import (
@@ -51,12 +54,32 @@ def study_statistics(data: StudyData, options: Options | None = None) -> StudySt
     if options.missing == "error":
         balance(data.table, value=VALUE, subject="subject", within=["model", "muscle"])
     plan = plan_analyses(data.design)
-    best = parts.best_model(data, plan.arms, options.missing)
-    run = _Run(data, options, plan, best, published_names(data.design))
-    for step in tqdm(_STEPS, desc="statistics", unit="step"):
-        step(run)
+    with _each_warning_once():
+        best = parts.best_model(data, plan.arms, options.missing)
+        run = _Run(data, options, plan, best, published_names(data.design))
+        for step in tqdm(_STEPS, desc="statistics", unit="step"):
+            step(run)
     omissions = (*(Omission("analysis of variance", reason) for reason in plan.reasons), *run.omissions)
     return StudyStatistics(data, options, plan, best, run.published, tuple(run.analyses), run.frames, omissions)
+
+
+@contextmanager
+def _each_warning_once() -> Iterator[None]:
+    """The same subjects are left out of many tests; one warning says so."""
+    source = logging.getLogger(long_table.__name__)
+    seen: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        new = text not in seen
+        seen.add(text)
+        return new
+
+    source.addFilter(is_new)
+    try:
+        yield
+    finally:
+        source.removeFilter(is_new)
 
 
 @dataclass
