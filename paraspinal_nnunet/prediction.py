@@ -1,5 +1,6 @@
 """Masks for new scans, by nnU-Net's own predictor in this process."""
 
+import logging
 import os
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -12,11 +13,13 @@ from typing import Any
 from tqdm import tqdm
 
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.exported_model import CHECKPOINT, initialize_predictor, is_exported, opened_model
 from paraspinal_nnunet.nifti import read_image
 from paraspinal_nnunet.seam import register_trainers
 
+log = logging.getLogger(__name__)
+
 ENDINGS = (".nii.gz", ".nii")
-CHECKPOINT = "checkpoint_final.pth"
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class PredictionRequest:
     Attributes:
         scans: A NIfTI file or a folder of them, one channel each.
         output: Folder for the masks; a mask has its scan's name, without nnU-Net's channel suffix ``_0000``.
-        model: nnU-Net's model folder.
+        model: nnU-Net's model folder, or an exported model: folder or archive.
         folds: Folds to average; all trained ones when None.
         device: ``'cuda'``, ``'cpu'``, ``'mps'`` or None for the best there is.
         step_size: Step between tiles as a share of the patch.
@@ -93,14 +96,26 @@ def _stem(scan: Path) -> str:
     return name.removesuffix("_0000")
 
 
-def _predictor(request: PredictionRequest) -> Any:
-    folder = request.model
+def chosen_folds(folder: Path, folds: Sequence[str] | None = None) -> list[str]:
+    """The folds of nnU-Net's model folder to use: those asked for, or all that were trained to their end.
+
+    Fold 'all' counts only where it is the only one, or asked for.
+
+    Raises:
+        InputError: No model, or a fold that was not trained to its end.
+    """
     if not (folder / "plans.json").is_file():
         raise InputError(f"{folder}: is no trained model (plans.json is missing)")
-    folds = [f.removeprefix("fold_") for f in request.folds] if request.folds else _trained_folds(folder)
-    missing = [f for f in folds if not (folder / f"fold_{f}" / CHECKPOINT).is_file()]
-    if missing or not folds:
+    chosen = [str(f).removeprefix("fold_") for f in folds] if folds else _trained_folds(folder)
+    missing = [f for f in chosen if not (folder / f"fold_{f}" / CHECKPOINT).is_file()]
+    if missing or not chosen:
         raise InputError(f"{folder}: fold {missing[0] if missing else 'any'} has no {CHECKPOINT}; train it to its end")
+    return list(dict.fromkeys(chosen))
+
+
+def _predictor(request: PredictionRequest) -> Any:
+    exported = is_exported(request.model)
+    folds = [] if exported else chosen_folds(request.model, request.folds)
     register_trainers()
 
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
@@ -114,11 +129,25 @@ def _predictor(request: PredictionRequest) -> Any:
             device=torch_device(request.device),
             allow_tqdm=False,
         )
-        predictor.initialize_from_trained_model_folder(str(folder), tuple(folds), CHECKPOINT)
+        if exported:
+            with opened_model(request.model) as (folder, manifest):
+                initialize_predictor(predictor, folder, manifest, request.folds)
+        else:
+            _note_unsafe(request.model, folds)
+            predictor.initialize_from_trained_model_folder(str(request.model), tuple(folds), CHECKPOINT)
     ending = predictor.dataset_json["file_ending"]
     if ending != ENDINGS[0]:
-        raise InputError(f"{folder}: this model writes {ending} files; only {ENDINGS[0]} is supported")
+        raise InputError(f"{request.model}: this model writes {ending} files; only {ENDINGS[0]} is supported")
     return predictor
+
+
+def _note_unsafe(folder: Path, folds: Sequence[str]) -> None:
+    """nnU-Net loads its own checkpoints with weights_only=False, which runs whatever is in them."""
+    from paraspinal_nnunet.checkpoints import is_safe
+
+    unsafe = [path for path in (folder / f"fold_{fold}" / CHECKPOINT for fold in folds) if not is_safe(path)]
+    if unsafe:
+        log.warning("note: %s may run code of its author's as it is loaded; use models of people you trust", unsafe[0])
 
 
 def _trained_folds(folder: Path) -> list[str]:

@@ -5,15 +5,19 @@ import importlib
 import logging
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import ParaspinalError
 
 VERBS = (
     *("phantom", "convert", "plan", "augment", "trainers", "train", "predict", "evaluate", "statistics", "report"),
-    *("demo", "env", "doctor"),
+    *("export", "import", "demo", "env", "doctor"),
 )
 """Module names in `paraspinal_nnunet.cli`, in the order of a user's path. They import nothing heavy at the top."""
+
+_MODULE_OF_VERB = {"import": "import_model"}
+"""Where the verb is a keyword of Python's."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("paraspinal_nnunet").setLevel(logging.DEBUG if args.debug else logging.INFO)
     try:
-        return int(importlib.import_module(f"{__name__}.{args.verb}").run(args) or 0)
+        return int(_module(args.verb).run(args) or 0)
     except ParaspinalError as error:
         if args.debug:
             raise
@@ -41,6 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _module(verb: str) -> Any:
+    return importlib.import_module(f"{__name__}.{_MODULE_OF_VERB.get(verb, verb)}")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="paraspinal", description="Segment the lumbar paraspinal muscles on axial MRI."
@@ -48,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"paraspinal-nnunet {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name in VERBS:
-        module = importlib.import_module(f"{__name__}.{name}")
+        module = _module(name)
         verb = verbs.add_parser(name, help=module.HELP, description=module.__doc__)
         verb.add_argument("--debug", action="store_true", help="show the traceback of an error")
         module.add_arguments(verb)

@@ -10,7 +10,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("-i", dest="input", type=Path, required=True, help="a NIfTI file, or a folder of them")
     parser.add_argument("-o", dest="output", type=Path, required=True, help="folder for the masks")
-    parser.add_argument("-m", dest="model", type=Path, required=True, help="trained model folder (with plans.json)")
+    parser.add_argument("-m", dest="model", type=Path, required=True, help="trained model folder, or an exported model")
     parser.add_argument("-f", dest="folds", nargs="+", help="folds to average (default: all that were trained)")
     parser.add_argument("-device", choices=["cuda", "cpu", "mps"], help="default: cuda where there is one, else cpu")
     parser.add_argument("-step_size", type=float, default=0.5, help="tile step; 0.75 is the authors' overlap")

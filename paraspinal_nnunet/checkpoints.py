@@ -1,0 +1,99 @@
+"""Checkpoints read without running code from them: nnU-Net's own, and the slim ones of exported models."""
+
+import io
+import logging
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from paraspinal_nnunet.errors import InputError, SetupError
+
+log = logging.getLogger(__name__)
+
+PLAIN_TRAINER = "nnUNetTrainer"
+"""The trainer whose look-up imports nothing; it builds whatever network the plans name."""
+
+_ZIP_MAGIC = b"PK\x03\x04"
+_NOT_WEIGHTS = "holds more than weights and numbers, and loading it would run its author's code"
+
+
+def read_trained(path: Path) -> dict[str, Any]:
+    """A checkpoint as nnU-Net's trainers write it; besides tensors and plain values only numpy's numbers are let in.
+
+    Raises:
+        InputError: It cannot be read, or holds anything else.
+        SetupError: A torch that cannot be told what to let in.
+    """
+    if not hasattr(torch.serialization, "safe_globals"):
+        raise SetupError(f"reading {path} safely needs torch 2.6 or newer, found {torch.__version__}; update it")
+    scalar = np.float64(0).__reduce__()[0]
+    kinds = [type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int64, np.bool_)]
+    names = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    with torch.serialization.safe_globals([*names, np.dtype, *kinds]):
+        return _load(path)
+
+
+def is_safe(path: Path) -> bool:
+    """Whether loading a checkpoint without restrictions would run nothing of its author's."""
+    try:
+        read_trained(path)
+    except (InputError, SetupError) as error:
+        log.debug("%s", error)
+        return False
+    return True
+
+
+def write_slim(path: Path, weights: Mapping[str, torch.Tensor], configuration: str, mirroring: Any) -> None:
+    """Write what nnU-Net's prediction reads of a checkpoint, and nothing else; equal weights make equal files."""
+    content = {
+        "network_weights": dict(weights),
+        "trainer_name": PLAIN_TRAINER,
+        "init_args": {"configuration": configuration},
+        "inference_allowed_mirroring_axes": None if mirroring is None else tuple(int(axis) for axis in mirroring),
+    }
+    buffer = io.BytesIO()  # given a path, torch puts the file's name into the archive
+    torch.save(content, buffer)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(buffer.getvalue())
+
+
+def read_slim(path: Path, configuration: str, mirroring: tuple[int, ...] | None) -> dict[str, torch.Tensor]:
+    """The weights of a slim checkpoint.
+
+    Args:
+        path: The checkpoint.
+        configuration: What it must be of.
+        mirroring: The axes that it must allow.
+
+    Raises:
+        InputError: Anything in it that `write_slim` does not write, or another configuration or other axes.
+    """
+    content = _load(path)
+    weights = content.pop("network_weights", None)
+    said = content.pop("inference_allowed_mirroring_axes", None)
+    if content != {"trainer_name": PLAIN_TRAINER, "init_args": {"configuration": configuration}} or said != mirroring:
+        raise InputError(f"{path}: is no checkpoint of the {configuration} model that the manifest describes; refused")
+    if not isinstance(weights, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
+        raise InputError(f"{path}: holds no weights; get the model again")
+    return weights
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            if file.read(len(_ZIP_MAGIC)) != _ZIP_MAGIC:  # the older formats have been a way round weights_only
+                raise InputError(f"{path}: is no checkpoint of a supported format; get the model again")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except pickle.UnpicklingError as error:
+        raise InputError(f"{path}: {_NOT_WEIGHTS}; refused") from error
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: is damaged ({str(error).splitlines()[0]}); get the model again") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds a {type(content).__name__}, no checkpoint")
+    return content
