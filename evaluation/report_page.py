@@ -154,7 +154,9 @@ def _viewer(content: ReportContent) -> str:
     if not embedded:
         about = "No images are known to this evaluation, so there is nothing to look at."
     else:
-        about = f"The {len(embedded)} worst cases of {content.model} are part of this page" + (
+        worst = "case" if len(embedded) == 1 else "cases"
+        verb = "is" if len(embedded) == 1 else "are"
+        about = f"The {len(embedded)} worst {worst} of {content.model} {verb} part of this page" + (
             f"; {others} more are loaded from the folder 'cases' beside it when they are chosen above."
             if others
             else "."

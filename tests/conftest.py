@@ -134,3 +134,59 @@ def kept_environment(monkeypatch):
     """Registering the trainers changes the process's environment; afterwards it is as before."""
     for variable in ("nnUNet_extTrainer", "PYTHONPATH"):
         monkeypatch.setenv(variable, os.environ.get(variable, ""))
+
+
+EVALUATED_SHAPE, EVALUATED_SPACING = (36, 32, 8), (3.0, 3.0, 8.0)
+EVALUATED_CASES = ("case-1", "case-2", "case-3", "case-4", "<b>'5' & co")
+EVALUATED_MODELS = ("near", "</script><b>")
+"""Names that a page must escape are among them."""
+
+
+def evaluated_labels():
+    """Six boxes in RAS order: right at large x, multifidus and erector spinae behind (small y), psoas in front."""
+    import numpy as np
+
+    labels = np.zeros(EVALUATED_SHAPE, np.uint8)
+    for label, (x, y) in enumerate(((19, 4), (12, 4), (25, 4), (6, 4), (23, 20), (8, 20)), start=1):
+        labels[x : x + 5, y : y + 7, 1:7] = label
+    return labels
+
+
+def write_evaluation_files(root: Path, *, images: bool = True) -> Path:
+    """Evaluate two 'models': the labels moved by one voxel, and by two, in some cases along a second axis too."""
+    import nibabel
+    import numpy as np
+
+    from paraspinal_nnunet.evaluation import evaluate
+
+    affine = np.diag([-EVALUATED_SPACING[0], -EVALUATED_SPACING[1], EVALUATED_SPACING[2], 1.0])  # stored LPS
+    folders = {name: root / f"model{place}" for place, name in enumerate(EVALUATED_MODELS)}
+    for folder in (root / "labelsTr", root / "imagesTr", *folders.values()):
+        folder.mkdir(parents=True)
+    for place, case in enumerate(EVALUATED_CASES):
+        reference = evaluated_labels()
+        reference[:, :, 7 - place % 2 :] = 0
+        reference[:, 8 + place // 2 : 11] = 0  # volumes differ between cases
+        near = np.roll(reference, 1, axis=0) if place % 2 else np.roll(reference, 1, axis=1)
+        far = np.roll(near, 1 + place % 2, axis=1)
+        grey = np.random.default_rng(place).integers(1, 200, EVALUATED_SHAPE).astype(np.int16) + 300 * (reference > 0)
+        stored = {root / "labelsTr" / f"{case}.nii.gz": reference}
+        stored |= {folders[name] / f"{case}.nii.gz": a for name, a in zip(EVALUATED_MODELS, (near, far), strict=True)}
+        if images:
+            stored[root / "imagesTr" / f"{case}_0000.nii.gz"] = grey
+        for path, array in stored.items():
+            nibabel.save(nibabel.Nifti1Image(array[::-1, ::-1].astype(np.int16), affine), path)
+    evaluate(root / "labelsTr", folders, root / "evaluation", workers=1)
+    return root / "evaluation"
+
+
+@pytest.fixture(scope="session")
+def evaluation(tmp_path_factory) -> Path:
+    """An evaluation of two models on five cases; not to be written to."""
+    return write_evaluation_files(tmp_path_factory.mktemp("evaluated"))
+
+
+@pytest.fixture(scope="session")
+def evaluation_without_images(tmp_path_factory) -> Path:
+    """The same without images."""
+    return write_evaluation_files(tmp_path_factory.mktemp("imageless"), images=False)
