@@ -29,7 +29,9 @@ def main() -> None:
     torch.set_num_threads(1)
     shape = tuple(args.shape)
     protocol = replace(PAPER, training=replace(PAPER.training, augmentation="paper"))
-    print(f"{args.cases} cases of {'x'.join(map(str, shape))} (z, y, x), one thread, {os.cpu_count()} cores; seconds")
+    print(f"{args.cases} cases of {'x'.join(map(str, shape))} (z, y, x), one thread, {os.cpu_count()} cores")
+    print(f"{'':54}{'wall s':>9}{'user s':>9}{'per s':>9}")
+    ours = {}
     with tempfile.TemporaryDirectory() as folder:
         arrays = [make_case(shape, seed) for seed in range(args.cases)]
         for configuration in CONFIGURATIONS:
@@ -38,31 +40,33 @@ def main() -> None:
             options = {"folder": Path(folder) / configuration, "cases": cases, "fold": 0, "labels": LABELS}
             reader = augmented_reader(protocol, configuration, **options)
             plain = CropReader(options["folder"], sampling.patch_size, protocol.training.foreground_ratio)
-            report(configuration, reader, plain, sampling.crops_per_case, args.images)
-    report_monai(*arrays[0], args.repeats)
+            ours[configuration] = report(configuration, reader, plain, sampling.crops_per_case, args.images)
+    report_monai(*arrays[0], args.repeats, ours)
 
 
 def report(
     configuration: str, reader: AugmentedCropReader, plain: CropReader, crops_per_case: int, images: int
-) -> None:
-    """Print the time of an augmented crop and of a plain one."""
+) -> tuple[float, float]:
+    """Print the time of an augmented crop and of a plain one.
+
+    Returns:
+        Wall and user seconds of an augmented crop.
+    """
+    times = {}
     count = images * crops_per_case
     for name, some, cases in (("augmented", reader, reader.pool.ids), ("plain", plain, reader.pool.cases)):
         crops = BatchSchedule(cases, count, crops_per_case, seed=0, fold=0).batch(0)
         some.read(crops[0])
         some.read(crops[-1])
-        start = time.perf_counter()
-        for crop in crops:
-            some.read(crop)
-        each = (time.perf_counter() - start) / count
-        size = "x".join(map(str, reader.size))
-        print(
-            f"{configuration:10} {name:9} crop {size:>10}, {crops_per_case} per image: {each:7.4f} ({1 / each:6.1f}/s)"
-        )
+        wall, user = _timed(lambda some=some, crops=crops: [some.read(crop) for crop in crops])
+        times[name] = wall / count, user / count
+        what = f"{configuration} {name} crop, {'x'.join(map(str, reader.size))}, {crops_per_case} per image"
+        print(f"{what:54}{wall / count:9.4f}{user / count:9.4f}{count / wall:9.1f}")
+    return times["augmented"]
 
 
-def report_monai(image: np.ndarray, labels: np.ndarray, repeats: int) -> None:
-    """Print the time of Rand3DElastic for one volume with its labels."""
+def report_monai(image: np.ndarray, labels: np.ndarray, repeats: int, ours: dict[str, tuple[float, float]]) -> None:
+    """Print the time of Rand3DElastic for one volume with its labels, and how many times ours that is per crop."""
     from monai.transforms import Rand3DElasticd
 
     settings = PAPER.augmentation
@@ -79,11 +83,12 @@ def report_monai(image: np.ndarray, labels: np.ndarray, repeats: int) -> None:
     )
     data = {"image": torch.as_tensor(image.transpose(0, 3, 2, 1).copy())}
     data["label"] = torch.as_tensor(labels.transpose(0, 3, 2, 1).astype(np.float32))
-    each = min(_timed(lambda: transform(dict(data))) for _ in range(repeats))
-    print(f"MONAI Rand3DElastic of the whole volume and its labels: {each:7.3f}")
-    for configuration in CONFIGURATIONS:
-        per_case = PAPER.sampling(configuration).crops_per_case
-        print(f"{configuration:10} that is per crop, {per_case} of each volume:  {each / per_case:7.3f}")
+    wall, user = min(_timed(lambda: transform(dict(data))) for _ in range(repeats))
+    print(f"{'MONAI Rand3DElastic, whole volume with labels':54}{wall:9.4f}{user:9.4f}{1 / wall:9.1f}")
+    for configuration, (own_wall, own_user) in ours.items():
+        count = PAPER.sampling(configuration).crops_per_case
+        what = f"{configuration}: MONAI's per crop over ours, {count} of a volume"
+        print(f"{what:54}{wall / count / own_wall:9.1f}{user / count / own_user:9.1f}")
 
 
 def make_case(shape: tuple[int, int, int], seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -121,10 +126,11 @@ def save_cases(root: Path, name: str, arrays: list, patch_size: tuple[int, ...])
     return names
 
 
-def _timed(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
+def _timed(run: Callable[[], object]) -> tuple[float, float]:
+    """Wall and user seconds; the system's share is page faults, which depend on the machine more than on the work."""
+    wall, user = time.perf_counter(), os.times().user
     run()
-    return time.perf_counter() - start
+    return time.perf_counter() - wall, os.times().user - user
 
 
 def _arguments() -> argparse.Namespace:

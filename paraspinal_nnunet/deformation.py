@@ -87,21 +87,22 @@ def sample_image(read: BoxReader, points: np.ndarray, shape: Sequence[int]) -> n
 
     Args:
         read: Reads the box of the case that the points need, and no more.
-        points: (3, ...) inside the case.
+        points: (3, slices, ...) inside the case.
         shape: (z, y, x) of the case.
 
     Returns:
-        (channels, ...) float32.
+        (channels, slices, ...) float32.
     """
     flat = points.reshape(3, -1)
     first = np.floor(flat.min(axis=1)).astype(int)
     last = np.minimum(np.floor(flat.max(axis=1)).astype(int) + 1, np.asarray(shape) - 1)
     z, y, x = (slice(int(a), int(b) + 1) for a, b in zip(first, last, strict=True))
     box = np.asarray(read((z, y, x)), dtype=np.float32)
-    inside = points - first.reshape(3, *[1] * (points.ndim - 1))
     sampled = np.empty((len(box), *points.shape[1:]), np.float32)
-    for channel, values in zip(box, sampled, strict=True):
-        map_coordinates(channel, inside, output=values, order=1, mode="nearest", prefilter=False)
+    for number in range(points.shape[1]):
+        inside = points[:, number] - first.reshape(3, *[1] * (points.ndim - 2))
+        for channel, values in zip(box, sampled, strict=True):
+            map_coordinates(channel, inside, output=values[number], order=1, mode="nearest", prefilter=False)
     return sampled
 
 
