@@ -97,7 +97,7 @@ def write_report(
         further_tables=further_tables(study),
         omissions=_omissions(study),
         figures=figures,
-        methods=methods_text(view),
+        methods=methods_text(view, study.analyses),
         settings={name: model_settings(model) for name, model in view.record.models.items()},
         links=[(path.name, path.relative_to(output).as_posix()) for path in files],
     )

@@ -46,6 +46,9 @@ class Answer:
 
 def answer(view: StudyView) -> Answer:
     """Compare the models by each subject's mean Dice over all structures."""
+    if len(view.models) == 1:
+        means = view.subjects.groupby("subject")["dice"].mean().dropna().to_frame(view.best)
+        return Answer((_standing(view, means[view.best]),), tuple(_facts(view)), tuple(_warnings(view, [])))
     try:
         means, dropped = subject_means(view)
     except StatisticsError as error:
@@ -53,9 +56,7 @@ def answer(view: StudyView) -> Answer:
             f"{view.best} has the highest mean Dice on the cases that it has; the models cannot be compared: {error}."
         )
         return Answer((alone,), tuple(_facts(view)), tuple(_warnings(view, [])))
-    sentences = [_standing(view, means[view.best])]
-    if len(view.models) > 1:
-        sentences.append(_lead(view, means))
+    sentences = [_standing(view, means[view.best]), _lead(view, means)]
     if view.model != view.best:
         sentences.append(f"Shown in detail below, as asked for: {view.model}.")
     return Answer(tuple(sentences), tuple(_facts(view)), tuple(_warnings(view, dropped)))
@@ -116,7 +117,7 @@ def _lead(view: StudyView, means: pd.DataFrame) -> str:
     if len(tests) > 1:
         interval += f", {_p(row['p_holm'])} after Holm's correction for {len(tests)} comparisons"
     if row["p_holm"] <= ALPHA:
-        return f"{lead} ({interval}): a difference that chance alone would seldom make."
+        return f"{lead} ({interval}): more than chance explains at the 5 % level."
     return f"{lead} ({interval}): these subjects do not tell the two apart with certainty."
 
 
@@ -149,6 +150,12 @@ def _warnings(view: StudyView, dropped: list[str]) -> list[str]:
         found.append(
             f"{len(dropped)} of {view.subjects['subject'].nunique()} subjects lack a Dice value of some model and "
             f"structure and are left out of the comparison: {', '.join(dropped)}."
+        )
+    undefined = int(view.subjects[view.subjects["model"] == view.model]["dice"].isna().sum())
+    if undefined:
+        found.append(
+            f"{undefined} Dice values of {view.model} are undefined (a structure in neither label map) and left out of "
+            "its means."
         )
     found += view.data.notes
     if len(subjects := view.subjects["subject"].unique()) < FEW_SUBJECTS:

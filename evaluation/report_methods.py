@@ -2,13 +2,14 @@
 
 import importlib.metadata
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paraspinal_nnunet.evaluation.agreement import LIMITS_SD
 from paraspinal_nnunet.evaluation.inference import RESAMPLES
 from paraspinal_nnunet.evaluation.predictions import describe
 from paraspinal_nnunet.evaluation.record import ModelRecord
+from paraspinal_nnunet.evaluation.study_statistics import Analysis
 from paraspinal_nnunet.evaluation.study_view import StudyView
 from paraspinal_nnunet.protocol import DOI
 
@@ -16,8 +17,13 @@ _LIBRARIES = ("numpy", "scipy", "pandas", "nibabel", "SimpleITK", "scikit-image"
 PROTOCOL_FILE = "protocol.json"
 
 
-def methods_text(view: StudyView) -> str:
-    """What was measured and tested, with versions."""
+def methods_text(view: StudyView, analyses: Sequence[Analysis] = ()) -> str:
+    """What was measured and tested, with versions.
+
+    Args:
+        view: The evaluation.
+        analyses: The analyses of variance that the report shows.
+    """
     metrics = view.metrics
     muscles = ", ".join(view.labels)
     volumes = f"n = {metrics['case'].nunique()} scans of {metrics['subject'].nunique()} subjects"
@@ -35,6 +41,12 @@ def methods_text(view: StudyView) -> str:
             " The model with the highest mean Dice over all structures was compared with each other model by paired "
             "t-tests, two-sided, per structure without correction as in the reference study and with Holm's "
             "correction."
+        )
+    if analyses:
+        designs = "; ".join(f"{' x '.join(analysis.factors)} ({', '.join(analysis.models)})" for analysis in analyses)
+        text += (
+            f" Dice was tested by repeated-measures analysis of variance: {designs}; degrees of freedom were corrected "
+            "after Greenhouse and Geisser where Mauchly's test rejected sphericity or was undefined."
         )
     text += (
         f" The interval of the mean is a bias-corrected and accelerated bootstrap over subjects ({RESAMPLES:,} "

@@ -173,7 +173,7 @@ def _tables(content: ReportContent) -> str:
         f"<details><summary>{_text(table.title)}</summary>{_table(table)}</details>" for table in content.further_tables
     )
     links = _links(content.links)
-    more = f"<p>Files: {links}.</p>" if links else ""
+    more = f"<p class='no-print'>Files: {links}.</p>" if links else ""
     if not content.omissions:
         return tables + more
     items = "".join(f"<li>{_text(omission)}</li>" for omission in content.omissions)

@@ -145,6 +145,7 @@ class TestPage:
         page = page_of(report)
         assert "Table 1. Performance of the models" in page.text
         assert "paired t-tests" in page.text
+        assert "Dice was tested by repeated-measures analysis of variance: model x muscle" in page.text
         assert "Not computed" in page.text
         assert (report.parent / "statistics" / "statistics.json").is_file()
         assert (report.parent / "metrics.csv").is_file()
@@ -162,7 +163,7 @@ class TestAnswer:
         low, high = test.confidence_interval()
         gap = (means[NEAR] - means[FAR]).mean()
         assert f"by {gap:.3f} (95 % CI {low:.3f} to {high:.3f}" in second
-        assert "seldom" in second
+        assert "more than chance explains" in second
         assert test.pvalue < 0.05
 
     def test_close_models_are_not_told_apart(self, evaluation, tmp_path):
@@ -197,6 +198,9 @@ class TestAnswer:
         metrics.to_csv(tmp_path / "metrics.csv", index=False)
         found = answer(view_study(tmp_path))
         assert "4 subjects" in found.sentences[0]
+        assert not any("undefined" in warning for warning in found.warnings)  # not in the model shown
+        shown = answer(view_study(tmp_path, model=FAR))
+        assert any(f"6 Dice values of {FAR} are undefined" in warning for warning in shown.warnings)
         assert any("left out of the comparison: case-2" in warning for warning in found.warnings)
 
 

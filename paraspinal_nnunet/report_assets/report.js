@@ -214,7 +214,7 @@
     const viewer = document.querySelector("#embedded .paraspinal-viewer");
     const other = document.getElementById("other-case");
     if (!found) { shown.textContent = "There is no case " + name + " in this evaluation."; return; }
-    shown.textContent = "Shown: " + name;
+    shown.textContent = found.embedded ? "" : "Shown: " + name;
     other.textContent = "";
     document.getElementById("embedded").hidden = !found.embedded;
     if (found.embedded) viewer.dispatchEvent(new CustomEvent("paraspinal-case", { detail: name }));
@@ -231,7 +231,7 @@
   pick.model.addEventListener("change", draw);
   window.addEventListener("hashchange", show);
   window.addEventListener("beforeprint", function () {
-    document.querySelectorAll("#worst details, #tables details").forEach(function (each) { each.open = true; });
+    document.querySelectorAll("details").forEach(function (each) { each.open = true; });
   });
   draw();
   show();
