@@ -246,6 +246,16 @@ def test_field_has_monais_mean_variance_and_correlation_lengths():
     assert from_zero > 1e-4
 
 
+def test_noise_has_the_variance_of_uniform_noise_times_the_magnitude():
+    """3 x 25^3 normal numbers estimate their standard deviation to 1 / sqrt(2 x 46875) = 0.33 %; four times that."""
+    field = ElasticField.draw(
+        np.random.default_rng(0), (100, 100, 100), sigma=SIGMA, magnitude=MAGNITUDE, truncation=3.0
+    )
+    assert field.noise.size == 46_875
+    assert field.noise.std() == pytest.approx(MAGNITUDE / np.sqrt(3), rel=0.0131)
+    assert stats.kstest(field.noise.ravel() / (MAGNITUDE / np.sqrt(3)), "norm").pvalue > 1e-3
+
+
 def test_field_is_normal_with_the_variance_of_the_formula():
     """At the centre of a large image: magnitude^2 / 3 times the kernel's sum of squares to the power of three."""
     tail = kernel_tail(SIGMA, 3.0)
