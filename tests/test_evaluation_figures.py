@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from dataclasses import replace
@@ -293,6 +294,14 @@ class TestFiles:
         first, second = write_figures(view, tmp_path)
         assert (first.problem, len(first.files)) == ("", 4)
         assert (second.problem, second.files) == ("torch is not installed", ())
+
+    def test_evaluating_and_the_command_line_load_no_plotting(self):
+        program = (
+            "import sys, paraspinal_nnunet.cli.report; from paraspinal_nnunet.evaluation import evaluate; "
+            "print([m for m in ('matplotlib', 'skimage', 'torch') if m in sys.modules])"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "[]"
 
     def test_missing_packages_name_the_extra(self, monkeypatch):
         from paraspinal_nnunet.evaluation import drawing
