@@ -73,6 +73,12 @@ def thread_pools():
 
 
 @pytest.fixture(scope="session")
+def thread_pool_context():
+    """The context manager itself, for fixtures that serve several tests."""
+    return pools_of_threads
+
+
+@pytest.fixture(scope="session")
 def tiny_original(tmp_path_factory):
     """The data set on disk; tests use `tiny` to read it and `tiny_copy` to change it."""
     pytest.importorskip("nnunetv2")

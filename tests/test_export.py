@@ -152,14 +152,19 @@ def test_checkpoints_load_with_weights_only(exported, papers):
         assert all(torch.equal(weights[name], trained[name]) for name in trained)
 
 
-def test_plans_name_the_network_that_the_trainer_built(models, exported, tmp_path):
-    def architecture(folder, configuration):
-        return json.loads((folder / "plans.json").read_text())["configurations"][configuration]["architecture"]
+def test_plans_name_the_network_that_the_trainer_built(models, papers):
+    from paraspinal_nnunet.export_nnunet import slim_plans
+    from paraspinal_nnunet.trained_model import read_trained_model
 
-    deep = export(ExportRequest(models.make(DEEP, "2d"), tmp_path / "deep"))
-    amp = export(ExportRequest(models.make("nnUNetTrainerParaspinalMixedPrecision", "3d_fullres"), tmp_path / "amp"))
-    group = export(ExportRequest(models.make("nnUNetTrainerParaspinalGroupNorm", "2d"), tmp_path / "group"))
-    assert architecture(exported, "2d") == {
+    def architecture(folder, configuration):
+        plans = slim_plans(read_trained_model(folder), "Slim")
+        assert plans["plans_name"] == "Slim"
+        return plans["configurations"][configuration]["architecture"]
+
+    deep = models.make(DEEP, "2d")
+    amp = models.make("nnUNetTrainerParaspinalMixedPrecision", "3d_fullres")
+    group = models.make("nnUNetTrainerParaspinalGroupNorm", "2d")
+    assert architecture(papers, "2d") == {
         "network_class_name": "paraspinal_nnunet.network.ResidualUNet",
         "arch_kwargs": {
             "spatial_dims": 2,
