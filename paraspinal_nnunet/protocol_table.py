@@ -27,7 +27,7 @@ class Row:
 
 
 def comparison(protocol: Protocol, configuration: str, reasons: Mapping[str, str] | None = None) -> list[Row]:
-    """Every number that holds for one configuration, beside the paper's; augmentation's only where there is any.
+    """Every number that holds for one configuration, beside the paper's; augmentation's where it is the paper's.
 
     Args:
         protocol: The values in force.
@@ -35,7 +35,7 @@ def comparison(protocol: Protocol, configuration: str, reasons: Mapping[str, str
         reasons: Key -> why the data set asked for another value than the paper's.
     """
     hidden = {section for name, section in SECTION_OF_CONFIGURATION.items() if name != configuration} | {"cohort"}
-    if protocol.training.augmentation == "none":
+    if protocol.training.augmentation != "paper":
         hidden.add("augmentation")
     papers = {(e.section, e.name): e.value for e in entries(PAPER)}
     return [

@@ -14,6 +14,7 @@ pytest.importorskip("nnunetv2")
 from monai.networks.nets import UNet
 
 from paraspinal_nnunet.errors import TrainingRefusedError
+from paraspinal_nnunet.planning import PlanRequest, plan
 from paraspinal_nnunet.plans import BASELINE_ENTRY, ENTRY
 from paraspinal_nnunet.protocol import PAPER
 from paraspinal_nnunet.seam import register_trainers
@@ -25,6 +26,7 @@ from paraspinal_nnunet.trainers import (
     nnUNetTrainerParaspinal,
     nnUNetTrainerParaspinalDeep,
 )
+from paraspinal_nnunet.trainers.baseline_table import baseline_rows
 from paraspinal_nnunet.trainers.length import epoch_count, epoch_length
 
 OURS = (nnUNetTrainerParaspinal, nnUNetTrainerParaspinalDeep)
@@ -461,3 +463,20 @@ def test_prediction_builds_the_trained_network(tiny, kept_environment):
     expected = trainer.network.state_dict()
     found = predictor.network.state_dict()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_a_baseline_says_what_is_not_the_papers(tiny_copy, thread_pools, capsys):
+    plan(PlanRequest(501, ["2d"], plans_name="Base", baseline=True, overrides={"iterations": 5}, processes=1))
+    plans = json.loads((tiny_copy.preprocessed / "Base.json").read_text())
+    trainer = trainer_of(tiny_copy, trainer=nnUNetTrainerBaselineNoMirroring, plans=plans)
+    trainer.initialize()
+    rows = {row.key: row for row in baseline_rows(trainer)}
+    assert {key: rows[key].value for key in ("iterations", "optimizer", "learning_rate", "gradient_clipping")} == {
+        "iterations": 5,
+        "optimizer": "sgd",
+        "learning_rate": 1e-2,
+        "gradient_clipping": 12.0,
+    }
+    assert rows["patch_size"].value == tuple(plans["configurations"]["2d"]["patch_size"])
+    assert not any(rows[key].is_papers for key in ("iterations", "optimizer", "spacing", "batch_size"))
+    assert rows["folds"].is_papers

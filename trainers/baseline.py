@@ -7,6 +7,8 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerNoMirroring import nnUNetTrainerNoMirroring
 
 from paraspinal_nnunet.plans import BASELINE_ENTRY
+from paraspinal_nnunet.protocol_table import format_table
+from paraspinal_nnunet.trainers.baseline_table import baseline_rows
 from paraspinal_nnunet.trainers.checks import check_fold
 from paraspinal_nnunet.trainers.length import ExactLength
 
@@ -39,6 +41,8 @@ class _PlannedLength(ExactLength):
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         super().on_train_start()
+        title = f"{type(self).__name__}, {self.configuration_name}, fold {self.fold}: nnU-Net's own protocol"
+        self.print_to_log_file(f"\n{title}\n{format_table(baseline_rows(self))}\n", add_timestamp=False)
 
 
 class nnUNetTrainerBaseline(_PlannedLength, nnUNetTrainer):
