@@ -27,7 +27,7 @@ def trainers_table() -> str:
     mend_trainer_lookup()
     from paraspinal_nnunet.trainer_list import list_trainers
 
-    rows = ["| `-tr` | what it is | against the paper |", "|---|---|---|"]
+    rows = ["| `-tr` | what it is | against `nnUNetTrainerParaspinal` |", "|---|---|---|"]
     rows += [f"| `{e.name}` | {e.what} | {e.difference} |" for e in list_trainers()]
     return "\n".join(rows)
 

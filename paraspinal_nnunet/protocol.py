@@ -13,8 +13,12 @@ CONFIGURATIONS = ("2d", "3d_fullres", "2.5d")
 SECTION_OF_CONFIGURATION = {"2d": "sampling_2d", "3d_fullres": "sampling_3d", "2.5d": "sampling_25d"}
 
 
-def _given(default: Any, source: str, note: str = "", choices: tuple[str, ...] = ()) -> Any:
-    return field(default=default, metadata={"source": source, "note": note, "choices": choices})
+def _given(
+    default: Any, source: str, note: str = "", choices: tuple[str, ...] = (), *, other_arms: tuple[Any, ...] = ()
+) -> Any:
+    """A number with its source; `other_arms` are the values that it has in the paper's other arms."""
+    metadata = {"source": source, "note": note, "choices": choices, "other_arms": other_arms}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -79,12 +83,16 @@ class Network:
     """The modified U-Net: MONAI's residual U-Net."""
 
     channels: tuple[int, ...] = _given(
-        (16, 32, 64, 128, 256), "the authors' public code", "'one extra layer with 512 filters' fits these"
+        (16, 32, 64, 128, 256),
+        "the authors' public code",
+        "'one extra layer with 512 filters' fits these",
+        other_arms=((16, 32, 64, 128, 256, 512),),
     )
     strides: tuple[int, ...] = _given(
         (1, 2, 2, 2),
         "Methods, Modified U-Net architecture",
         "stride 1 in the first layer, then 2; the authors' public code has 2 in the first layer too",
+        other_arms=((1, 2, 2, 2, 2),),
     )
     num_res_units: int = _given(2, "Methods, Modified U-Net architecture", "two 3x3(x3) convolutions per level")
     kernel_size: int = _given(3, "Methods, Modified U-Net architecture")
@@ -152,7 +160,11 @@ class Training:
         0.5, "Methods, Training", "share of crops centred on a muscle voxel: positive to negative ratio of one"
     )
     augmentation: str = _given(
-        "none", "Methods, Data augmentation", "the arm without augmentation", ("none", "paper", "nnunet")
+        "none",
+        "Methods, Data augmentation",
+        "the arm without augmentation",
+        ("none", "paper", "nnunet"),
+        other_arms=("paper",),
     )
     seed: int = _given(0, "Methods, Modified U-Net architecture", "'the deterministic seed was set to zero'")
     precision: str = _given("fp32", "Discussion", "mixed precision is named as future research", ("fp32", "amp"))
@@ -289,6 +301,7 @@ class Entry:
     source: str
     note: str
     choices: tuple[str, ...]
+    other_arms: tuple[Any, ...]
     kind: type
 
     @property
@@ -314,6 +327,7 @@ def entries(protocol: Protocol = PAPER) -> Iterator[Entry]:
                 source=item.metadata["source"],
                 note=item.metadata["note"],
                 choices=item.metadata["choices"],
+                other_arms=item.metadata["other_arms"],
                 kind=_kind(item),
             )
 

@@ -19,11 +19,12 @@ class Row:
     paper: Any
     source: str
     reason: str = ""
+    other_arms: tuple[Any, ...] = ()
 
     @property
     def is_papers(self) -> bool:
-        """Whether the value in force is the paper's."""
-        return self.value == self.paper
+        """Whether the value in force is the paper's, in one of its arms."""
+        return self.value == self.paper or self.value in self.other_arms
 
 
 def comparison(protocol: Protocol, configuration: str, reasons: Mapping[str, str] | None = None) -> list[Row]:
@@ -39,7 +40,7 @@ def comparison(protocol: Protocol, configuration: str, reasons: Mapping[str, str
         hidden.add("augmentation")
     papers = {(e.section, e.name): e.value for e in entries(PAPER)}
     return [
-        Row(_row_key(e), e.value, papers[e.section, e.name], e.source, (reasons or {}).get(e.key, ""))
+        Row(_row_key(e), e.value, papers[e.section, e.name], e.source, (reasons or {}).get(e.key, ""), e.other_arms)
         for e in entries(protocol)
         if e.section not in hidden
     ]
@@ -60,6 +61,8 @@ def _row_key(entry: Entry) -> str:
 
 
 def _verdict(row: Row) -> str:
+    if row.value in row.other_arms:
+        return "yes, in another arm"
     if row.is_papers:
         return "default" if row.source in NOT_IN_PAPER else "yes"
     return f"NO: {row.reason}" if row.reason else "NO"
@@ -68,5 +71,5 @@ def _verdict(row: Row) -> str:
 def value_text(value: Any) -> str:
     """A setting's value as tables show it."""
     if isinstance(value, (tuple, list)):
-        return " x ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in value)
+        return (" x " if len(value) <= 3 else ", ").join(value_text(v) for v in value)  # sizes, or lists
     return f"{value:g}" if isinstance(value, float) else str(value)
