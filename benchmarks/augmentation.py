@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from paraspinal_nnunet.anatomy import PARASPINAL
-from paraspinal_nnunet.augmented_crops import AugmentedCropReader, augmented_reader
+from paraspinal_nnunet.augmentation.crops import AugmentedCropReader, augmented_reader
 from paraspinal_nnunet.loading import CropReader
 from paraspinal_nnunet.protocol import PAPER
 from paraspinal_nnunet.sampling import BatchSchedule

@@ -56,7 +56,7 @@ def prepare(folder: Path, patch: int, batch: int) -> None:
     from paraspinal_nnunet.dataset_conversion.author import author_source
     from paraspinal_nnunet.dataset_conversion.engine import convert
     from paraspinal_nnunet.overrides import parse_settings
-    from paraspinal_nnunet.phantom import write_cohort
+    from paraspinal_nnunet.phantom.cohort import write_cohort
     from paraspinal_nnunet.planning import PlanRequest, plan
     from paraspinal_nnunet.seam import register_trainers
 

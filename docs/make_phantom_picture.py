@@ -13,8 +13,8 @@ from scipy.ndimage import binary_erosion
 from paraspinal_nnunet.anatomy import PARASPINAL
 from paraspinal_nnunet.files import atomic_path
 from paraspinal_nnunet.geometry import to_ras
-from paraspinal_nnunet.phantom import PhantomCase, generate_case
-from paraspinal_nnunet.phantom_muscles import LABELLED
+from paraspinal_nnunet.phantom.cohort import PhantomCase, generate_case
+from paraspinal_nnunet.phantom.muscles import LABELLED
 
 SEED = 0
 CASES = (2, 10)

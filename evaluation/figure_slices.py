@@ -12,7 +12,7 @@ from paraspinal_nnunet.evaluation.case_maps import CaseMaps, read_case, shown_va
 from paraspinal_nnunet.evaluation.drawing import WIDTH_IN, Drawing, new_figure
 from paraspinal_nnunet.evaluation.study_view import StudyView, case_means
 from paraspinal_nnunet.geometry import spacing_mm
-from paraspinal_nnunet.viewer import DisplayStack, display_stack, slice_image
+from paraspinal_nnunet.viewer.slices import DisplayStack, display_stack, slice_image
 
 LEVELS = ("L1", "L2", "L3", "L4", "L5")
 """From head to feet. Source: caption of Figure 3."""

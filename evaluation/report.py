@@ -23,7 +23,7 @@ from paraspinal_nnunet.evaluation.report_statistics import (
 from paraspinal_nnunet.evaluation.study_statistics import StudyStatistics
 from paraspinal_nnunet.evaluation.study_view import StudyView, view_study, worst_first
 from paraspinal_nnunet.files import atomic_path, write_text
-from paraspinal_nnunet.viewer_page import viewer_html
+from paraspinal_nnunet.viewer.page import viewer_html
 
 REPORT_FILE = "report.html"
 FIGURES_FOLDER = "figures"

@@ -13,8 +13,8 @@ from paraspinal_nnunet.evaluation.folders import default_workers
 from paraspinal_nnunet.evaluation.report_data import CaseEntry
 from paraspinal_nnunet.evaluation.study_view import StudyView, worst_first
 from paraspinal_nnunet.files import write_text
-from paraspinal_nnunet.viewer import ViewerCase
-from paraspinal_nnunet.viewer_page import viewer_page
+from paraspinal_nnunet.viewer.page import viewer_page
+from paraspinal_nnunet.viewer.slices import ViewerCase
 
 CASES_FOLDER = "cases"
 

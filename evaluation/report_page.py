@@ -18,7 +18,7 @@ from paraspinal_nnunet.evaluation.render_table import Table, to_html
 from paraspinal_nnunet.evaluation.report_answer import Answer
 from paraspinal_nnunet.evaluation.report_data import CaseEntry
 
-_ASSETS = resources.files("paraspinal_nnunet") / "report_assets"
+_ASSETS = resources.files("paraspinal_nnunet.evaluation") / "report_assets"
 _DENSE_COLUMNS, _DENSE_TEXT = 8, 36
 _SECTIONS = (
     *(("answer", "Answer"), ("plots", "Case by case"), ("worst", "Worst cases"), ("cases-section", "Viewer")),

@@ -12,8 +12,8 @@ from paraspinal_nnunet.evaluation import read_metrics, read_record, summarise
 from paraspinal_nnunet.evaluation.record import EvaluationRecord
 from paraspinal_nnunet.files import write_text
 from paraspinal_nnunet.nifti import read_image, read_labels
-from paraspinal_nnunet.viewer import ViewerCase
-from paraspinal_nnunet.viewer_page import viewer_html
+from paraspinal_nnunet.viewer.page import viewer_html
+from paraspinal_nnunet.viewer.slices import ViewerCase
 
 if TYPE_CHECKING:
     from paraspinal_nnunet.demo import Step

@@ -11,9 +11,9 @@ pytest.importorskip("nnunetv2")
 from torch import nn
 
 from paraspinal_nnunet import trainers
+from paraspinal_nnunet.augmentation.nnunet import NnunetAugmentedReader
 from paraspinal_nnunet.errors import ProtocolError, TrainingRefusedError
 from paraspinal_nnunet.network import build_network, neighbouring_slices
-from paraspinal_nnunet.nnunet_augmentation import NnunetAugmentedReader
 from paraspinal_nnunet.planning import PlanRequest, plan
 from paraspinal_nnunet.plans import ENTRY
 from paraspinal_nnunet.sampling import Crop

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from paraspinal_nnunet.augmentation import (
+from paraspinal_nnunet.augmentation.deformation import PointMap, sample_image, sample_labels
+from paraspinal_nnunet.augmentation.elastic import STEP, ElasticField, axis_kernel, gaussian, kernel_tail
+from paraspinal_nnunet.augmentation.transform import (
     POOL_STREAM,
     AugmentedPool,
     ImageTransform,
     draw_transform,
     exchange_table,
 )
-from paraspinal_nnunet.deformation import PointMap, sample_image, sample_labels
-from paraspinal_nnunet.elastic import STEP, ElasticField, axis_kernel, gaussian, kernel_tail
 from paraspinal_nnunet.errors import DatasetError, ProtocolError
 from paraspinal_nnunet.protocol import PAPER
 from paraspinal_nnunet.sampling import STREAMS

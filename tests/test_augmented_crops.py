@@ -10,10 +10,10 @@ from scipy import stats
 pytest.importorskip("torch")
 blosc2 = pytest.importorskip("blosc2")
 
-from paraspinal_nnunet import augmented_crops
 from paraspinal_nnunet.anatomy import PARASPINAL
-from paraspinal_nnunet.augmentation import AugmentedPool, exchange_table
-from paraspinal_nnunet.augmented_crops import AugmentedCropReader, augmented_reader
+from paraspinal_nnunet.augmentation import crops as augmented_crops
+from paraspinal_nnunet.augmentation.crops import AugmentedCropReader, augmented_reader
+from paraspinal_nnunet.augmentation.transform import AugmentedPool, exchange_table
 from paraspinal_nnunet.loading import BatchDataset
 from paraspinal_nnunet.overrides import override
 from paraspinal_nnunet.protocol import PAPER

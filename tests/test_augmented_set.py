@@ -7,9 +7,10 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("nnunetv2")
 
-from paraspinal_nnunet import augmented_set, cli
+from paraspinal_nnunet import cli
 from paraspinal_nnunet.anatomy import PARASPINAL
-from paraspinal_nnunet.augmented_set import AugmentRequest, augment
+from paraspinal_nnunet.augmentation import written_set as augmented_set
+from paraspinal_nnunet.augmentation.written_set import AugmentRequest, augment
 from paraspinal_nnunet.errors import DatasetError, ProtocolError
 from paraspinal_nnunet.geometry import axis_codes, check_sides
 from paraspinal_nnunet.nifti import read_image, read_labels
@@ -88,7 +89,7 @@ def test_crops_of_a_training_are_regions_of_the_files_exactly(tiny, one_set):
 
 
 def test_manifest_holds_the_parameters(tiny, one_set):
-    from paraspinal_nnunet.augmentation import AugmentedPool
+    from paraspinal_nnunet.augmentation.transform import AugmentedPool
     from paraspinal_nnunet.protocol import PAPER
 
     _, manifest = one_set

@@ -12,14 +12,14 @@ import pytest
 from scipy.ndimage import binary_dilation, binary_erosion, gaussian_filter, label
 from scipy.stats import spearmanr
 
-from paraspinal_nnunet import phantom
 from paraspinal_nnunet.anatomy import BY_LABEL, PARASPINAL, Muscle, Side, opposite
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.errors import InputError, LabelError, ProtocolError
 from paraspinal_nnunet.geometry import axis_codes, check_axial, check_sides, grid_difference, spacing_mm, to_ras
-from paraspinal_nnunet.phantom_anatomy import FULL_SHAPE, Grid, build_trunk
-from paraspinal_nnunet.phantom_person import draw_person
-from paraspinal_nnunet.phantom_shapes import ANGLES, Section, Tube, capsule, ellipse
+from paraspinal_nnunet.phantom import cohort as phantom
+from paraspinal_nnunet.phantom.anatomy import FULL_SHAPE, Grid, build_trunk
+from paraspinal_nnunet.phantom.person import draw_person
+from paraspinal_nnunet.phantom.shapes import ANGLES, Section, Tube, capsule, ellipse
 from paraspinal_nnunet.protocol import PAPER
 
 SMALL = (48, 48, 8)

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("nnunetv2")
 
 from paraspinal_nnunet import trainers
-from paraspinal_nnunet.augmented_crops import AugmentedCropReader
+from paraspinal_nnunet.augmentation.crops import AugmentedCropReader
 from paraspinal_nnunet.protocol import PAPER
 from paraspinal_nnunet.splits import read_splits
 

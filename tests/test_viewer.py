@@ -13,7 +13,8 @@ from PIL import Image
 
 from paraspinal_nnunet.anatomy import BY_KEY, BY_LABEL
 from paraspinal_nnunet.errors import GeometryError, InputError
-from paraspinal_nnunet.viewer import (
+from paraspinal_nnunet.viewer.page import contact_sheet, viewer_html, viewer_page
+from paraspinal_nnunet.viewer.slices import (
     DIFFERENCES,
     ViewerCase,
     difference_map,
@@ -22,7 +23,6 @@ from paraspinal_nnunet.viewer import (
     render_slices,
     slice_image,
 )
-from paraspinal_nnunet.viewer_page import contact_sheet, viewer_html, viewer_page
 
 SHAPE = (20, 16, 4)
 AFFINE = np.diag([1.0, 2.0, 5.0, 1.0])  # RAS, voxels of 1 x 2 x 5 mm

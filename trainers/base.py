@@ -18,12 +18,12 @@ from tqdm import tqdm
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.allocator import keep_freed_memory
-from paraspinal_nnunet.augmented_crops import AugmentedCropReader, augmented_reader
+from paraspinal_nnunet.augmentation.crops import AugmentedCropReader, augmented_reader
+from paraspinal_nnunet.augmentation.nnunet import nnunet_augmented
 from paraspinal_nnunet.files import atomic_path, write_json
 from paraspinal_nnunet.loading import BatchDataset, CropReader, batches
 from paraspinal_nnunet.losses import LossFunction, build_loss
 from paraspinal_nnunet.network import build_network
-from paraspinal_nnunet.nnunet_augmentation import nnunet_augmented
 from paraspinal_nnunet.optimization import build_optimizer, build_schedule
 from paraspinal_nnunet.plans import PlansEntry, resolve
 from paraspinal_nnunet.protocol import PAPER, Protocol

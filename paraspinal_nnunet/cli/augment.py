@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Augment, and say where the manifest is."""
-    from paraspinal_nnunet.augmented_set import AugmentRequest, augment
+    from paraspinal_nnunet.augmentation.written_set import AugmentRequest, augment
     from paraspinal_nnunet.overrides import parse_settings
     from paraspinal_nnunet.seam import check_nnunet
 

@@ -26,9 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the cohort and print what it holds."""
-    from paraspinal_nnunet.phantom import write_cohort
-    from paraspinal_nnunet.phantom_anatomy import FULL_SHAPE
-    from paraspinal_nnunet.phantom_summary import format_cohort
+    from paraspinal_nnunet.phantom.anatomy import FULL_SHAPE
+    from paraspinal_nnunet.phantom.cohort import write_cohort
+    from paraspinal_nnunet.phantom.summary import format_cohort
 
     cohort = write_cohort(
         args.output,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from paraspinal_nnunet.anatomy import PARASPINAL, Side
-from paraspinal_nnunet.phantom import PhantomCohort
+from paraspinal_nnunet.phantom.cohort import PhantomCohort
 from paraspinal_nnunet.protocol import PAPER
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from paraspinal_nnunet.augmentation import AugmentedPool, exchange_table
-from paraspinal_nnunet.deformation import PointMap, sample_image, sample_labels
+from paraspinal_nnunet.augmentation.deformation import PointMap, sample_image, sample_labels
+from paraspinal_nnunet.augmentation.transform import AugmentedPool, exchange_table
 from paraspinal_nnunet.loading import OUTSIDE, CropReader
 from paraspinal_nnunet.protocol import Protocol
 from paraspinal_nnunet.sampling import Crop, crop_start, is_kind

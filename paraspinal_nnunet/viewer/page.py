@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from paraspinal_nnunet.anatomy import BY_LABEL
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.viewer import (
+from paraspinal_nnunet.viewer.slices import (
     DIFFERENCE_COLOURS,
     DIFFERENCES,
     FILL_OPACITY,
@@ -34,7 +34,7 @@ MARGIN_MM = 15.0
 DIFFERENCE_OPACITY = 0.75
 """Differences are thin, and what lies below them is of less interest."""
 
-_ASSETS = resources.files("paraspinal_nnunet") / "viewer_assets"
+_ASSETS = resources.files("paraspinal_nnunet.viewer") / "assets"
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>

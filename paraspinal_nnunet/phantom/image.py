@@ -8,10 +8,10 @@ from scipy.ndimage import gaussian_filter
 from scipy.special import ndtri
 
 from paraspinal_nnunet.anatomy import Muscle, Side, Structure
-from paraspinal_nnunet.phantom_anatomy import FIELD_OF_VIEW_MM, Grid, Trunk
-from paraspinal_nnunet.phantom_muscles import COURSES
-from paraspinal_nnunet.phantom_organs import bones, organs
-from paraspinal_nnunet.phantom_shapes import Window
+from paraspinal_nnunet.phantom.anatomy import FIELD_OF_VIEW_MM, Grid, Trunk
+from paraspinal_nnunet.phantom.muscles import COURSES
+from paraspinal_nnunet.phantom.organs import bones, organs
+from paraspinal_nnunet.phantom.shapes import Window
 
 SIGNAL: Mapping[str, float] = {
     "air": 0.0,

@@ -1,6 +1,6 @@
 """What lies around the muscles: bones, discs, canal, vessels, kidneys, bowel, liver, abdominal wall, as painted shapes.
 
-All lengths are mm in the frame of the spinal canal, see `paraspinal_nnunet.phantom_shapes`. Shapes are listed in the
+All lengths are mm in the frame of the spinal canal, see `paraspinal_nnunet.phantom.shapes`. Shapes are listed in the
 order in which they are painted: a later one covers an earlier one.
 """
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from paraspinal_nnunet.phantom_shapes import Window, capsule, ellipse
+from paraspinal_nnunet.phantom.shapes import Window, capsule, ellipse
 
 Pair = tuple[float, float]
 
@@ -19,7 +19,7 @@ class Shape:
     """One painted shape of a slice.
 
     Attributes:
-        tissue: Name in `phantom_image.SIGNAL`.
+        tissue: Name in `image.SIGNAL`.
         distance: Gives window and signed distance from the voxel centres (x, y).
         opacity: How much of what lies below it covers.
     """

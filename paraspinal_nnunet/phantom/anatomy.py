@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from paraspinal_nnunet.anatomy import PARASPINAL, STRUCTURES, Muscle, Side, Structure
-from paraspinal_nnunet.phantom_muscles import COURSES, LEVELS
-from paraspinal_nnunet.phantom_person import Person
-from paraspinal_nnunet.phantom_shapes import FAR_MM, Tube
+from paraspinal_nnunet.phantom.muscles import COURSES, LEVELS
+from paraspinal_nnunet.phantom.person import Person
+from paraspinal_nnunet.phantom.shapes import FAR_MM, Tube
 from paraspinal_nnunet.protocol import PAPER
 
 FULL_SHAPE = (512, 512, 50)

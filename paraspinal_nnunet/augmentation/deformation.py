@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from paraspinal_nnunet.augmentation import ImageTransform
-from paraspinal_nnunet.elastic import ElasticField
+from paraspinal_nnunet.augmentation.elastic import ElasticField
+from paraspinal_nnunet.augmentation.transform import ImageTransform
 
 BoxReader = Callable[[tuple[slice, slice, slice]], np.ndarray]
 """Box of voxels -> image there, shape (channels, *box)."""

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from paraspinal_nnunet.anatomy import BY_KEY, Side, opposite
-from paraspinal_nnunet.elastic import ElasticField
+from paraspinal_nnunet.augmentation.elastic import ElasticField
 from paraspinal_nnunet.errors import DatasetError, ProtocolError
 from paraspinal_nnunet.protocol import Augmentation
 

@@ -15,8 +15,8 @@ import numpy as np
 from tqdm import tqdm
 
 from paraspinal_nnunet import __version__
-from paraspinal_nnunet.augmentation import ImageTransform
-from paraspinal_nnunet.augmented_crops import AugmentedCropReader, augmented_reader
+from paraspinal_nnunet.augmentation.crops import AugmentedCropReader, augmented_reader
+from paraspinal_nnunet.augmentation.transform import ImageTransform
 from paraspinal_nnunet.datasets import find_dataset, nnunet_folder, read_dataset_json
 from paraspinal_nnunet.errors import DatasetError, ProtocolError
 from paraspinal_nnunet.files import atomic_path, write_json, write_text

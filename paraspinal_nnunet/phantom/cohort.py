@@ -21,9 +21,9 @@ from paraspinal_nnunet.anatomy import PARASPINAL
 from paraspinal_nnunet.errors import InputError, ProtocolError, SetupError
 from paraspinal_nnunet.files import atomic_folder, write_json, write_text
 from paraspinal_nnunet.nifti import write_image, write_labels
-from paraspinal_nnunet.phantom_anatomy import FULL_SHAPE, Grid, Trunk, build_trunk
-from paraspinal_nnunet.phantom_image import render
-from paraspinal_nnunet.phantom_person import Person, draw_person
+from paraspinal_nnunet.phantom.anatomy import FULL_SHAPE, Grid, Trunk, build_trunk
+from paraspinal_nnunet.phantom.image import render
+from paraspinal_nnunet.phantom.person import Person, draw_person
 from paraspinal_nnunet.protocol import PAPER
 
 REVISION = 1
