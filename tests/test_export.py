@@ -33,10 +33,11 @@ CASES = tuple(f"sub-00{n}" for n in range(1, 7))
 
 
 class Models:
-    """Model folders as nnU-Net leaves them, in the tiny data set's results."""
+    """Model folders as nnU-Net leaves them, each in a place of its own."""
 
     def __init__(self, dataset):
         self.dataset = dataset
+        self.made = 0
 
     def make(self, trainer, configuration, folds=(0,), plans_name=None):
         import paraspinal_nnunet.trainers as trainers
@@ -47,6 +48,7 @@ class Models:
         for fold in folds:
             made = getattr(trainers, trainer)(plans, configuration, fold, dataset_json, torch.device("cpu"))
             made.initialize()
+            made.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
             torch.manual_seed(fold)
             for weight in made.network.parameters():  # away from the start, where much is zero
                 weight.data += 0.1 * torch.randn_like(weight)
@@ -58,14 +60,14 @@ class Models:
         (folder / "plans.json").write_text(json.dumps(plans))
         (folder / "dataset.json").write_text(json.dumps(dataset_json))
         shutil.copy(self.dataset.preprocessed / "dataset_fingerprint.json", folder)
-        return folder
+        self.made += 1
+        place = self.dataset.root / f"model{self.made}"
+        place.mkdir()
+        return Path(shutil.move(folder, place))
 
 
 @pytest.fixture(scope="module")
 def models(tiny_original, tmp_path_factory):
-    from paraspinal_nnunet.overrides import parse_settings
-    from paraspinal_nnunet.planning import PlanRequest, _plan_baseline
-
     dataset = type(tiny_original)(tmp_path_factory.mktemp("models") / "tiny")
     shutil.copytree(tiny_original.root, dataset.root)
     with pytest.MonkeyPatch.context() as patch:
@@ -74,9 +76,16 @@ def models(tiny_original, tmp_path_factory):
         patch.setenv("nnUNet_n_proc_DA", "1")
         for variable in ("nnUNet_extTrainer", "PYTHONPATH"):
             patch.setenv(variable, os.environ.get(variable, ""))
-        overrides = parse_settings(["iterations=3"])
-        _plan_baseline(dataset.raw, PlanRequest(501, plans_name=BASELINE_PLANS, overrides=overrides, baseline=True))
         yield Models(dataset)
+
+
+@pytest.fixture(scope="module")
+def baseline_plans(models, thread_pool_context):
+    from paraspinal_nnunet.planning import PlanRequest, plan
+
+    with thread_pool_context():
+        plan(PlanRequest(501, ["2d"], BASELINE_PLANS, {"iterations": 3}, processes=1, baseline=True))
+    return BASELINE_PLANS
 
 
 @pytest.fixture(scope="module")
@@ -479,7 +488,7 @@ def stock(command, *arguments, **environment):
     ],
 )
 def test_stock_prediction_gives_the_trained_models_labels(
-    models, scans, tmp_path, trainer, configuration, plans_name, folds
+    models, baseline_plans, scans, tmp_path, trainer, configuration, plans_name, folds
 ):
     trained = models.make(trainer, configuration, folds, plans_name)
     model = export(ExportRequest(trained, tmp_path / "model", folds=[str(f) for f in folds]))
