@@ -48,8 +48,8 @@ class DemoSettings:
     folder: Path
     cases: int = 12
     new_cases: int = 4
-    iterations: int = 650
-    baseline_iterations: int = 75
+    iterations: int = 600
+    baseline_iterations: int = 150
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ def run_demo(settings: DemoSettings) -> Path:
 
     folder = _claim(settings)
     steps = list(demo_steps(settings))
+    print(f"In {folder}, with nnUNet_raw=raw nnUNet_preprocessed=preprocessed nnUNet_results=results:", flush=True)
     for number, step in enumerate(steps, start=1):
         print(f"[{number}/{len(steps)}] {step.title}\n      paraspinal {' '.join(step.arguments)}", flush=True)
         _run_once(folder, step)

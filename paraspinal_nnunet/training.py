@@ -71,9 +71,16 @@ def train(request: TrainingRequest) -> Path:
 
 
 def torch_device(name: str | None) -> "torch.device":
-    """A device by name; the GPU where there is one when None. Thread counts are set as nnU-Net's commands set them."""
+    """A device by name; the GPU where there is one when None.
+
+    The process is set up for it: threads as nnU-Net's commands set them, and memory that stays for the next tile or step.
+    """
     import torch
 
+    from paraspinal_nnunet.allocator import keep_freed_memory
+
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cpu":
+        keep_freed_memory()
     torch.set_num_threads(multiprocessing.cpu_count() if name == "cpu" else 1)
     return torch.device(name)

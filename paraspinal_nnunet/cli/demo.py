@@ -11,8 +11,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", dest="folder", type=Path, default=Path("demo"), help="folder (default: %(default)s)")
     parser.add_argument("-n", dest="cases", type=int, default=12, help="phantoms to train on (default: %(default)s)")
     parser.add_argument("--new-cases", type=int, default=4, help="unseen phantoms to predict (default: %(default)s)")
-    parser.add_argument("--iterations", type=int, default=650, help="of the paper's arm (default: %(default)s)")
-    parser.add_argument("--baseline-iterations", type=int, default=75, help="of the baseline (default: %(default)s)")
+    parser.add_argument("--iterations", type=int, default=600, help="of the paper's arm (default: %(default)s)")
+    parser.add_argument("--baseline-iterations", type=int, default=150, help="of the baseline (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
