@@ -73,7 +73,7 @@ def train(request: TrainingRequest) -> Path:
 def torch_device(name: str | None) -> "torch.device":
     """A device by name; the GPU where there is one when None.
 
-    The process is set up for it: threads as nnU-Net's commands set them, and memory that stays for the next tile or step.
+    The process is set up for it: threads as nnU-Net's commands set them, and memory that stays for the next step.
     """
     import torch
 
