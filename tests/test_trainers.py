@@ -27,6 +27,7 @@ from paraspinal_nnunet.trainers import (
     nnUNetTrainerParaspinalDeep,
 )
 from paraspinal_nnunet.trainers.baseline_table import baseline_rows
+from paraspinal_nnunet.trainers.checkpoints import PROGRESS
 from paraspinal_nnunet.trainers.length import epoch_count, epoch_length
 
 OURS = (nnUNetTrainerParaspinal, nnUNetTrainerParaspinalDeep)
@@ -480,3 +481,19 @@ def test_a_baseline_says_what_is_not_the_papers(tiny_copy, thread_pools, capsys)
     assert rows["patch_size"].value == tuple(plans["configurations"]["2d"]["patch_size"])
     assert not any(rows[key].is_papers for key in ("iterations", "optimizer", "spacing", "batch_size"))
     assert rows["folds"].is_papers
+
+
+def test_a_checkpoint_tells_its_steps_and_brings_the_generator_back(tiny):
+    """7 iterations in epochs of 3: 3 steps after the first epoch, 7 at the end."""
+    trainer = trainer_of(tiny)
+    train_until_killed(trainer, 1)
+    latest = Path(trainer.output_folder) / "checkpoint_latest.pth"
+    progress = torch.load(latest, weights_only=False)[PROGRESS]
+    assert progress["steps"] == 3
+    torch.manual_seed(99)
+    resumed = trainer_of(tiny, resume=True)
+    resumed.load_checkpoint(str(latest))
+    assert torch.equal(torch.get_rng_state(), progress["torch_generator"])
+    resumed.run_training()
+    final = torch.load(Path(resumed.output_folder) / "checkpoint_final.pth", weights_only=False)
+    assert final[PROGRESS]["steps"] == 7

@@ -20,7 +20,7 @@ from paraspinal_nnunet import __version__
 from paraspinal_nnunet.allocator import keep_freed_memory
 from paraspinal_nnunet.augmentation.crops import AugmentedCropReader, augmented_reader
 from paraspinal_nnunet.augmentation.nnunet import nnunet_augmented
-from paraspinal_nnunet.files import atomic_path, write_json
+from paraspinal_nnunet.files import write_json
 from paraspinal_nnunet.loading import BatchDataset, CropReader, batches
 from paraspinal_nnunet.losses import LossFunction, build_loss
 from paraspinal_nnunet.network import build_network
@@ -30,13 +30,14 @@ from paraspinal_nnunet.protocol import PAPER, Protocol
 from paraspinal_nnunet.protocol_table import Row, comparison, format_table
 from paraspinal_nnunet.sampling import FOLD_ALL, BatchSchedule, distributed_share
 from paraspinal_nnunet.seam import installed
+from paraspinal_nnunet.trainers.checkpoints import WholeCheckpoints
 from paraspinal_nnunet.trainers.checks import check_fold, check_labels, check_preprocessed, protocol_in_force
 from paraspinal_nnunet.trainers.length import ExactLength
 
 RECORDED_PACKAGES = ("nnunetv2", "torch", "monai", "numpy", "batchgenerators", "blosc2")
 
 
-class ParaspinalTrainer(ExactLength, nnUNetTrainer):
+class ParaspinalTrainer(ExactLength, WholeCheckpoints, nnUNetTrainer):
     """Trains one arm of the study; a leaf states its `settings` and nothing else.
 
     The fold's 'val' cases are the paper's test cases: they serve the curve and the final evaluation, and no weights are
@@ -203,14 +204,6 @@ class ParaspinalTrainer(ExactLength, nnUNetTrainer):
         """nnU-Net's hook: ends the loading processes too."""
         super().on_train_end()
         self.dataloader_train = self.dataloader_val = None
-
-    def save_checkpoint(self, filename: str) -> None:
-        """Write a checkpoint whole or not at all."""
-        if self.local_rank != 0 or self.disable_checkpointing:
-            super().save_checkpoint(filename)
-            return
-        with atomic_path(Path(filename)) as temporary:
-            super().save_checkpoint(str(temporary))
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         """nnU-Net's hook: the network has one output only."""
