@@ -47,7 +47,10 @@ if TYPE_CHECKING:
     from paraspinal_nnunet.evaluation.posthoc import holm, paired_t_report, paired_t_tests
     from paraspinal_nnunet.evaluation.record import read_metrics, read_record
     from paraspinal_nnunet.evaluation.reliability import Icc, icc, icc_2_1
+    from paraspinal_nnunet.evaluation.slices import SliceMetrics, slice_metrics
     from paraspinal_nnunet.evaluation.summary import format_summary, summarise
+    from paraspinal_nnunet.evaluation.surface import SurfaceMetrics, surface_metrics
+    from paraspinal_nnunet.evaluation.volumes import volume_errors
 
 __all__ = [
     "METRICS",
@@ -60,6 +63,8 @@ __all__ = [
     "OverlapMetrics",
     "QQPoints",
     "Shape",
+    "SliceMetrics",
+    "SurfaceMetrics",
     "anova_report",
     "balance",
     "binary_counts",
@@ -94,15 +99,18 @@ __all__ = [
     "read_record",
     "repeated_measures_anova",
     "shape_of",
+    "slice_metrics",
     "subjects_needed",
     "summarise",
+    "surface_metrics",
     "tost",
     "volume_agreement",
     "volume_equivalence",
+    "volume_errors",
 ]
 
 _MODULES = (
-    *("confusion", "overlap", "folders", "record", "summary"),
+    *("confusion", "overlap", "folders", "record", "summary", "slices", "volumes", "surface"),
     *("long_table", "reliability", "agreement", "anova", "posthoc"),
     *("normality", "equivalence", "inference", "mixed_effects"),
 )

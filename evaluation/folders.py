@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,17 @@ from tqdm import tqdm
 
 from paraspinal_nnunet.errors import InputError, LabelError
 from paraspinal_nnunet.evaluation.confusion import binary_counts, confusion_counts
-from paraspinal_nnunet.evaluation.labelmaps import on_reference_grid, read_label_map
+from paraspinal_nnunet.evaluation.extras import Extras, check_voxel_size, extra_tables, label_rows
+from paraspinal_nnunet.evaluation.labelmaps import LabelMap, on_reference_grid, read_label_map
 from paraspinal_nnunet.evaluation.overlap import overlap_metrics
 from paraspinal_nnunet.evaluation.predictions import Predictions, gather_predictions
-from paraspinal_nnunet.evaluation.record import COLUMNS, write_evaluation
+from paraspinal_nnunet.evaluation.record import COLUMNS, METRICS_FILE, write_evaluation
 from paraspinal_nnunet.evaluation.references import Label, References, find_references
 
 MOST_WORKERS = 8
 
 Cleaning = Callable[[np.ndarray], np.ndarray]
+Rows = dict[str, list[dict[str, Any]]]  # file -> its rows
 
 
 def default_workers() -> int:
@@ -39,6 +41,9 @@ def evaluate(
     subset: bool = False,
     post: Sequence[str] = (),
     workers: int | None = None,
+    surface_tolerance_mm: float | None = None,
+    per_slice: bool = False,
+    volumes: bool = False,
 ) -> pd.DataFrame:
     """Compare the predictions of one or more models with the references.
 
@@ -51,12 +56,15 @@ def evaluate(
         subset: Folders of predictions may hold only some of the cases.
         post: Post-processing of every prediction before it is compared, by name; see `postprocessing.STEPS`.
         workers: Cases at a time; each holds one reference and one prediction in memory.
+        surface_tolerance_mm: Write surface.csv with HD95, average surface distance and surface Dice at this tolerance.
+        per_slice: Write slices.csv with Dice and areas of every axial slice.
+        volumes: Write volumes.csv with the errors of the volumes.
 
     Returns:
         One row per model, case and label with the columns `record.COLUMNS`, volumes in ml.
 
     Raises:
-        InputError: Missing, extra or unreadable files.
+        InputError: Missing, extra or unreadable files; a negative tolerance; more files asked for without a folder.
         GeometryError: Reference and prediction on different grids.
         LabelError: Values that are not labels of the data set.
         DatasetError: A table of cases that does not fit.
@@ -66,13 +74,34 @@ def evaluate(
         raise InputError(f"{workers} workers cannot evaluate; give 1 or more")
     if output is not None and output.exists() and not output.is_dir():
         raise InputError(f"output {output} is a file; give a folder")
+    extras = Extras(surface_tolerance_mm, per_slice, volumes)
+    _check_extras(extras, output)
     references = find_references(reference, images=images, cases=cases)
     models = [gather_predictions(name, folder, references, subset=subset) for name, folder in predictions.items()]
     models = [replace(m, settings={**m.settings, "post": list(post)}) for m in models] if post else models
-    metrics = _measure(references, models, workers, _cleaning(post))
+    rows = _measure(references, models, workers, _Measures(_cleaning(post), extras))
+    metrics = pd.DataFrame(rows[METRICS_FILE], columns=list(COLUMNS))
     if output is not None:
-        write_evaluation(output, metrics, references, models)
+        tables = extra_tables(extras, rows, metrics)
+        write_evaluation(output, metrics, references, models, extra=tables, surface_tolerance_mm=surface_tolerance_mm)
     return metrics
+
+
+@dataclass(frozen=True)
+class _Measures:
+    """What is done with every pair of label maps."""
+
+    clean: Cleaning
+    extras: Extras
+
+
+def _check_extras(extras: Extras, output: Path | None) -> None:
+    if output is None and extras.files:
+        raise InputError(f"{', '.join(extras.files)} asked for without an output folder; give one")
+    if extras.surface_tolerance_mm is not None:
+        from paraspinal_nnunet.evaluation.surface import check_tolerance
+
+        check_tolerance(extras.surface_tolerance_mm)
 
 
 def _cleaning(post: Sequence[str]) -> Cleaning:
@@ -86,38 +115,38 @@ def _cleaning(post: Sequence[str]) -> Cleaning:
     return lambda labels: postprocess(labels, post)
 
 
-def _measure(references: References, models: Sequence[Predictions], workers: int, clean: Cleaning) -> pd.DataFrame:
+def _measure(references: References, models: Sequence[Predictions], workers: int, measures: _Measures) -> Rows:
     cases = sorted({case for model in models for case in model.files})
-    rows: list[dict[str, Any]] = []
+    rows: Rows = {name: [] for name in (METRICS_FILE, *measures.extras.files)}
     with (
         ThreadPoolExecutor(workers) as pool,
         tqdm(total=sum(len(model.files) for model in models), desc="evaluate", unit="case") as bar,
     ):
         try:
-            for found in pool.map(lambda case: _measure_case(case, references, models, clean), cases):
-                rows.extend(found)
-                bar.update(len(found) // len(references.labels))
+            for found in pool.map(lambda case: _measure_case(case, references, models, measures), cases):
+                for name, of_case in found.items():
+                    rows[name].extend(of_case)
+                bar.update(len(found[METRICS_FILE]) // len(references.labels))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     order = {model.name: position for position, model in enumerate(models)}
-    rows.sort(key=lambda row: (order[row["model"]], row["case"]))  # stable: labels stay in order
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    for found_rows in rows.values():  # stable: labels and slices stay in order
+        found_rows.sort(key=lambda row: (order[row["model"]], row["case"]))
+    return rows
 
 
-def _measure_case(
-    case: str, references: References, models: Sequence[Predictions], clean: Cleaning
-) -> list[dict[str, Any]]:
+def _measure_case(case: str, references: References, models: Sequence[Predictions], measures: _Measures) -> Rows:
     """All models' rows of one case; the reference is read once."""
     reference = read_label_map(references.files[case], f"case {case}")
-    rows: list[dict[str, Any]] = []
+    rows: Rows = {METRICS_FILE: []}
     for model in models:
         if case not in model.files:
             continue
         name = f"model {model.name}, case {case}"
-        prediction = read_label_map(model.files[case].path, name)
-        expected, found = on_reference_grid(reference, prediction, name)
-        counts = confusion_counts(expected, clean(found))
+        expected, found = on_reference_grid(reference, read_label_map(model.files[case].path, name), name)
+        found = replace(found, labels=measures.clean(found.labels))
+        counts = confusion_counts(expected.labels, found.labels)
         _check_values(counts, references, case, model)
         first = {
             "model": model.name,
@@ -125,7 +154,22 @@ def _measure_case(
             "subject": references.subjects[case],
             "fold": model.files[case].fold,
         }
-        rows.extend(first | _label_row(counts, label, reference.voxel_ml) for label in references.labels)
+        for label in references.labels:
+            rows[METRICS_FILE].append(first | _label_row(counts, label, reference.voxel_ml))
+        for file, of_file in _extra_rows(measures.extras, expected, found, references.labels, name).items():
+            rows.setdefault(file, []).extend(first | row for row in of_file)
+    return rows
+
+
+def _extra_rows(extras: Extras, reference: LabelMap, prediction: LabelMap, labels: Sequence[Label], name: str) -> Rows:
+    rows: Rows = {}
+    if not extras.need_masks:
+        return rows
+    check_voxel_size(reference.affine, name)
+    for label in labels:
+        masks = (reference.labels == label.value, prediction.labels == label.value)
+        for file, of_file in label_rows(extras, *masks, reference.affine).items():
+            rows.setdefault(file, []).extend({"muscle": label.muscle, "side": label.side} | row for row in of_file)
     return rows
 
 

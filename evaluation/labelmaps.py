@@ -64,8 +64,8 @@ def read_label_map(path: Path, name: str) -> LabelMap:
     return LabelMap(labels, np.asarray(header.affine, float), owner)
 
 
-def on_reference_grid(reference: LabelMap, prediction: LabelMap, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The two maps' labels on one grid; a mere difference in stored orientation is undone.
+def on_reference_grid(reference: LabelMap, prediction: LabelMap, name: str) -> tuple[LabelMap, LabelMap]:
+    """The two maps on one grid; a mere difference in stored orientation is undone.
 
     Args:
         reference: The reference.
@@ -78,14 +78,14 @@ def on_reference_grid(reference: LabelMap, prediction: LabelMap, name: str) -> t
     pairs = [(m.labels, m.affine) for m in (reference, prediction)]
     difference = _difference(pairs)
     if difference is None:
-        return reference.labels, prediction.labels
+        return reference, prediction
     pairs = [to_ras(labels, affine) for labels, affine in pairs]
     if _difference(pairs) is not None:
         raise GeometryError(
             f"{name}: reference and prediction are not on one grid: {difference}; resample the prediction onto the "
             "reference's grid"
         )
-    return pairs[0][0], pairs[1][0]
+    return LabelMap(*pairs[0], reference.owner), LabelMap(*pairs[1], prediction.owner)
 
 
 def _difference(pairs: list[tuple[np.ndarray, np.ndarray]]) -> str | None:

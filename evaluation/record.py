@@ -1,9 +1,10 @@
-"""The two files of an evaluation, metrics.csv and evaluation.json: all that later steps read."""
+"""The files of an evaluation: metrics.csv and evaluation.json, which later steps read, and the tables asked for."""
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -17,6 +18,9 @@ from paraspinal_nnunet.files import atomic_path, write_json
 
 METRICS_FILE = "metrics.csv"
 RECORD_FILE = "evaluation.json"
+SURFACE_FILE = "surface.csv"
+SLICES_FILE = "slices.csv"
+VOLUMES_FILE = "volumes.csv"
 
 ID_COLUMNS = ("model", "case", "subject", "fold", "muscle", "side")
 VOLUME_COLUMNS = ("reference_ml", "prediction_ml")
@@ -47,26 +51,61 @@ class ModelRecord:
 
 @dataclass(frozen=True)
 class EvaluationRecord:
-    """What evaluation.json holds, with absolute paths."""
+    """What evaluation.json holds, with absolute paths.
+
+    Attributes:
+        version: Of this package.
+        reference: Folder of the references.
+        labels: What was evaluated.
+        models: Model -> where its cases lie.
+        files: Names of the tables beside it.
+        surface_tolerance_mm: Tolerance of the surface Dice in surface.csv; None without that file.
+    """
 
     version: str
     reference: Path
     labels: tuple[Label, ...]
     models: Mapping[str, ModelRecord]
+    files: tuple[str, ...] = (METRICS_FILE,)
+    surface_tolerance_mm: float | None = None
 
 
 def write_evaluation(
-    output: Path, metrics: pd.DataFrame, references: References, models: Sequence[Predictions]
+    output: Path,
+    metrics: pd.DataFrame,
+    references: References,
+    models: Sequence[Predictions],
+    *,
+    extra: Mapping[str, pd.DataFrame] = MappingProxyType({}),
+    surface_tolerance_mm: float | None = None,
 ) -> None:
-    """Write both files, each whole or not at all; paths are relative to `output` where the file system allows it."""
+    """Write all files, each whole or not at all; paths are relative to `output` where the file system allows it.
+
+    Tables of an earlier evaluation that this one does not have are removed: they would tell of other predictions.
+
+    Args:
+        output: The folder.
+        metrics: The table of metrics.csv.
+        references: What was compared with.
+        models: What was compared.
+        extra: Name -> table of what was measured besides.
+        surface_tolerance_mm: Tolerance of the surface Dice, where it was measured.
+    """
+    tables = {METRICS_FILE: metrics, **extra}
     record = {
         "version": __version__,
         "reference": _relative(references.folder, output),
         "labels": [asdict(label) for label in references.labels],
+        "files": list(tables),
+        "surface_tolerance_mm": surface_tolerance_mm,
         "models": {model.name: _model_entry(model, references, output) for model in models},
     }
-    with atomic_path(output / METRICS_FILE) as temporary:
-        metrics.to_csv(temporary, index=False)
+    for name in (SURFACE_FILE, SLICES_FILE, VOLUMES_FILE):
+        if name not in tables:
+            (output / name).unlink(missing_ok=True)
+    for name, table in tables.items():
+        with atomic_path(output / name) as temporary:
+            table.to_csv(temporary, index=False)
     write_json(output / RECORD_FILE, record)
 
 
@@ -107,6 +146,8 @@ def read_record(output: Path) -> EvaluationRecord:
             reference=_absolute(content["reference"], output),
             labels=tuple(Label(**label) for label in content["labels"]),
             models={name: _model_record(entry, output) for name, entry in content["models"].items()},
+            files=tuple(content.get("files", (METRICS_FILE,))),
+            surface_tolerance_mm=content.get("surface_tolerance_mm"),
         )
     except (KeyError, TypeError) as error:
         raise InputError(f"{output / RECORD_FILE} lacks {error}; run paraspinal evaluate again") from error

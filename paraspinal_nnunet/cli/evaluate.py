@@ -29,14 +29,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="clean every prediction up before it is compared: largest-component, fill-holes (default: nothing)",
     )  # fmt: skip
     parser.add_argument("--subset", action="store_true", help="folders of predictions may hold only some of the cases")
+    parser.add_argument(
+        "--surface", action="store_true",
+        help="write surface.csv: HD95, average surface distance and surface Dice of each muscle",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tolerance-mm", type=float, metavar="MM", help="tolerance of the surface Dice (default: 1; needs --surface)"
+    )
+    parser.add_argument(
+        "--per-slice", action="store_true", help="write slices.csv: Dice and areas in every axial slice of each muscle"
+    )
+    parser.add_argument(
+        "--volumes", action="store_true", help="write volumes.csv: signed, absolute and relative errors of the volumes"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate, write metrics.csv and evaluation.json, and print a table of each model."""
+    """Evaluate, write metrics.csv, evaluation.json and what is asked for besides, and print a table of each model."""
     from paraspinal_nnunet.allocator import keep_freed_memory
     from paraspinal_nnunet.evaluation import evaluate, format_summary, read_record
     from paraspinal_nnunet.evaluation.predictions import describe, parse_models
-    from paraspinal_nnunet.evaluation.record import METRICS_FILE, RECORD_FILE
+    from paraspinal_nnunet.evaluation.record import RECORD_FILE
     from paraspinal_nnunet.evaluation.references import label_files
 
     keep_freed_memory()
@@ -49,6 +62,9 @@ def run(args: argparse.Namespace) -> int:
         subset=args.subset,
         post=args.post,
         workers=args.workers,
+        surface_tolerance_mm=_tolerance_mm(args),
+        per_slice=args.per_slice,
+        volumes=args.volumes,
     )
     record = read_record(args.output)
     references = len(label_files(record.reference))
@@ -57,5 +73,18 @@ def run(args: argparse.Namespace) -> int:
         for name, model in record.models.items()
     }
     print(format_summary(metrics, titles))
-    print(f"\nwritten: {args.output / METRICS_FILE} and {args.output / RECORD_FILE}")
+    tables = ", ".join(str(args.output / name) for name in record.files)
+    print(f"\nwritten: {tables} and {args.output / RECORD_FILE}")
     return 0
+
+
+def _tolerance_mm(args: argparse.Namespace) -> float | None:
+    """The tolerance of the surface Dice, or None where surfaces are not asked for."""
+    from paraspinal_nnunet.errors import InputError
+    from paraspinal_nnunet.evaluation.extras import DEFAULT_TOLERANCE_MM
+
+    if not args.surface:
+        if args.tolerance_mm is not None:
+            raise InputError(f"--tolerance-mm {args.tolerance_mm:g} has no effect without --surface; give both")
+        return None
+    return DEFAULT_TOLERANCE_MM if args.tolerance_mm is None else args.tolerance_mm

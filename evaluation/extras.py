@@ -1,0 +1,114 @@
+"""What an evaluation can measure beyond the paper, each in a file of its own beside metrics.csv."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from paraspinal_nnunet.errors import GeometryError
+from paraspinal_nnunet.evaluation.record import ID_COLUMNS, SLICES_FILE, SURFACE_FILE, VOLUMES_FILE
+from paraspinal_nnunet.geometry import spacing_mm
+
+DEFAULT_TOLERANCE_MM = 1.0
+"""Tolerance of the surface Dice where none is given. Source: ours; the paper has no surface metrics."""
+
+_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    SURFACE_FILE: ("hd95_mm", "asd_mm", "nsd", "tolerance_mm"),
+    SLICES_FILE: ("slice", "z_mm", "dice", "reference_mm2", "prediction_mm2"),
+}
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What is measured besides metrics.csv.
+
+    Attributes:
+        surface_tolerance_mm: Tolerance of the surface Dice; None leaves surface.csv out.
+        per_slice: Whether slices.csv is written.
+        volumes: Whether volumes.csv is written.
+    """
+
+    surface_tolerance_mm: float | None = None
+    per_slice: bool = False
+    volumes: bool = False
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files that are written."""
+        wanted = {
+            SURFACE_FILE: self.surface_tolerance_mm is not None,
+            SLICES_FILE: self.per_slice,
+            VOLUMES_FILE: self.volumes,
+        }
+        return tuple(name for name, on in wanted.items() if on)
+
+    @property
+    def need_masks(self) -> bool:
+        """Whether anything is measured that metrics.csv does not tell."""
+        return self.per_slice or self.surface_tolerance_mm is not None
+
+
+def label_rows(
+    extras: Extras, reference: np.ndarray, prediction: np.ndarray, affine: np.ndarray
+) -> dict[str, list[Row]]:
+    """What the masks of one label give.
+
+    Args:
+        extras: What is asked for.
+        reference: bool, (i, j, k) as stored.
+        prediction: bool, the same shape.
+        affine: 4 x 4, to mm in RAS+.
+
+    Returns:
+        File -> its rows without the columns that name model, case and label.
+    """
+    rows: dict[str, list[Row]] = {}
+    if extras.surface_tolerance_mm is not None:
+        from paraspinal_nnunet.evaluation.surface import surface_metrics, surface_row
+
+        found = surface_metrics(reference, prediction, spacing_mm(affine), extras.surface_tolerance_mm)
+        rows[SURFACE_FILE] = [surface_row(found, extras.surface_tolerance_mm)]
+    if extras.per_slice:
+        from paraspinal_nnunet.evaluation.slices import slice_metrics
+
+        rows[SLICES_FILE] = [asdict(each) for each in slice_metrics(reference, prediction, affine)]
+    return rows
+
+
+def extra_tables(extras: Extras, rows: Mapping[str, Sequence[Row]], metrics: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """File -> table of all that was asked for.
+
+    Args:
+        extras: What was asked for.
+        rows: File -> rows, in order.
+        metrics: The table of metrics.csv.
+    """
+    tables = {
+        name: pd.DataFrame(rows[name], columns=[*ID_COLUMNS, *columns])
+        for name, columns in _COLUMNS.items()
+        if name in extras.files
+    }
+    if extras.volumes:
+        from paraspinal_nnunet.evaluation.volumes import volume_errors
+
+        tables[VOLUMES_FILE] = volume_errors(metrics)
+    return tables
+
+
+def check_voxel_size(affine: np.ndarray, name: str) -> None:
+    """Refuse a grid on which nothing can be measured in mm.
+
+    Args:
+        affine: 4 x 4, to mm in RAS+.
+        name: Case and model, for the message.
+
+    Raises:
+        GeometryError: A voxel without extent.
+    """
+    spacing = spacing_mm(affine)
+    if not np.isfinite(affine).all() or min(spacing) <= 0:
+        raise GeometryError(f"{name}: voxels of {spacing} mm cannot be measured; mend the header")
