@@ -1,7 +1,5 @@
 """The paper's results as data, and the contradictions among them."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -128,8 +126,3 @@ def test_intervals_that_76_subjects_cannot_have():
     assert len(narrow[0].cells) == 5
     assert interval_can_be_printed(0.967, 0.949, 0.979)
     assert not interval_can_be_printed(0.962, 0.941, 0.975)
-
-
-def test_the_data_travel_with_the_wheel():
-    pyproject = (Path(__file__).parents[1] / "pyproject.toml").read_text()
-    assert '"paraspinal_nnunet.evaluation" = ["data/*"]' in pyproject

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,18 @@ def packages_on_disk():
 
 def test_every_package_on_disk_is_listed(project):
     assert set(project["tool"]["setuptools"]["packages"]) == packages_on_disk()
+
+
+def test_every_data_file_is_declared(project):
+    """Else it would be missing from the wheel; patterns are relative to the package's folder."""
+    declared = {
+        f"{package.replace('.', '/')}/{pattern}"
+        for package, patterns in project["tool"]["setuptools"]["package-data"].items()
+        for pattern in patterns
+    }
+    data = [name for name in tracked_files() if not name.endswith(".py")]
+    assert data
+    assert [name for name in data if not any(fnmatch(name, pattern) for pattern in declared)] == []
 
 
 def test_the_three_folders_are_mapped_and_linked(project):
