@@ -4,7 +4,6 @@ Every step is a command that a user could type; its output goes to a log. A step
 a training that was interrupted goes on from its last checkpoint.
 """
 
-import json
 import os
 import re
 import subprocess
@@ -17,7 +16,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from paraspinal_nnunet.errors import InputError, ParaspinalError
-from paraspinal_nnunet.files import write_json
+from paraspinal_nnunet.files import read_json, write_json
 from paraspinal_nnunet.protocol import PAPER
 
 TRAINING_ID, NEW_ID = 901, 902
@@ -87,7 +86,7 @@ def run_demo(settings: DemoSettings) -> Path:
     for number, step in enumerate(steps, start=1):
         print(f"[{number}/{len(steps)}] {step.title}\n      paraspinal {' '.join(step.arguments)}", flush=True)
         _run_once(folder, step)
-    seconds = {step.name: json.loads(_marker(folder, step).read_text(encoding="utf-8"))["seconds"] for step in steps}
+    seconds = {step.name: read_json(_marker(folder, step))["seconds"] for step in steps}
     return write_page(folder / "index.html", folder / EVALUATION, steps, seconds)
 
 
@@ -192,7 +191,7 @@ def _claim(settings: DemoSettings) -> Path:
     wanted = {key: value for key, value in asdict(settings).items() if key != "folder"}
     record = folder / "demo.json"
     if record.is_file():
-        found = json.loads(record.read_text(encoding="utf-8"))
+        found = read_json(record)
         if found != wanted:
             raise InputError(f"{folder}: holds a demonstration with other settings ({found}); choose another folder")
     elif folder.exists() and any(folder.iterdir()):

@@ -3,7 +3,6 @@
 nnU-Net looks planners up inside its own package only; `paraspinal plan` hands this class over from Python.
 """
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import ProtocolError
-from paraspinal_nnunet.files import atomic_path, write_json
+from paraspinal_nnunet.files import atomic_path, read_json, write_json
 from paraspinal_nnunet.network import check_levels, check_patch_size, plans_architecture
 from paraspinal_nnunet.overrides import override
 from paraspinal_nnunet.plans import DEFAULT_NAME, ENTRY, PlansEntry, downsampled_edges, network_dimensions
@@ -191,7 +190,7 @@ def patch_size(
 
 
 def _read_plans(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_json(path) if path.is_file() else {}
 
 
 def _edge(available: float, largest: int) -> int:

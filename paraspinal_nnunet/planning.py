@@ -13,7 +13,7 @@ from typing import Any
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.datasets import case_ids, find_dataset, nnunet_folder, read_cases, read_dataset_json
 from paraspinal_nnunet.errors import DatasetError, ProtocolError
-from paraspinal_nnunet.files import write_json
+from paraspinal_nnunet.files import read_json, write_json
 from paraspinal_nnunet.overrides import override
 from paraspinal_nnunet.plans import BASELINE_ENTRY, BASELINE_NAME, DEFAULT_NAME, MARKER_SUFFIX, PlansEntry
 from paraspinal_nnunet.protocol import PAPER
@@ -129,7 +129,7 @@ def is_preprocessed(folder: Path, digest: str | None = None) -> bool:
     marker = _marker(folder)
     if not marker.is_file() or not folder.is_dir():
         return False
-    return digest is None or json.loads(marker.read_text(encoding="utf-8"))["source"] == digest
+    return digest is None or read_json(marker)["source"] == digest
 
 
 def _marker(folder: Path) -> Path:
@@ -162,7 +162,7 @@ def _check_request(request: PlanRequest, raw: Path) -> None:
 def _refuse_other_settings(request: PlanRequest, plans_file: Path) -> None:
     if request.overwrite or not plans_file.exists():
         return
-    plans = json.loads(plans_file.read_text(encoding="utf-8"))
+    plans = read_json(plans_file)
     entry = PlansEntry.of(plans)
     if request.baseline and entry is not None:
         raise ProtocolError(f"{plans_file}: holds the paper's plans; choose another name for the baseline with -p")
@@ -190,7 +190,7 @@ def _plan_baseline(raw: Path, request: PlanRequest) -> None:
         ExperimentPlanner(raw.name, plans_name=request.name).plan_experiment()
     if request.overrides:
         plans_file = nnunet_folder("preprocessed") / raw.name / f"{request.name}.json"
-        plans = json.loads(plans_file.read_text(encoding="utf-8"))
+        plans = read_json(plans_file)
         write_json(plans_file, {**plans, BASELINE_ENTRY: dict(request.overrides)})
 
 
@@ -198,7 +198,7 @@ def _fingerprint(raw: Path, preprocessed: Path, digest: str, processes: int) -> 
     from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
 
     marker = preprocessed / "fingerprint_source.json"
-    known = json.loads(marker.read_text(encoding="utf-8")) if marker.is_file() else None
+    known = read_json(marker) if marker.is_file() else None
     if known == {"source": digest} and (preprocessed / FINGERPRINT).is_file():
         return
     log.info("fingerprint of %s", raw.name)
@@ -210,7 +210,7 @@ def _fingerprint(raw: Path, preprocessed: Path, digest: str, processes: int) -> 
 def _preprocess(raw: Path, preprocessed: Path, plans_file: Path, digest: str, request: PlanRequest) -> None:
     from nnunetv2.experiment_planning.plan_and_preprocess_api import preprocess_dataset
 
-    plans = json.loads(plans_file.read_text(encoding="utf-8"))
+    plans = read_json(plans_file)
     for name in request.configurations:
         if name not in plans["configurations"]:
             log.info("nnU-Net planned no %s for this data set", name)

@@ -10,6 +10,7 @@ import torch
 
 from paraspinal_nnunet.checkpoints import read_trained
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.files import read_json
 from paraspinal_nnunet.prediction import CHECKPOINT, chosen_folds
 
 
@@ -64,7 +65,7 @@ def read_trained_model(folder: Path, folds: Sequence[str] | None = None) -> Trai
         InputError: A file is missing, or the folds were trained under different plans or settings.
     """
     chosen = chosen_folds(folder, folds)
-    plans, dataset_json = (_read_json(folder / name) for name in ("plans.json", "dataset.json"))
+    plans, dataset_json = (read_json(folder / name) for name in ("plans.json", "dataset.json"))
     checkpoints = {fold: read_trained(folder / f"fold_{fold}" / CHECKPOINT) for fold in chosen}
     first = checkpoints[chosen[0]]
     for fold, checkpoint in checkpoints.items():
@@ -111,16 +112,4 @@ def _normal(plans: dict[str, Any]) -> str:
 
 def _record(fold_folder: Path) -> dict[str, Any] | None:
     path = fold_folder / "protocol.json"
-    return _read_json(path) if path.is_file() else None
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise InputError(f"{path}: is not valid JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: holds a {type(content).__name__}, not an object")
-    return content
+    return read_json(path) if path.is_file() else None
