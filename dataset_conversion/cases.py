@@ -26,12 +26,13 @@ class Person:
 
 @dataclass(frozen=True)
 class Case:
-    """One image with its label; a source with more to say about a case derives a class of its own.
+    """A scan with its label; a source with more to say about a case derives a class of its own.
 
     Attributes:
         case: The id in the data set.
         subject: Whom the image shows; all cases of a subject stay in one fold.
-        image: File, or a folder that the source's reader understands.
+        images: One per channel, in the order of `Source.channels`: a file, or a folder that the source's reader
+            understands.
         label: File, or a folder of masks.
         second_label: The second rater's, where there is one.
         person: Sex, age and body mass index.
@@ -39,10 +40,15 @@ class Case:
 
     case: str
     subject: str
-    image: Path
+    images: tuple[Path, ...]
     label: Path
     second_label: Path | None = None
     person: Person = field(default_factory=Person)
+
+    @property
+    def image(self) -> Path:
+        """The first channel, by which messages and tables name the case."""
+        return self.images[0]
 
 
 @dataclass(frozen=True)
@@ -75,9 +81,9 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
-def read_case_image(case: Case) -> Volume:
-    """The image of a case kept as one NIfTI file."""
-    return read_image(case.image)
+def read_case_images(case: Case) -> tuple[Volume, ...]:
+    """The channels of a case kept as one NIfTI file each."""
+    return tuple(read_image(path) for path in case.images)
 
 
 def read_case_labels(case: Case) -> Volume:
@@ -93,23 +99,26 @@ class Source:
         name: The verb after ``paraspinal convert``.
         labels: Source values and the classes they stand for.
         find_cases: Lists the cases of a folder; runs once, in the main process.
-        channel: Name of the image channel in dataset.json; nnU-Net normalises by it (z-score unless it knows better).
-        read_image: Loads a case's image; a module-level function, since worker processes run it.
+        channels: Names of the image channels in dataset.json; nnU-Net normalises by them (z-score unless it knows
+            better).
+        read_images: Loads a case's channels; a module-level function, since worker processes run it.
         read_labels: Loads ``case.label`` in source values; likewise.
         licence: Free text for dataset.json.
         reference: Free text for dataset.json.
         settings: What else was chosen, for the provenance.
+        private: File and folder names may hold what identifies a person: nothing written repeats them.
     """
 
     name: str
     labels: LabelMap
     find_cases: Callable[[Path], Found]
-    channel: str = "T2"
-    read_image: Callable[[Case], Volume] = read_case_image
+    channels: tuple[str, ...] = ("T2",)
+    read_images: Callable[[Case], tuple[Volume, ...]] = read_case_images
     read_labels: Callable[[Case], Volume] = read_case_labels
     licence: str = ""
     reference: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
+    private: bool = False
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,17 @@ def check_image(image: Volume, name: str) -> None:
         raise InputError(f"{name}: all voxels are {image.array.flat[0]}; the image is empty")
 
 
+def check_same_grid(image: Volume, first: Volume, name: str, first_name: str) -> None:
+    """Refuse a channel that lies on another grid than the first one.
+
+    Raises:
+        GeometryError: With the difference.
+    """
+    difference = grid_difference(image.shape, image.affine, first.shape, first.affine)
+    if difference is not None:
+        raise GeometryError(f"{name}: lies on another grid than {first_name} ({difference}); channels must share one")
+
+
 def match_grid(labels: Volume, image: Volume, name: str, *, resample: bool) -> tuple[Volume, str | None]:
     """Bring a label map onto its image's grid, or refuse it.
 
@@ -89,11 +100,13 @@ def check_classes(canonical: np.ndarray, required: tuple[Structure, ...], name: 
     return missing
 
 
-def voxel_hash(image: Volume) -> str:
+def voxel_hash(*channels: Volume) -> str:
     """SHA-256 of an image's voxels, the same for every stored orientation and number type."""
-    array, _ = to_ras(image.array, image.affine)
-    digest = hashlib.sha256(repr(array.shape).encode())
-    digest.update(np.ascontiguousarray(array, dtype=np.float32).data)
+    digest = hashlib.sha256()
+    for channel in channels:
+        array, _ = to_ras(channel.array, channel.affine)
+        digest.update(repr(array.shape).encode())
+        digest.update(np.ascontiguousarray(array, dtype=np.float32).data)
     return digest.hexdigest()
 
 

@@ -185,7 +185,7 @@ def _notes(source: Source, dataset: str, replaced: Sequence[Path], elsewhere: Se
 def _describe(dataset: Path, source: Source, report: Report, folder: Path, checks: Checks) -> None:
     provenance = _provenance(source, folder, checks)
     write_json(dataset / "dataset.json", _dataset_json(source, report, provenance))
-    write_text(dataset / CASES_FILE, _cases_table(report, folder))
+    write_text(dataset / CASES_FILE, _cases_table(report, source, folder))
     write_json(dataset / REPORT_FILE, {**provenance, **report.as_json()})
 
 
@@ -195,7 +195,7 @@ def _provenance(source: Source, folder: Path, checks: Checks) -> dict[str, Any]:
         "converter": source.name,
         "paraspinal_nnunet_version": __version__,
         "date": datetime.now(timezone.utc).date().isoformat(),
-        "source_folder": folder.resolve().name,
+        "source_folder": MISSING if source.private else folder.resolve().name,
         "label_scheme": labels.name,
         "source_values": {str(value): key for value, key in labels.values.items()},
         "dropped_values": {str(value): key for value, key in labels.dropped.items()},
@@ -209,7 +209,7 @@ def _provenance(source: Source, folder: Path, checks: Checks) -> dict[str, Any]:
 def _dataset_json(source: Source, report: Report, provenance: dict[str, Any]) -> dict[str, Any]:
     """What nnU-Net reads, and beside it, in keys that nnU-Net passes over, where the data come from."""
     return {
-        "channel_names": {"0": source.channel},
+        "channel_names": {str(n): name for n, name in enumerate(source.channels)},
         "labels": {"background": 0, **source.labels.dataset_labels},
         "numTraining": len(report.taken),
         "file_ending": FILE_ENDING,
@@ -221,11 +221,17 @@ def _dataset_json(source: Source, report: Report, provenance: dict[str, Any]) ->
     }
 
 
-def _cases_table(report: Report, folder: Path) -> str:
+def _cases_table(report: Report, source: Source, folder: Path) -> str:
     lines: list[tuple[str, ...]] = [CASE_COLUMNS]
     for outcome in report.taken:
         case, person = outcome.case, outcome.case.person
         age, bmi = (MISSING if v is None else f"{v:g}" for v in (person.age, person.bmi))
-        paths = [path.relative_to(folder).as_posix() for path in (case.image, case.label)]
+        paths = [_relative(path, source, folder) for path in (case.image, case.label)]
         lines.append((case.case, case.subject, person.sex or MISSING, age, bmi, *paths))
     return "".join("\t".join(line) + "\n" for line in lines)
+
+
+def _relative(path: Path, source: Source, folder: Path) -> str:
+    if source.private:
+        return MISSING
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name

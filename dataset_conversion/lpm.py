@@ -4,6 +4,7 @@ Source: Zhang et al., Radiology: Artificial Intelligence 2025, doi 10.1148/ryai.
 Musculoskeletal Disorders 2019, doi 10.1186/s12891-019-2528-x.
 """
 
+import argparse
 import re
 from collections import defaultdict
 from dataclasses import replace
@@ -13,7 +14,12 @@ from paraspinal_nnunet.anatomy import LABEL_SCHEMES
 from paraspinal_nnunet.dataset_conversion.cases import Found, Source
 from paraspinal_nnunet.dataset_conversion.labels import from_scheme
 from paraspinal_nnunet.dataset_conversion.patterns import pair_up, walk
+from paraspinal_nnunet.dataset_conversion.sources import given_texts
 from paraspinal_nnunet.errors import InputError
+
+HELP = "the LPM_Segmentator release (multifidus and erector spinae)"
+LAYOUT = "TUM01_fat_img_img_L2-L5.nii.gz + TUM01_fat_manual_label_segmentation_L2-L5.nii.gz"
+DEFAULT_NAME = "LPM"
 
 LICENCE = "labels Apache-2.0 (LPM_Segmentator); images: terms of the MyoSegmenTUM spine database"
 REFERENCE = "doi 10.1148/ryai.240833 (labels); doi 10.1186/s12891-019-2528-x (images)"
@@ -27,10 +33,19 @@ LABEL = re.compile(
 """The release names its manual labels in two ways."""
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Nothing of its own."""
+
+
+def source_from(args: argparse.Namespace) -> Source:
+    """The source that the command line describes."""
+    return lpm_source(**given_texts(args))
+
+
 def lpm_source(*, licence: str = LICENCE, reference: str = REFERENCE) -> Source:
     """Declare the release; water and fat images become cases of one subject, each with its own label."""
     labels = from_scheme(LABEL_SCHEMES["lpm"])
-    return Source("lpm", labels, _find, channel="Dixon", licence=licence, reference=reference)
+    return Source("lpm", labels, _find, channels=("Dixon",), licence=licence, reference=reference)
 
 
 def _find(folder: Path) -> Found:

@@ -132,7 +132,7 @@ def pair_up(
         reason = _pairing_fault(case, images.get(case, []), labels.get(case, []), second_labels.get(case, []))
         if reason is None:
             second = second_labels.get(case)
-            cases.append(Case(case, case, images[case][0], labels[case][0], second[0] if second else None))
+            cases.append(Case(case, case, (images[case][0],), labels[case][0], second[0] if second else None))
         else:
             refusals.append(Refusal(case, reason))
     alike = defaultdict(list)

@@ -10,7 +10,13 @@ import numpy as np
 from paraspinal_nnunet.anatomy import Structure
 from paraspinal_nnunet.dataset_conversion.bias_field import correct_bias_field
 from paraspinal_nnunet.dataset_conversion.cases import Case, Checks, Outcome, Source
-from paraspinal_nnunet.dataset_conversion.checks import check_classes, check_image, match_grid, voxel_hash
+from paraspinal_nnunet.dataset_conversion.checks import (
+    check_classes,
+    check_image,
+    check_same_grid,
+    match_grid,
+    voxel_hash,
+)
 from paraspinal_nnunet.dataset_conversion.labels import LabelMap
 from paraspinal_nnunet.errors import ParaspinalError
 from paraspinal_nnunet.geometry import axis_codes, check_sides, side_evidence
@@ -41,23 +47,32 @@ def take_case(case: Case, *, source: Source, checks: Checks, folder: Path) -> Ou
 
 
 def _take(case: Case, source: Source, checks: Checks, folder: Path) -> Outcome:
-    image = source.read_image(case)
-    check_image(image, str(case.image))
+    images = _checked_images(case, source)
+    image = images[0]
     labels, facts = _checked_labels(case, image, source, checks)
     facts = {**_grid_facts(image), **facts}
-    stored_hash = voxel_hash(image)
+    stored_hash = voxel_hash(*images)
     second = None
     if case.second_label is not None:
         second, second_facts = _checked_labels(replace(case, label=case.second_label), image, source, checks)
         facts["second_rater"] = second_facts
     if checks.n4:
-        image = correct_bias_field(image, str(case.image))
+        images = tuple(correct_bias_field(i, str(path)) for i, path in zip(images, case.images, strict=True))
         facts["bias_field_corrected"] = True
-    write_image(folder / IMAGES / f"{case.case}_0000{FILE_ENDING}", image.array, image.affine)
+    for channel, stored in enumerate(images):
+        write_image(folder / IMAGES / f"{case.case}_{channel:04d}{FILE_ENDING}", stored.array, image.affine)
     write_labels(folder / LABELS / f"{case.case}{FILE_ENDING}", labels, image.affine)
     if second is not None:
         write_labels(folder / SECOND_LABELS / f"{case.case}{FILE_ENDING}", second, image.affine)
     return Outcome(case, image_hash=stored_hash, facts=facts)
+
+
+def _checked_images(case: Case, source: Source) -> tuple[Volume, ...]:
+    images = source.read_images(case)
+    for image, path in zip(images, case.images, strict=True):
+        check_image(image, str(path))
+        check_same_grid(image, images[0], str(path), str(case.image))
+    return images
 
 
 def _checked_labels(case: Case, image: Volume, source: Source, checks: Checks) -> tuple[np.ndarray, dict[str, Any]]:

@@ -602,7 +602,7 @@ def test_a_dead_worker_is_one_line(source, raw, capsys):
 
     from paraspinal_nnunet.errors import DatasetError
 
-    dying = replace(author_source(), read_image=_die)
+    dying = replace(author_source(), read_images=_die)
     with pytest.raises(DatasetError, match="worker process died"):
         convert(dying, source, number=501, name="X", raw=raw, workers=2)
     assert list(raw.iterdir()) == []

@@ -13,7 +13,8 @@ from paraspinal_nnunet.errors import InputError, ParaspinalError
 def test_every_step_is_a_command_that_a_user_could_type(tmp_path):
     steps = list(demo_steps(DemoSettings(tmp_path)))
     for step in steps:
-        cli._parser().parse_args(shlex.split(" ".join(step.arguments)))
+        command = shlex.split(" ".join(step.arguments))
+        cli.parser_for(command).parse_args(command)
     assert len({step.name for step in steps}) == len(steps)
     assert [step.name for step in steps if step.epochs] == ["train_paper", "train_baseline"]
 

@@ -30,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 when all went well, 1 after a known error (one line on standard error); argparse itself exits with 2 on wrong
         usage. ``--debug`` shows the traceback of a known error.
     """
-    args = _parser().parse_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    args = parser_for(given).parse_args(given)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("paraspinal_nnunet").setLevel(logging.DEBUG if args.debug else logging.INFO)
     try:
@@ -49,7 +50,8 @@ def _module(verb: str) -> Any:
     return importlib.import_module(f"{__name__}.{_MODULE_OF_VERB.get(verb, verb)}")
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser_for(given: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser with the flags of the verb that is asked for; of the others, only the line of help."""
     parser = argparse.ArgumentParser(
         prog="paraspinal", description="Segment the lumbar paraspinal muscles on axial MRI."
     )
@@ -59,5 +61,6 @@ def _parser() -> argparse.ArgumentParser:
         module = _module(name)
         verb = verbs.add_parser(name, help=module.HELP, description=module.__doc__)
         verb.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        module.add_arguments(verb)
+        if name in given:
+            module.add_arguments(verb)
     return parser

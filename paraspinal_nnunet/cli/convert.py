@@ -4,12 +4,6 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from paraspinal_nnunet.anatomy import LABEL_SCHEMES
-
-if TYPE_CHECKING:
-    from paraspinal_nnunet.dataset_conversion.cases import Source
 
 HELP = "convert scans and label maps to an nnU-Net data set"
 
@@ -18,45 +12,25 @@ DEFAULT_WORKERS = min(8, os.cpu_count() or 1)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
+    from paraspinal_nnunet.dataset_conversion.sources import SOURCES, source_module
+
     sources = parser.add_subparsers(dest="source", required=True, metavar="SOURCE")
-    pairs = _source_parser(sources, "pairs", "any folder of image/label pairs", name=None)
-    pairs.add_argument(
-        "--image-pattern",
-        required=True,
-        metavar="GLOB",
-        help="e.g. '{case}_img.nii.gz' or 'sub-*/anat/{case}_T2w.nii.gz'",
-    )
-    pairs.add_argument("--label-pattern", required=True, metavar="GLOB", help="e.g. '{case}_GT.nii.gz'")
-    pairs.add_argument(
-        "--labels",
-        required=True,
-        metavar="JSON|SCHEME",
-        help=f"JSON file of label value -> class (or 'ignore'), or a scheme: {', '.join(LABEL_SCHEMES)}",
-    )
-    pairs.add_argument(
-        "--subject-pattern",
-        metavar="REGEX",
-        help="its first group, found in the case id, is the subject (default: the case id)",
-    )
-    pairs.add_argument(
-        "--participants", type=Path, metavar="TSV", help="table with participant_id, sex, age (years), bmi (kg/m2)"
-    )
-    pairs.add_argument("--quadratus", action="store_true", help="keep quadratus lumborum as a class")
-    pairs.add_argument("--channel", default="T2", metavar="NAME", help="channel name in dataset.json (default: T2)")
-    _source_parser(sources, "author", "*_img.nii.gz beside *_GT.nii.gz with labels 1-6", name="Paraspinal")
-    _source_parser(sources, "lpm", "the LPM_Segmentator release (multifidus and erector spinae)", name="LPM")
+    for name in SOURCES:
+        module = source_module(name)
+        module.add_arguments(_source_parser(sources, name, module.HELP, name=module.DEFAULT_NAME))
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     from paraspinal_nnunet.dataset_conversion.cases import Checks
     from paraspinal_nnunet.dataset_conversion.engine import RefusedError, convert
+    from paraspinal_nnunet.dataset_conversion.sources import source_module
     from paraspinal_nnunet.datasets import nnunet_folder
 
     raw = nnunet_folder("raw", instead=args.raw)
     try:
         report = convert(
-            _declared(args),
+            source_module(args.source).source_from(args),
             args.input,
             number=args.dataset,
             name=args.name,
@@ -114,30 +88,6 @@ def _source_parser(
         "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
     )
     return parser
-
-
-def _declared(args: argparse.Namespace) -> "Source":
-    texts = {key: value for key in ("licence", "reference") if (value := getattr(args, key)) is not None}
-    if args.source == "author":
-        from paraspinal_nnunet.dataset_conversion.author import author_source
-
-        return author_source(**texts)
-    if args.source == "lpm":
-        from paraspinal_nnunet.dataset_conversion.lpm import lpm_source
-
-        return lpm_source(**texts)
-    from paraspinal_nnunet.dataset_conversion.labels import label_map
-    from paraspinal_nnunet.dataset_conversion.pairs import pairs_source
-
-    return pairs_source(
-        image_pattern=args.image_pattern,
-        label_pattern=args.label_pattern,
-        labels=label_map(args.labels, quadratus=args.quadratus),
-        subject_pattern=args.subject_pattern,
-        participants=args.participants,
-        channel=args.channel,
-        **texts,
-    )
 
 
 def _positive(text: str) -> int:
