@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from paraspinal_nnunet.anatomy import BACKGROUND, BY_KEY, LABEL_SCHEMES, QUADRATUS, STRUCTURES, LabelScheme, Structure
+from paraspinal_nnunet.anatomy import (
+    ALL_STRUCTURES,
+    BACKGROUND,
+    BY_KEY,
+    LABEL_SCHEMES,
+    QUADRATUS,
+    LabelScheme,
+    Structure,
+)
 from paraspinal_nnunet.errors import LabelError
 
 DROPPED_NAMES = ("ignore", "background")
@@ -36,7 +44,7 @@ class LabelMap:
     def structures(self) -> tuple[Structure, ...]:
         """The classes of the data set, in canonical order."""
         keys = set(self.values.values())
-        return tuple(s for s in STRUCTURES if s.key in keys)
+        return tuple(s for s in ALL_STRUCTURES if s.key in keys)
 
     @property
     def dataset_labels(self) -> dict[str, int]:
@@ -44,7 +52,7 @@ class LabelMap:
         return {s.key: value for value, s in enumerate(self.structures, start=1)}
 
     def canonical(self, array: np.ndarray, name: str) -> np.ndarray:
-        """Translate source values to the values of `anatomy.STRUCTURES`.
+        """Translate source values to the values of `anatomy.ALL_STRUCTURES`.
 
         Args:
             array: Integers of any shape.
@@ -72,7 +80,7 @@ class LabelMap:
 
     def renumber(self, canonical: np.ndarray) -> np.ndarray:
         """Translate canonical values to the data set's consecutive ones (uint8)."""
-        table = np.zeros(max(s.label for s in STRUCTURES) + 1, dtype=np.uint8)
+        table = np.zeros(max(s.label for s in ALL_STRUCTURES) + 1, dtype=np.uint8)
         for structure in self.structures:
             table[structure.label] = self.dataset_labels[structure.key]
         return table[canonical]

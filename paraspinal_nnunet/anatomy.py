@@ -15,6 +15,9 @@ class Muscle(str, Enum):
     ERECTOR_SPINAE = "erector_spinae"
     PSOAS_MAJOR = "psoas_major"
     QUADRATUS_LUMBORUM = "quadratus_lumborum"
+    ERECTOR_SPINAE_AND_MULTIFIDUS = "erector_spinae_and_multifidus"
+    AUTOCHTHON = "autochthon"
+    ILIOPSOAS = "iliopsoas"
 
     @property
     def display_name(self) -> str:
@@ -23,8 +26,21 @@ class Muscle(str, Enum):
 
     @property
     def abbreviation(self) -> str:
-        """The field's short name: MF, ES, PM, QL."""
-        return "".join(word[0] for word in self.value.split("_")).upper() if "_" in self.value else "MF"
+        """The field's short name: MF, ES, PM, QL; of the coarse classes ESMF, AUT and IP."""
+        return _ABBREVIATIONS[self.value]
+
+
+_ABBREVIATIONS = MappingProxyType(
+    {
+        "multifidus": "MF",
+        "erector_spinae": "ES",
+        "psoas_major": "PM",
+        "quadratus_lumborum": "QL",
+        "erector_spinae_and_multifidus": "ESMF",
+        "autochthon": "AUT",
+        "iliopsoas": "IP",
+    }
+)
 
 
 class Side(str, Enum):
@@ -52,7 +68,7 @@ class Structure:
         muscle: The muscle.
         side: The patient's side.
         colour: Red, green, blue in 0-255. Source: Figures 3 and 4 (MF orange, ES blue, PM green; right dark, left
-            light); quadratus lumborum is not in the paper and takes a purple that stays apart from them.
+            light); quadratus lumborum and the coarse classes are not in the paper and take hues that stay apart.
     """
 
     label: int
@@ -98,8 +114,25 @@ QUADRATUS: tuple[Structure, ...] = (
 """Optional classes of sources that have them; never part of the paper's six."""
 
 STRUCTURES: tuple[Structure, ...] = PARASPINAL + QUADRATUS
-BY_LABEL: Mapping[int, Structure] = MappingProxyType({s.label: s for s in STRUCTURES})
-BY_KEY: Mapping[str, Structure] = MappingProxyType({s.key: s for s in STRUCTURES})
+"""The single muscles."""
+
+COARSE: tuple[Structure, ...] = (
+    Structure(9, Muscle.ERECTOR_SPINAE_AND_MULTIFIDUS, Side.RIGHT, (140, 20, 70)),
+    Structure(10, Muscle.ERECTOR_SPINAE_AND_MULTIFIDUS, Side.LEFT, (245, 140, 175)),
+    Structure(11, Muscle.AUTOCHTHON, Side.RIGHT, (0, 95, 100)),
+    Structure(12, Muscle.AUTOCHTHON, Side.LEFT, (95, 205, 205)),
+    Structure(13, Muscle.ILIOPSOAS, Side.RIGHT, (100, 105, 0)),
+    Structure(14, Muscle.ILIOPSOAS, Side.LEFT, (205, 210, 80)),
+)
+"""Classes that hold several muscles, of sources that do not tell them apart: never one of the single muscles.
+
+MyoSegmenTUM draws erector spinae and multifidus as one; TotalSegmentator's autochthon is all deep muscles of the back,
+its iliopsoas is psoas major with iliacus.
+"""
+
+ALL_STRUCTURES: tuple[Structure, ...] = STRUCTURES + COARSE
+BY_LABEL: Mapping[int, Structure] = MappingProxyType({s.label: s for s in ALL_STRUCTURES})
+BY_KEY: Mapping[str, Structure] = MappingProxyType({s.key: s for s in ALL_STRUCTURES})
 
 MUSCLE_CODES: Mapping[Muscle, Code] = MappingProxyType(
     {
@@ -107,9 +140,16 @@ MUSCLE_CODES: Mapping[Muscle, Code] = MappingProxyType(
         Muscle.ERECTOR_SPINAE: Code("SCT", "44947003", "Erector spinae muscle"),
         Muscle.PSOAS_MAJOR: Code("FMA", "18060", "Psoas major"),
         Muscle.QUADRATUS_LUMBORUM: Code("SCT", "6001004", "Quadratus lumborum muscle"),
+        Muscle.ERECTOR_SPINAE_AND_MULTIFIDUS: Code("SCT", "244849004", "Deep muscle of back"),
+        Muscle.AUTOCHTHON: Code("SCT", "244849004", "Deep muscle of back"),
+        Muscle.ILIOPSOAS: Code("SCT", "68455001", "Iliopsoas muscle"),
     }
 )
-"""Terminology codes: SNOMED CT where it has the muscle, else the Foundational Model of Anatomy."""
+"""Terminology codes: SNOMED CT where it has the muscle, else the Foundational Model of Anatomy.
+
+Source of the coarse classes': TotalSegmentator's SNOMED mapping; erector spinae with multifidus has no concept of its
+own and takes the next wider one.
+"""
 
 SIDE_CODES: Mapping[Side, Code] = MappingProxyType(
     {Side.RIGHT: Code("SCT", "24028007", "Right"), Side.LEFT: Code("SCT", "7771000", "Left")}
@@ -134,7 +174,7 @@ class LabelScheme:
     def structures(self) -> tuple[Structure, ...]:
         """The structures that the scheme knows, in canonical order."""
         keys = set(self.values.values())
-        return tuple(s for s in STRUCTURES if s.key in keys)
+        return tuple(s for s in ALL_STRUCTURES if s.key in keys)
 
 
 def _scheme(name: str, values: dict[int, str], note: str) -> LabelScheme:

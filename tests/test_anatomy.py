@@ -1,5 +1,7 @@
 from paraspinal_nnunet.anatomy import (
+    ALL_STRUCTURES,
     BY_KEY,
+    COARSE,
     LABEL_SCHEMES,
     MUSCLE_CODES,
     PARASPINAL,
@@ -16,11 +18,18 @@ def test_canonical_order_is_the_authors():
     """The authors' public code numbers MF R/L 1/2, ES R/L 3/4, PM R/L 5/6."""
     assert [s.abbreviation for s in PARASPINAL] == ["MF_R", "MF_L", "ES_R", "ES_L", "PM_R", "PM_L"]
     assert [s.label for s in STRUCTURES] == list(range(1, 9))
+    assert [s.label for s in ALL_STRUCTURES] == list(range(1, 15))
+
+
+def test_coarse_classes_are_none_of_the_single_muscles():
+    assert [s.abbreviation for s in COARSE] == ["ESMF_R", "ESMF_L", "AUT_R", "AUT_L", "IP_R", "IP_L"]
+    assert BY_KEY["erector_spinae_and_multifidus_left"].display_name == "Erector spinae and multifidus left"
+    assert not {s.muscle for s in COARSE} & {s.muscle for s in STRUCTURES}
 
 
 def test_colours_follow_the_papers_figures():
     """Orange, blue, green; the right side darker than the left (Figures 3 and 4)."""
-    for right, left in side_pairs(STRUCTURES):
+    for right, left in side_pairs(ALL_STRUCTURES):
         assert sum(right.colour) < sum(left.colour)
     red, green, blue = BY_KEY["multifidus_right"].colour
     assert red > green > blue
@@ -28,7 +37,7 @@ def test_colours_follow_the_papers_figures():
     assert blue > green > red
     red, green, blue = BY_KEY["psoas_major_right"].colour
     assert green > max(red, blue)
-    assert len({s.colour for s in STRUCTURES}) == len(STRUCTURES)
+    assert len({s.colour for s in ALL_STRUCTURES}) == len(ALL_STRUCTURES)
 
 
 def test_musclemap_codes_end_in_one_for_left_and_two_for_right():
@@ -48,7 +57,7 @@ def test_every_scheme_maps_to_known_keys():
 
 
 def test_opposite_is_its_own_inverse():
-    assert all(opposite(opposite(s)) == s and opposite(s).muscle is s.muscle for s in STRUCTURES)
+    assert all(opposite(opposite(s)) == s and opposite(s).muscle is s.muscle for s in ALL_STRUCTURES)
     assert len(side_pairs(PARASPINAL)) == 3
     assert side_pairs(PARASPINAL[:1]) == ()
 
