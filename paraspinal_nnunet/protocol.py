@@ -41,6 +41,11 @@ class Cohort:
     psoas_major_ml: tuple[float, float, float, float] = _given(
         (160.3, 55.7, 157.3, 55.9), "Results", "mean and SD of the right side, then of the left"
     )
+    field_of_view_mm: float = _given(
+        320.0,
+        "Methods, Training",
+        "along the patient's axis: the 32 slices of a 3D patch, 5 mm apart, are '50% of the field-of-view'",
+    )
 
 
 @dataclass(frozen=True)
