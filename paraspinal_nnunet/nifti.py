@@ -242,8 +242,8 @@ def _affine_mm(image: nib.Nifti1Image, content: bytes, path: Path) -> tuple[np.n
     sform, qform = (None if form is None else np.diag([to_mm, to_mm, to_mm, 1]) @ form for form in (sform, qform))
     if qform is not None and not min(pixdim) > 0:
         raise GeometryError(
-            f"{path}: header gives a voxel size of {_by(pixdim)} mm; programs differ on the side that a negative or zero "
-            "size means, so left and right are uncertain; mend the header"
+            f"{path}: header gives a voxel size of {_by(pixdim)} mm; programs differ on the side that a negative or "
+            "zero size means, so left and right are uncertain; mend the header"
         )
     for affine in (sform, qform):
         if affine is not None:
@@ -279,8 +279,8 @@ def _compared(
         )
     if not same_size:
         raise GeometryError(
-            f"{path}: sform and qform contradict each other in voxel size ({_by(spacing)} against {_by(pixdim)} mm), so "
-            "volumes are uncertain; mend the header"
+            f"{path}: sform and qform contradict each other in voxel size ({_by(spacing)} against {_by(pixdim)} mm), "
+            "so volumes are uncertain; mend the header"
         )
     corners = np.array([[i, j, k, 1] for i in (0, shape[0]) for j in (0, shape[1]) for k in (0, shape[2])])
     distance = float(np.linalg.norm(corners @ (sform - qform).T, axis=1).max())

@@ -1,4 +1,5 @@
 import gzip
+import struct
 
 import nibabel as nib
 import numpy as np
@@ -212,3 +213,45 @@ def test_labels_beyond_uint8_are_refused(tmp_path, value):
     with pytest.raises(LabelError, match=f"{value}"):
         write_labels(tmp_path / "a.nii.gz", np.full((2, 2, 2), value), AFFINE)
     assert not (tmp_path / "a.nii.gz").exists()
+
+
+def saved_with_pixdim(saved, pixdim, change=None):
+    """The file with its voxel size overwritten; pixdim[1] stands at byte 80 of a NIfTI-1 header."""
+    path = saved(change, name="a.nii")
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<3f", content, 80, *pixdim)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("pixdim", [(-2.0, 2.0, 5.0), (2.0, 2.0, -5.0), (0.0, 2.0, 5.0)])
+def test_a_voxel_size_below_zero_leaves_the_sides_uncertain(saved, pixdim):
+    # SimpleITK 2.5.7 takes -2 as a mirrored axis, nibabel 5.4.2 as 2: left and right depend on the reader.
+    path = saved_with_pixdim(saved, pixdim, lambda image: image.set_qform(AFFINE, 1))
+    with pytest.raises(GeometryError, match=r"voxel size of .* left and right are uncertain"):
+        read_image(path)
+
+
+def test_forms_of_different_voxel_size_are_refused(saved):
+    doubled = AFFINE @ np.diag([2.0, 1.0, 1.0, 1.0])
+    with pytest.raises(GeometryError, match="contradict each other in voxel size"):
+        read_image(saved(lambda image: (image.set_sform(doubled, 1), image.set_qform(AFFINE, 1))))
+
+
+def test_a_lone_sform_holds_against_pixdim_with_a_remark(saved):
+    path = saved_with_pixdim(saved, (1.0, 1.0, 1.0))
+    volume = read_image(path)
+    np.testing.assert_allclose(volume.affine, AFFINE, atol=1e-4)
+    assert "pixdim says voxels of 1 x 1 x 1 mm" in volume.remarks[0]
+
+
+def test_forms_that_lie_apart_are_remarked_and_the_sform_holds(saved):
+    moved = AFFINE.copy()
+    moved[0, 3] += 3
+    volume = read_image(saved(lambda image: (image.set_sform(moved, 2), image.set_qform(AFFINE, 1))))
+    assert volume.affine[0, 3] == pytest.approx(moved[0, 3])
+    assert volume.remarks == ("sform and qform lie up to 3 mm apart; sform taken",)
+
+
+def test_an_orderly_header_needs_no_remark(saved):
+    assert read_image(saved()).remarks == ()
