@@ -1,7 +1,6 @@
 """Figure 3: axial slices of one case with reference and prediction in the paper's colours."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from paraspinal_nnunet.viewer.slices import DisplayStack, display_stack, slice_i
 LEVELS = ("L1", "L2", "L3", "L4", "L5")
 """From head to feet. Source: caption of Figure 3."""
 
-LEVEL_COLUMNS = ("case", "level", "slice")
 MARGIN_MM = 12.0
 _HEIGHT_PX = 480
 
@@ -30,39 +28,14 @@ class ShownSlice:
     number: int
 
 
-def read_levels(path: Path) -> pd.DataFrame:
-    """Read where vertebrae lie: a CSV or TSV table with the columns case, level and slice.
-
-    `slice` counts from 1 at the feet, as the viewer shows it.
-
-    Raises:
-        InputError: Missing, other columns, slices that are no whole numbers from 1 on, or a level given twice.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"table of levels {path} does not exist")
-    table = pd.read_csv(path, sep=None, engine="python", dtype=str, keep_default_na=False)
-    if not set(LEVEL_COLUMNS) <= set(table.columns):
-        raise InputError(f"{path} has the columns {', '.join(table.columns)}; needed are {', '.join(LEVEL_COLUMNS)}")
-    wrong = table[~table["slice"].str.fullmatch(r"[1-9]\d*")]
-    if len(wrong):
-        first = wrong.iloc[0]
-        raise InputError(
-            f"{path}: case {first['case']}, {first['level']}: slice '{first['slice']}' is no number from 1"
-        )
-    twice = table[table.duplicated(["case", "level"])]
-    if len(twice):
-        raise InputError(f"{path}: case {twice.iloc[0]['case']} has the level {twice.iloc[0]['level']} twice")
-    return table[list(LEVEL_COLUMNS)].astype({"slice": int})
-
-
 def choose_slices(reference: np.ndarray, case: str, levels: pd.DataFrame | None = None) -> list[ShownSlice]:
     """The slices to show, from head to feet.
 
     Args:
         reference: (x, y, z) label map in RAS order.
         case: Its name in `levels`.
-        levels: From `read_levels`; without it the middles of five equal parts of the labelled range are taken.
+        levels: From `level_table.read_levels`; without it the middles of five equal parts of the labelled range are
+            taken.
 
     Raises:
         InputError: No level of this case is known, a slice that the scan does not have, or an empty label map.
@@ -91,7 +64,7 @@ def draw_slices(view: StudyView, *, levels: pd.DataFrame | None = None) -> Drawi
 
     Args:
         view: The evaluation.
-        levels: From `read_levels`, or None.
+        levels: From `level_table.read_levels`, or None.
 
     Raises:
         InputError: As `choose_slices`, or a file has gone.

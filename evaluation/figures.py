@@ -23,7 +23,7 @@ class FigureOptions:
 
     Attributes:
         correction: Which p values the stars of Figure 1 go by.
-        levels: Where vertebrae lie, from `figure_slices.read_levels`.
+        levels: Where vertebrae lie, from `level_table.read_levels`.
     """
 
     correction: Correction = "none"

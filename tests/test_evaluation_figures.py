@@ -20,11 +20,12 @@ from paraspinal_nnunet.evaluation.case_maps import read_case
 from paraspinal_nnunet.evaluation.drawing import Drawing, figure_style, get_matplotlib, model_colours, save_drawing
 from paraspinal_nnunet.evaluation.figure_agreement import agreement_table, draw_agreement
 from paraspinal_nnunet.evaluation.figure_bars import dice_table, draw_bars, stars
-from paraspinal_nnunet.evaluation.figure_slices import ShownSlice, choose_slices, draw_slices, read_levels
+from paraspinal_nnunet.evaluation.figure_slices import ShownSlice, choose_slices, draw_slices
 from paraspinal_nnunet.evaluation.figure_surfaces import CAMERAS, draw_surfaces, surface_of
 from paraspinal_nnunet.evaluation.figures import FIGURES, write_figures
 from paraspinal_nnunet.evaluation.record import read_metrics
 from paraspinal_nnunet.evaluation.study_view import typical_case, view_study, worst_first
+from paraspinal_nnunet.level_table import read_levels
 from paraspinal_nnunet.protocol import PAPER
 
 pytest.importorskip("matplotlib")
