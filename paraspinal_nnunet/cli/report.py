@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the report and print where it is."""
-        from paraspinal_nnunet.evaluation.figures import FigureOptions
+    from paraspinal_nnunet.evaluation.figures import FigureOptions
     from paraspinal_nnunet.evaluation.report import ReportOptions, write_report
     from paraspinal_nnunet.level_table import read_levels
 
