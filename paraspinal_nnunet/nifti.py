@@ -84,10 +84,7 @@ def read_image(path: Path) -> Volume:
             voxel sizes, unknown unit.
     """
     volume = _read(Path(path))
-    if volume.array.dtype.kind == "f":
-        broken = volume.array.size - int(np.count_nonzero(np.isfinite(volume.array)))
-        if broken:
-            raise InputError(f"{path}: {broken} of {volume.array.size} voxels are NaN or infinite; export it again")
+    check_finite(volume.array, path)
     return volume
 
 
@@ -105,7 +102,26 @@ def read_labels(path: Path) -> Volume:
         GeometryError: As `read_image`.
         LabelError: Values that are not integers.
     """
-    volume = read_image(path)
+    return with_integers(read_image(path), path)
+
+
+def check_finite(array: np.ndarray, path: Path | str) -> None:
+    """Refuse NaN and infinite voxels.
+
+    Raises:
+        InputError: With their number.
+    """
+    broken = array.size - int(np.count_nonzero(np.isfinite(array))) if array.dtype.kind == "f" else 0
+    if broken:
+        raise InputError(f"{path}: {broken} of {array.size} voxels are NaN or infinite; export it again")
+
+
+def with_integers(volume: Volume, path: Path | str) -> Volume:
+    """A label map with an integer type: the stored one, or int32 where floating-point values are all integers.
+
+    Raises:
+        LabelError: Values that are not integers.
+    """
     if volume.array.dtype.kind in "iu":
         return volume
     rounded = np.rint(volume.array)
@@ -215,10 +231,10 @@ def _voxels(image: nib.Nifti1Image, path: Path) -> np.ndarray:
         raise InputError(f"{path}: has {len(shape)} dimensions {shape}, not one 3D volume; split or export it again")
     if 0 in shape:
         raise InputError(f"{path}: has no voxels {shape}")
-    return _plain(np.asanyarray(image.dataobj).reshape(shape[:3], order="F"))
+    return plain_numbers(np.asanyarray(image.dataobj).reshape(shape[:3], order="F"))
 
 
-def _plain(array: np.ndarray) -> np.ndarray:
+def plain_numbers(array: np.ndarray) -> np.ndarray:
     """Native byte order; types that readers of NIfTI-1 all understand."""
     if array.dtype.kind == "f":
         with np.errstate(over="ignore"):
