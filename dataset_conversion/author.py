@@ -6,7 +6,7 @@ from pathlib import Path
 from paraspinal_nnunet.anatomy import LABEL_SCHEMES
 from paraspinal_nnunet.dataset_conversion.cases import Found, Source
 from paraspinal_nnunet.dataset_conversion.labels import from_scheme
-from paraspinal_nnunet.dataset_conversion.participants import FILE_NAME, read_participants, with_people
+from paraspinal_nnunet.dataset_conversion.participants import FILE_NAME
 from paraspinal_nnunet.dataset_conversion.patterns import find_pairs, pattern
 from paraspinal_nnunet.dataset_conversion.sources import given_texts
 
@@ -29,11 +29,10 @@ def source_from(args: argparse.Namespace) -> Source:
 
 
 def author_source(*, licence: str = "", reference: str = "") -> Source:
-    """Declare an author-style folder; a participants.tsv and a second rater's labels are read where they are."""
-    return Source("author", from_scheme(LABEL_SCHEMES["author"]), _find, licence=licence, reference=reference)
+    """Declare an author-style folder; a participants.tsv is read where it is there."""
+    labels = from_scheme(LABEL_SCHEMES["author"])
+    return Source("author", labels, _find, licence=licence, reference=reference, participants=FILE_NAME)
 
 
 def _find(folder: Path) -> Found:
-    found = find_pairs(folder, pattern(IMAGES), pattern(LABELS), second_label=pattern(SECOND_RATER))
-    table = folder / FILE_NAME
-    return with_people(found, read_participants(table), FILE_NAME) if table.exists() else found
+    return find_pairs(folder, pattern(IMAGES), pattern(LABELS), second_label=pattern(SECOND_RATER))

@@ -3,10 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from paraspinal_nnunet.dataset_conversion.labels import LabelMap
-from paraspinal_nnunet.nifti import Volume, read_image, read_labels
+from paraspinal_nnunet.dataset_conversion.readers import read_image, read_labels
+from paraspinal_nnunet.nifti import Volume
+
+SidePolicy = Literal["refuse", "trust-labels", "swap-sides"]
+"""``trust-labels``: the header's left and right are wrong; ``swap-sides``: the labels' names are."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,14 @@ class Refusal:
     Attributes:
         case: Id, or ''.
         reason: One line that names the file.
+        files: What is refused, so that a selection by path finds it.
+        second_rater: The fault lies with a second rater's labels alone: it counts only where these are wanted.
     """
 
     case: str
     reason: str
+    files: tuple[Path, ...] = ()
+    second_rater: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,6 +115,7 @@ class Source:
         reference: Free text for dataset.json.
         settings: What else was chosen, for the provenance.
         private: File and folder names may hold what identifies a person: nothing written repeats them.
+        participants: Name of a table in the input folder, read where it is there and ``--participants`` names no other.
     """
 
     name: str
@@ -119,6 +128,7 @@ class Source:
     reference: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
     private: bool = False
+    participants: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,11 +139,17 @@ class Checks:
         allow_empty: Accept a label map that lacks a required class.
         resample_labels: Resample a label map from another grid instead of refusing it.
         n4: Correct the images' bias field; see `bias_field.correct_bias_field`.
+        sides: What is done with labels whose sides contradict the geometry; see `sides.settle_sides`.
+        resample_channels: Resample a channel from another grid onto the first one's instead of refusing it.
+        crop_margin: Keep only the slices that are labelled and this many on either side; None keeps all.
     """
 
     allow_empty: bool = False
     resample_labels: bool = False
     n4: bool = False
+    sides: SidePolicy = "refuse"
+    resample_channels: bool = False
+    crop_margin: int | None = None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from paraspinal_nnunet import __version__
 from paraspinal_nnunet.anatomy import BY_KEY, QUADRATUS
 from paraspinal_nnunet.dataset_conversion.cases import Case, Checks, Found, Outcome, Source
 from paraspinal_nnunet.dataset_conversion.report import Report
+from paraspinal_nnunet.dataset_conversion.selection import Selection, select
 from paraspinal_nnunet.dataset_conversion.take import FILE_ENDING, IMAGES, LABELS, SECOND_LABELS, take_case
 from paraspinal_nnunet.datasets import (
     CASE_COLUMNS,
@@ -63,6 +64,7 @@ def convert(
     name: str,
     raw: Path,
     checks: Checks | None = None,
+    selection: Selection | None = None,
     workers: int = 1,
     overwrite: bool = False,
 ) -> Report:
@@ -78,6 +80,7 @@ def convert(
         name: Data set name.
         raw: nnU-Net's raw folder.
         checks: What is demanded of every case; everything when None.
+        selection: Which cases are taken, and whose they are; all when None.
         workers: Number of processes.
         overwrite: Replace data sets of that number.
 
@@ -92,7 +95,7 @@ def convert(
     checks = checks or Checks()
     target = raw / dataset_name(number, name)
     replaced = _free_number(target, number, folder, overwrite)
-    found = source.find_cases(folder)
+    found = select(source.find_cases(folder), folder, source, selection or Selection())
     try:
         with atomic_folder(target, replaces=replaced) as unfinished:
             outcomes = _take_all(found, source, checks, workers, unfinished)

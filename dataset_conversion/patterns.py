@@ -3,7 +3,7 @@
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -64,21 +64,26 @@ def pattern(text: str) -> Pattern:
 
 
 def find_pairs(
-    folder: Path, image: Pattern, label: Pattern, *, second_label: Pattern | None = None, subject: str | None = None
+    folder: Path,
+    image: Pattern,
+    label: Pattern,
+    *,
+    second_label: Pattern | None = None,
+    more_images: Sequence[Pattern] = (),
 ) -> Found:
-    """Pair the images and labels of a folder.
+    """Pair the images and labels of a folder; each case is its own subject.
 
     Args:
         folder: Searched with all its sub-folders; hidden files are passed over.
         image: Where images are.
         label: Where labels are.
         second_label: Where a second rater's labels are; not every case needs one.
-        subject: Regular expression whose first group, found in the case id, is the subject; None for the case id.
+        more_images: Where the images of the second and further channels are; every case needs one of each.
 
     Raises:
         InputError: No such folder, no image in it, or patterns that cannot be told apart.
     """
-    kinds = [p for p in (image, label, second_label) if p is not None]
+    kinds = [image, label, *more_images, *([second_label] if second_label else [])]
     by_kind: list[dict[str, list[Path]]] = [defaultdict(list) for _ in kinds]
     others = 0
     for relative in walk(folder):
@@ -89,8 +94,11 @@ def find_pairs(
             by_kind[kind][kinds[kind].case_of(relative) or ""].append(folder / relative)
     if not by_kind[0]:
         raise InputError(f"{folder}: no file matches the image pattern '{image.text}'")
-    found = pair_up(by_kind[0], by_kind[1], by_kind[2] if second_label else {})
-    return replace(_with_subjects(found, subject), other_files=others)
+    second = by_kind.pop() if second_label else {}
+    found = pair_up(by_kind[0], by_kind[1], second)
+    for place, (channel, files) in enumerate(zip(more_images, by_kind[2:], strict=True), start=2):
+        found = with_channel(found, files, f"channel {place} ('{channel.text}')")
+    return replace(found, other_files=others)
 
 
 def walk(folder: Path) -> list[str]:
@@ -129,22 +137,50 @@ def pair_up(
     """
     cases, refusals = [], []
     for case in sorted({*images, *labels, *second_labels}):
-        reason = _pairing_fault(case, images.get(case, []), labels.get(case, []), second_labels.get(case, []))
-        if reason is None:
-            second = second_labels.get(case)
-            cases.append(Case(case, case, (images[case][0],), labels[case][0], second[0] if second else None))
-        else:
-            refusals.append(Refusal(case, reason))
+        first, second = (images.get(case, []), labels.get(case, [])), second_labels.get(case, [])
+        files = (*first[0], *first[1], *second)
+        if reason := _pairing_fault(case, *first, second):
+            refusals.append(Refusal(case, reason, files, second_rater=not (first[0] or first[1])))
+            continue
+        if len(second) > 1:
+            reason = f"{_list(second)}: share the case id {case}; one of each is needed"
+            refusals.append(Refusal(case, reason, tuple(second), second_rater=True))
+        cases.append(Case(case, case, tuple(first[0]), first[1][0], second[0] if len(second) == 1 else None))
     alike = defaultdict(list)
     for found in cases:
         alike[found.case.casefold()].append(found)
-    for first, *rest in alike.values():
-        refusals += [
-            Refusal(r.case, f"{r.image}: case id {r.case} differs from that of {first.image} in capitals only; rename")
-            for r in rest
-        ]
-    refused = {refusal.case for refusal in refusals}
-    return Found(tuple(c for c in cases if c.case not in refused), tuple(refusals))
+    repeated = [(kept, other) for kept, *others in alike.values() for other in others]
+    refusals += [
+        Refusal(o.case, f"{o.image}: case id {o.case} differs from {k.case} of {k.image} in capitals only", o.images)
+        for k, o in repeated
+    ]
+    left_out = {other.case for _, other in repeated}
+    return Found(tuple(c for c in cases if c.case not in left_out), tuple(refusals))
+
+
+def with_channel(found: Found, files: Mapping[str, list[Path]], channel: str) -> Found:
+    """Give each case one more channel; a case that has none or several, and a file without case, is refused.
+
+    Args:
+        found: Cases with the channels before this one.
+        files: Case id -> image files.
+        channel: What the channel is called in messages.
+    """
+    cases, refusals = [], list(found.refusals)
+    for case in found.cases:
+        here = files.get(case.case, [])
+        if len(here) == 1:
+            cases.append(replace(case, images=(*case.images, here[0])))
+        else:
+            reason = f"{_list(here)}: share the case id {case.case}" if here else f"{case.image}: has no {channel}"
+            refusals.append(Refusal(case.case, f"{reason}; one image of each channel is needed", case.images))
+    known = {*(c.case for c in found.cases), *(r.case for r in found.refusals)}
+    refusals += [
+        Refusal(case, f"{paths[0]}: is {channel} of no case ({case} has no first channel)", tuple(paths))
+        for case, paths in files.items()
+        if case not in known
+    ]
+    return replace(found, cases=tuple(cases), refusals=tuple(refusals))
 
 
 def subject_of(case: str, regex: str | None) -> str:
@@ -188,7 +224,7 @@ def _best_kind(kinds: list[Pattern], relative: str) -> int | None:
 
 
 def _pairing_fault(case: str, images: list[Path], labels: list[Path], second: list[Path]) -> str | None:
-    twice = next((files for files in (images, labels, second) if len(files) > 1), None)
+    twice = next((files for files in (images, labels) if len(files) > 1), None)
     if twice:
         return f"{_list(twice)}: share the case id {case}; one of each is needed"
     if not images:
@@ -198,10 +234,6 @@ def _pairing_fault(case: str, images: list[Path], labels: list[Path], second: li
     if not CASE_ID.fullmatch(case):
         return f"{images[0]}: case id '{case}' must consist of letters, digits, '.', '-' and '_'; rename the file"
     return None
-
-
-def _with_subjects(found: Found, regex: str | None) -> Found:
-    return replace(found, cases=tuple(replace(c, subject=subject_of(c.case, regex)) for c in found.cases))
 
 
 def _list(files: Iterable[Path]) -> str:

@@ -182,7 +182,7 @@ def test_participants_and_second_rater_of_an_author_folder(source, raw):
     second = ras_labels()
     second[12, 2, 1] = 0
     save(source / "rater2/b_GT.nii.gz", second)
-    assert author(source, "-n", "Own") == 0
+    assert author(source, "-n", "Own", "--rater2") == 0
     dataset = raw / "Dataset501_Own"
     assert (dataset / "cases.tsv").read_text() == (
         "case\tsubject\tsex\tage\tbmi\tsource\tlabel_source\n"
@@ -396,7 +396,7 @@ BAD = {
 def test_a_bad_input_is_one_line_and_no_data_set(fault, source, raw, capsys):
     change, *texts = BAD[fault]
     change(source)
-    refused(capsys, raw, author(source), *texts)
+    refused(capsys, raw, author(source, *["--rater2"] * (source / "rater2").exists()), *texts)
 
 
 def test_a_case_id_met_twice_is_refused(tmp_path, raw, capsys):

@@ -9,6 +9,8 @@ HELP = "convert scans and label maps to an nnU-Net data set"
 
 DEFAULT_WORKERS = min(8, os.cpu_count() or 1)
 
+_NAMES = "a GLOB matches the case id, the subject or the path of a file in DIR"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
@@ -24,18 +26,26 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     from paraspinal_nnunet.dataset_conversion.cases import Checks
     from paraspinal_nnunet.dataset_conversion.engine import RefusedError, convert
+    from paraspinal_nnunet.dataset_conversion.selection import Selection, with_channels
     from paraspinal_nnunet.dataset_conversion.sources import source_module
     from paraspinal_nnunet.datasets import nnunet_folder
 
     raw = nnunet_folder("raw", instead=args.raw)
     try:
         report = convert(
-            source_module(args.source).source_from(args),
+            with_channels(source_module(args.source).source_from(args), args.channel or ()),
             args.input,
             number=args.dataset,
             name=args.name,
             raw=raw,
             checks=Checks(allow_empty=args.allow_empty_label, resample_labels=args.resample_labels, n4=args.n4),
+            selection=Selection(
+                include=tuple(args.include),
+                exclude=tuple(args.exclude),
+                subject_pattern=args.subject_pattern,
+                participants=args.participants,
+                rater2=args.rater2,
+            ),
             workers=args.workers,
             overwrite=args.overwrite,
         )
@@ -82,6 +92,28 @@ def _source_parser(
         help="resample (nearest neighbour) a label map that lies on another grid than its image",
     )
     parser.add_argument("--n4", action="store_true", help="correct the images' bias field (N4; default: leave them)")
+    for flag, what in (("--include", "only these cases"), ("--exclude", "not these cases")):
+        parser.add_argument(flag, nargs="+", action="extend", default=[], metavar="GLOB", help=f"{what}; {_NAMES}")
+    parser.add_argument(
+        "--subject-pattern",
+        metavar="REGEX",
+        help="its first group, found in the case id, is the subject (default: as the source has it)",
+    )
+    parser.add_argument(
+        "--participants", type=Path, metavar="TSV", help="table with participant_id, sex, age (years), bmi (kg/m2)"
+    )
+    parser.add_argument(
+        "--rater2",
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="GLOB",
+        help="keep a second rater's labels as labels_rater2/; GLOB, e.g. 'rater2/{case}.nii.gz', says where they are "
+        "if the source's layout does not",
+    )
+    parser.add_argument(
+        "--channel", action="append", metavar="NAME", help="channel name in dataset.json; once per channel"
+    )
     parser.add_argument("--licence", metavar="TEXT", help="licence of the data, for dataset.json")
     parser.add_argument("--reference", metavar="TEXT", help="reference to the data, for dataset.json")
     parser.add_argument(

@@ -1,0 +1,150 @@
+"""Which of the found cases are taken, whose they are, and whether the second rater's labels come with them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from paraspinal_nnunet.dataset_conversion.cases import Case, Found, Refusal, Source
+from paraspinal_nnunet.dataset_conversion.participants import read_participants, with_people
+from paraspinal_nnunet.dataset_conversion.patterns import pattern, subject_of, walk
+from paraspinal_nnunet.errors import InputError
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is wanted of a folder's cases.
+
+    Attributes:
+        include: Globs; a case is taken when its id, its subject or the path of one of its files, relative to the input
+            folder, matches one of them. None takes all.
+        exclude: Globs of cases that are left out, also of those included.
+        subject_pattern: Regular expression whose first group, found in the case id, is the subject; None leaves the
+            source's own subjects.
+        participants: A participants.tsv.
+        rater2: Keep the second rater's labels: those that the source's layout has, or, given a pattern with ``{case}``,
+            those that match it.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    subject_pattern: str | None = None
+    participants: Path | None = None
+    rater2: bool | str = False
+
+
+def with_channels(source: Source, names: Sequence[str]) -> Source:
+    """Name a source's channels; no names leave its own.
+
+    Raises:
+        InputError: Not one name per channel.
+    """
+    if names and len(names) != len(source.channels):
+        raise InputError(
+            f"--channel: {len(names)} given, but {source.name} has {len(source.channels)} "
+            f"({', '.join(source.channels)}); give one name for each"
+        )
+    return replace(source, channels=tuple(names)) if names else source
+
+
+def select(found: Found, folder: Path, source: Source, selection: Selection) -> Found:
+    """Apply a selection to what a finder found.
+
+    Raises:
+        InputError: A pattern that matches nothing or is invalid, or no case is left.
+    """
+    found = _second_labels(found, folder, selection.rater2)
+    if selection.subject_pattern is not None:
+        cases = (replace(c, subject=subject_of(c.case, selection.subject_pattern)) for c in found.cases)
+        found = replace(found, cases=tuple(cases))
+    found = _selected(found, folder, selection)
+    table = selection.participants
+    if table is None and source.participants and (folder / source.participants).exists():
+        table = folder / source.participants
+    return with_people(found, read_participants(table), table.name) if table else found
+
+
+def _second_labels(found: Found, folder: Path, rater2: bool | str) -> Found:
+    if rater2 is False:
+        return _without_second(found)
+    if isinstance(rater2, str):
+        found = _from_pattern(found, folder, rater2)
+    elif not any(c.second_label for c in found.cases) and not any(r.second_rater for r in found.refusals):
+        raise InputError(f"{folder}: holds no second rater's labels; --rater2 '{{case}}...' says where they are")
+    faulty = {r.case for r in found.refusals if r.second_rater}
+    return replace(found, cases=tuple(c for c in found.cases if c.case not in faulty))
+
+
+def _without_second(found: Found) -> Found:
+    left = sum(c.second_label is not None for c in found.cases) + sum(r.second_rater for r in found.refusals)
+    if not left:
+        return found
+    return replace(
+        found,
+        cases=tuple(replace(c, second_label=None) for c in found.cases),
+        refusals=tuple(r for r in found.refusals if not r.second_rater),
+        notes=(*found.notes, f"a second rater's labels are there ({left}) and are not taken; --rater2 keeps them"),
+    )
+
+
+def _from_pattern(found: Found, folder: Path, text: str) -> Found:
+    collected: dict[str, list[Path]] = defaultdict(list)
+    second = pattern(text)
+    for relative in walk(folder):
+        if case := second.case_of(relative):
+            collected[case].append(folder / relative)
+    if not collected:
+        raise InputError(f"--rater2 '{text}': no file of {folder} matches")
+    one = {case: paths[0] for case, paths in collected.items() if len(paths) == 1}
+    cases = tuple(replace(c, second_label=one.get(c.case)) for c in found.cases)
+    usable = one.keys() & {c.case for c in found.cases}
+    passed = {*usable, *(r.case for r in found.refusals)}
+    refusals = [_refusal(case, paths) for case, paths in sorted(collected.items()) if case not in passed]
+    return replace(found, cases=cases, refusals=(*found.refusals, *refusals))
+
+
+def _refusal(case: str, paths: list[Path]) -> Refusal:
+    if len(paths) > 1:
+        reason = f"{', '.join(map(str, paths))}: share the case id {case}; one of each is needed"
+    else:
+        reason = f"{paths[0]}: is a label without image (case {case})"
+    return Refusal(case, reason, tuple(paths), second_rater=True)
+
+
+def _selected(found: Found, folder: Path, selection: Selection) -> Found:
+    if not selection.include and not selection.exclude:
+        return found
+    items: list[Case | Refusal] = [*found.cases, *found.refusals]
+    names = {id(item): _names(item, folder) for item in items}
+    for glob in selection.include:
+        if not any(_matches(known, [glob]) for known in names.values()):
+            raise InputError(f"--include '{glob}': matches no case id, subject or file of {folder}")
+
+    def wanted(item: Case | Refusal) -> bool:
+        known = names[id(item)]
+        return (not selection.include or _matches(known, selection.include)) and not _matches(known, selection.exclude)
+
+    cases = tuple(filter(wanted, found.cases))
+    refusals = tuple(filter(wanted, found.refusals))
+    if not cases and not refusals:
+        raise InputError(f"{folder}: --include and --exclude leave none of {len(found.cases)} cases")
+    idle = [g for g in selection.exclude if not any(_matches(known, [g]) for known in names.values())]
+    notes = [f"--exclude '{glob}' matches nothing" for glob in idle]
+    if left := len(found.cases) - len(cases) + len(found.refusals) - len(refusals):
+        notes.append(f"{left} left out by --include and --exclude")
+    return replace(found, cases=cases, refusals=refusals, notes=(*found.notes, *notes))
+
+
+def _names(item: Case | Refusal, folder: Path) -> list[str]:
+    if isinstance(item, Refusal):
+        files: Iterable[Path | None] = item.files
+        names = [item.case]
+    else:
+        files = (*item.images, item.label, item.second_label)
+        names = [item.case, item.subject]
+    return [*names, *(f.relative_to(folder).as_posix() for f in files if f is not None and f.is_relative_to(folder))]
+
+
+def _matches(names: Sequence[str], globs: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, glob) for glob in globs for name in names)
