@@ -1,10 +1,8 @@
 """From a source's label values to a data set's: which value is which muscle, and what is dropped."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,13 +15,8 @@ from paraspinal_nnunet.anatomy import (
     LabelScheme,
     Structure,
 )
+from paraspinal_nnunet.dataset_conversion.label_files import LARGEST_VALUE, read_label_file
 from paraspinal_nnunet.errors import LabelError
-
-DROPPED_NAMES = ("ignore", "background")
-"""Names in a label map file whose values become background."""
-
-LARGEST_VALUE = 65535
-"""Source values are looked up in a table; larger ones are no label of any known scheme."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +88,7 @@ def label_map(name: str, *, quadratus: bool = False) -> LabelMap:
     """A label map by scheme name or from a file.
 
     Args:
-        name: A name in `anatomy.LABEL_SCHEMES`, or a JSON file of source value -> canonical key or of canonical key ->
-            source value or list of values; ``'ignore'`` and ``'background'`` stand for what is dropped.
+        name: A name in `anatomy.LABEL_SCHEMES`, or a file; see `label_files.read_label_file`.
         quadratus: Keep quadratus lumborum, which is not among the paper's classes and else becomes background.
 
     Raises:
@@ -106,67 +98,29 @@ def label_map(name: str, *, quadratus: bool = False) -> LabelMap:
         return from_scheme(LABEL_SCHEMES[name], quadratus=quadratus)
     path = Path(name)
     if not path.is_file():
-        raise LabelError(f"--labels {name}: neither a scheme ({', '.join(LABEL_SCHEMES)}) nor a JSON file")
-    return _split(path.name, _entries(path), quadratus)
+        raise LabelError(f"--labels {name}: neither a scheme ({', '.join(LABEL_SCHEMES)}) nor a file")
+    return from_entries(path.name, read_label_file(path), quadratus=quadratus)
 
 
 def from_scheme(scheme: LabelScheme, *, quadratus: bool = False) -> LabelMap:
     """The label map of a known scheme."""
-    return _split(scheme.name, dict(scheme.values), quadratus)
+    return from_entries(scheme.name, scheme.values, quadratus=quadratus)
 
 
-def _split(name: str, entries: Mapping[int, str], quadratus: bool) -> LabelMap:
+def from_entries(name: str, entries: Mapping[int, str], *, quadratus: bool = False) -> LabelMap:
+    """The label map of source values and what they stand for.
+
+    Args:
+        name: Scheme or file, for the provenance and for messages.
+        entries: Source value -> canonical key, or any other name for what becomes background.
+        quadratus: Keep quadratus lumborum.
+
+    Raises:
+        LabelError: No value stands for a class.
+    """
     optional = set() if quadratus else {s.key for s in QUADRATUS}
     values = {v: key for v, key in sorted(entries.items()) if key in BY_KEY and key not in optional}
     dropped = {v: key for v, key in sorted(entries.items()) if v not in values and v != BACKGROUND}
     if not values:
         raise LabelError(f"{name}: maps no value to a class; classes are {', '.join(BY_KEY)}")
     return LabelMap(name, values, dropped)
-
-
-def _entries(path: Path) -> dict[int, str]:
-    content = _json(path)
-    if all(_is_integer(key) for key in content):
-        pairs = [(int(key), value) for key, value in content.items()]
-    elif not any(_is_integer(key) for key in content):
-        pairs = [(v, key) for key, value in content.items() for v in (value if isinstance(value, list) else [value])]
-    else:
-        raise LabelError(f"{path}: mixes 'value: class' with 'class: value'; use one of them")
-    entries: dict[int, str] = {}
-    for value, key in pairs:
-        _check_entry(value, key, path)
-        if entries.setdefault(value, key) != key:
-            raise LabelError(f"{path}: value {value} stands for both {entries[value]} and {key}")
-    return entries
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_repetition)
-    except OSError as error:
-        raise LabelError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise LabelError(f"{path}: is no valid label map ({error})") from error
-    if not isinstance(content, dict) or not content:
-        raise LabelError(f'{path}: write an object such as {{"1": "multifidus_right", "2": "ignore"}}')
-    return content
-
-
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        raise ValueError("an entry stands there twice")
-    return content
-
-
-def _is_integer(text: str) -> bool:
-    return text.strip().lstrip("-").isdecimal()
-
-
-def _check_entry(value: Any, key: Any, path: Path) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST_VALUE:
-        raise LabelError(f"{path}: '{value}' is no label value; use whole numbers from 0 to {LARGEST_VALUE}")
-    if key not in BY_KEY and key not in DROPPED_NAMES:
-        raise LabelError(f"{path}: unknown class '{key}'; classes are {', '.join((*BY_KEY, *DROPPED_NAMES))}")
-    if value == BACKGROUND and key not in DROPPED_NAMES:
-        raise LabelError(f"{path}: value 0 is always background, not {key}")

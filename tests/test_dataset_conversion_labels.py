@@ -4,7 +4,8 @@ import pickle
 import numpy as np
 import pytest
 
-from paraspinal_nnunet.anatomy import LABEL_SCHEMES
+from paraspinal_nnunet.anatomy import ALL_STRUCTURES, LABEL_SCHEMES
+from paraspinal_nnunet.dataset_conversion.aliases import class_of
 from paraspinal_nnunet.dataset_conversion.labels import from_scheme, label_map
 from paraspinal_nnunet.errors import LabelError
 
@@ -78,7 +79,8 @@ def test_unknown_values_are_named(values, text):
         ("{", "no valid label map"),
         ("[1]", "write an object"),
         ("{}", "write an object"),
-        ({"1": "multifidus"}, "unknown class 'multifidus'"),
+        ({"1": "multifidus"}, "'multifidus': says no side"),
+        ({"1": "gluteus maximus left"}, "unknown class 'gluteus maximus left'"),
         ({"1": 2}, "unknown class '2'"),
         ({"multifidus_right": 1, "2": "multifidus_left"}, "mixes"),
         ({"multifidus_right": 1.5}, "'1.5' is no label value"),
@@ -99,3 +101,111 @@ def test_faulty_files_are_refused(written, content, text):
 
 def test_label_maps_travel_to_worker_processes():
     assert pickle.loads(pickle.dumps(label_map("lpm"))) == label_map("lpm")
+
+
+SIX = {
+    1: "multifidus_right",
+    2: "multifidus_left",
+    3: "erector_spinae_right",
+    4: "erector_spinae_left",
+    5: "psoas_major_right",
+    6: "psoas_major_left",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "a.yaml",
+            "# any\n1: MF_R\n2: left multifidus\n3: ES right\n4: esl\n5: PsoasRight\n6: psoas_major_left\n",
+        ),
+        ("a.yml", "MF_R: [1]\nMF_L: 2\nES_R: 3\nES_L: 4\nPM_R: 5\nPM_L: 6\nignore: [7, 9]\n"),
+        ("a.json", '{"1": "RMF", "2": "MFL", "3": "es_r", "4": "ES-L", "5": "psoas right", "6": "L psoas major"}'),
+        (
+            "a.tsv",
+            "name\tindex\tcolor\nMultifidus R\t1\tx\nMultifidus L\t2\tx\nErector spinae right\t3\tx\n"
+            "Erector spinae left\t4\tx\nRight psoas\t5\tx\nLeft psoas\t6\tx\nvertebra L3\t33\tx\n",
+        ),
+        (
+            "a.csv",
+            "Region,Anatomy,Side,Value\na,thoracolumbar multifidus,right,1\na,thoracolumbar multifidus,left,2"
+            "\na,erector spinae,right,3\na,erector spinae,left,4\na,psoas major,right,5\na,psoas major,left,6\n"
+            "pelvis,sacrum,no side,6160\n",
+        ),
+        (
+            "a.ctbl",
+            "# Color table file a.ctbl\n# 7 values\n0 Background 0 0 0 0\n1 multifidus_right 216 101 79 255\n"
+            "2 multifidus_left 1 2 3 255\n3 erector_spinae_right 1 2 3 255\n4 erector_spinae_left 1 2 3 255\n"
+            "5 psoas_right 1 2 3 255\n6 psoas_left 1 2 3 255 more\n7 spinal_cord 1 2 3 255\n",
+        ),
+        (
+            "a.label",
+            '# ITK-SnAP Label Description File\n    0     0    0    0        0  0  0    "Clear Label"\n'
+            + "".join(f'    {v}   255    0    0        1  1  1    "{key}"\n' for v, key in SIX.items())
+            + '    8   255    0    0        0.5  1  1    "Label 8"\n',
+        ),
+    ],
+)
+def test_every_kind_of_file_names_the_six(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    labels = label_map(str(tmp_path / name))
+    assert labels.values == SIX
+    assert labels.name == name
+
+
+def test_a_table_drops_what_is_no_muscle_of_ours(tmp_path):
+    (tmp_path / "a.tsv").write_text("index\tname\n0\tbackground\n3\tsacrum\n4\tMF_L\n")
+    assert label_map(str(tmp_path / "a.tsv")).dropped == {3: "sacrum"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.yaml", "1: MF_R\n1: MF_L\n", "an entry stands there twice"),
+        ("a.yaml", "1: [MF_R\n", "no valid label map"),
+        ("a.yaml", "1: mutlifidus right\n", "is it 'multifidus'?"),
+        ("a.yaml", "1: paraspinal right\n", "'paraspinal right': could be multifidus or erector spinae"),
+        ("a.yaml", "1: right left psoas\n", "says two sides"),
+        ("a.tsv", "index,name\n1,MF_R\n", "has no columns 'index' and 'name'"),
+        ("a.tsv", "index\tname\nx\tMF_R\n", "'x' is no label value"),
+        ("a.tsv", "index\tname\n1\tpsoas\n", "'psoas': says no side"),
+        (
+            "a.tsv",
+            "index\tname\n1\tMF_R\n1\tES_R\n",
+            "value 1 stands for both multifidus_right and",
+        ),
+        ("a.label", "1 MF_R\n", "'1 MF_R' is no line"),
+        ("a.ctbl", "# nothing\n", "lists no label"),
+        ("a.xml", "<a/>", "its name must end in"),
+    ],
+)
+def test_faulty_maps_and_tables_are_refused(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(LabelError) as caught:
+        label_map(str(tmp_path / name))
+    assert name in str(caught.value)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("thoracolumbar multifidus left", "multifidus_left"),
+        ("semispinalis cervicis and multifidus left", None),
+        ("psoas minor right", None),
+        ("MFL", "multifidus_left"),
+        ("erector spinae and multifidus R", "erector_spinae_and_multifidus_right"),
+        ("iliopsoas_left", "iliopsoas_left"),
+        ("rib_left_1", None),
+        ("L5", None),
+    ],
+)
+def test_names_and_the_classes_they_mean(name, key):
+    assert class_of(name) == key
+
+
+def test_every_class_is_understood_by_each_of_its_own_names():
+    for structure in ALL_STRUCTURES:
+        for name in (structure.key, structure.display_name, structure.abbreviation):
+            assert class_of(name) == structure.key
