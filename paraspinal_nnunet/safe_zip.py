@@ -4,6 +4,7 @@ import re
 import stat
 import zipfile
 import zlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,8 +88,8 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo], limits: Limits) -
         reason = _fault(member, limits)
         if reason:
             raise InputError(f"{path}: member {_shown(member)} {reason}; refused")
-    names = [m.filename.rstrip("/").lower() for m in members]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    names = Counter(m.filename.rstrip("/").lower() for m in members)
+    twice = sorted(name for name, count in names.items() if count > 1)
     if twice:
         raise InputError(f"{path}: member '{twice[0]}' stands there twice; refused")
 

@@ -1,0 +1,98 @@
+"""All DICOM series below a folder or in a zip archive, found by content and split where one series mixes several."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from paraspinal_nnunet.dicom.headers import read_file
+from paraspinal_nnunet.dicom.records import Frame, Kind, Series
+from paraspinal_nnunet.dicom.source import files_below
+from paraspinal_nnunet.dicom.split import split_frames
+from paraspinal_nnunet.errors import InputError
+
+BAR_DELAY_S = 2.0
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a folder holds.
+
+    Attributes:
+        series: Sorted by number; also objects that are no images.
+        other_files: Number of files that are not DICOM, and of indices (DICOMDIR).
+    """
+
+    series: tuple[Series, ...]
+    other_files: int
+
+    def of_kind(self, kind: Kind) -> tuple[Series, ...]:
+        """The series of one kind."""
+        return tuple(s for s in self.series if s.kind is kind)
+
+
+def find_series(path: Path) -> list[Series]:
+    """The series below a folder, sorted by number.
+
+    Args:
+        path: A folder; for a zip archive open it with `opened_source` first.
+
+    Raises:
+        InputError: As `scan_study`.
+    """
+    return list(scan_study(path).series)
+
+
+def scan_study(path: Path) -> Study:
+    """Read all headers below a folder and group them.
+
+    A file is DICOM by its content, whatever its name; all others are passed over and counted.
+
+    Args:
+        path: A folder; for a zip archive open it with `opened_source` first.
+
+    Raises:
+        InputError: No such folder, no DICOM file in it, or a DICOM file that is damaged.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise InputError(f"{path}: no such folder")
+    frames: dict[str, list[Frame]] = defaultdict(list)
+    other_files = 0
+    for file in tqdm(files_below(path), desc="reading DICOM headers", unit="file", delay=BAR_DELAY_S):
+        found = read_file(file, file.relative_to(path).as_posix())
+        if found is None:
+            other_files += 1
+            continue
+        for frame in found:
+            frames[frame.header.series_uid].append(frame)
+    if not frames:
+        raise InputError(f"{path}: holds no DICOM file ({other_files} other files passed over)")
+    if other_files:
+        _LOG.info("%s: %d files passed over that are no DICOM images", path, other_files)
+    ordered = sorted(frames.values(), key=_order)
+    return Study(
+        tuple(s for group, key in zip(ordered, _keys(ordered), strict=True) for s in split_frames(group, key)),
+        other_files,
+    )
+
+
+def _order(frames: Sequence[Frame]) -> tuple[float, str]:
+    header = frames[0].header
+    return (float("inf") if header.series_number is None else header.series_number, header.series_uid)
+
+
+def _keys(groups: Sequence[Sequence[Frame]]) -> list[str]:
+    """Series numbers, made unique: numbers are given anew by every workstation."""
+    keys: list[str] = []
+    for frames in groups:
+        stored = frames[0].header.series_number
+        key = "unnumbered" if stored is None else str(stored)
+        same = sum(k.split("-")[0] == key for k in keys)
+        keys.append(f"{key}-{same + 1}" if same else key)
+    return keys

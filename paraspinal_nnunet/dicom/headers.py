@@ -1,0 +1,200 @@
+"""Reading headers: which files are DICOM, and what their slices say of themselves; voxels are left unread."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from paraspinal_nnunet.dicom import tags
+from paraspinal_nnunet.dicom.packages import get_pydicom
+from paraspinal_nnunet.dicom.records import Frame, Header, Kind, Patient
+from paraspinal_nnunet.errors import InputError
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+PREAMBLE_BYTES = 128
+MAGIC = b"DICM"
+
+_BARE_STARTS = (b"\x08\x00", b"\x02\x00")
+"""First group of a file without preamble, little endian."""
+
+_KINDS = {
+    "1.2.840.10008.5.1.4.1.1.66.4": Kind.SEGMENTATION,
+    "1.2.840.10008.5.1.4.1.1.66.7": Kind.SEGMENTATION,
+    "1.2.840.10008.5.1.4.1.1.481.3": Kind.RTSTRUCT,
+}
+_DICOMDIR = "1.2.840.10008.1.3.10"
+
+
+def read_file(path: Path, shown: str) -> list[Frame] | None:
+    """Read the header of a file.
+
+    Args:
+        path: The file, whatever its name.
+        shown: What messages call it.
+
+    Returns:
+        Its frames (one without geometry for objects that are no image); None when it is not DICOM or an index
+        (DICOMDIR).
+
+    Raises:
+        InputError: A DICOM file that is damaged.
+    """
+    pydicom = get_pydicom()
+    preamble = _has_preamble(path, shown)
+    if preamble is None:
+        return None
+    try:
+        with pydicom.config.disable_value_validation():
+            dataset = pydicom.dcmread(path, stop_before_pixels=True, force=not preamble, specific_tags=list(tags.READ))
+            return _frames(dataset, path, shown) if preamble or _is_plausible(dataset) else None
+    except (pydicom.errors.InvalidDicomError, OSError, EOFError, ValueError, KeyError, NotImplementedError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{shown}: is a damaged DICOM file ({reason}); copy the study again") from error
+
+
+def numbers(value: Any, count: int) -> tuple[float, ...] | None:
+    """The numbers of an element, or None when they are missing, too few or no numbers."""
+    try:
+        found = tuple(float(v) for v in value)
+    except (TypeError, ValueError):
+        return None
+    return found if len(found) == count and all(abs(v) < float("inf") for v in found) else None
+
+
+def number(value: Any) -> float | None:
+    """The number of an element, of several the first; None when it is missing or no number."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        value = (value,)
+    return next((found[0] for v in value if (found := numbers((v,), 1))), None)
+
+
+def _has_preamble(path: Path, shown: str) -> bool | None:
+    """Whether the file has DICOM's mark; None when it does not look like DICOM at all."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(PREAMBLE_BYTES + len(MAGIC))
+    except OSError as error:
+        raise InputError(f"{shown}: cannot be read ({error.strerror})") from error
+    if start[PREAMBLE_BYTES:] == MAGIC:
+        return True
+    return False if start[:2] in _BARE_STARTS else None
+
+
+def _is_plausible(dataset: "Dataset") -> bool:
+    return "SOPClassUID" in dataset and "SeriesInstanceUID" in dataset
+
+
+def _frames(dataset: "Dataset", path: Path, shown: str) -> list[Frame] | None:
+    sop_class = str(dataset.get("SOPClassUID", ""))
+    if sop_class == _DICOMDIR or str(dataset.file_meta.get("MediaStorageSOPClassUID", "")) == _DICOMDIR:
+        return None
+    header = _header(dataset, path, shown, sop_class)
+    shared = _first(dataset.get("SharedFunctionalGroupsSequence"))
+    groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    if header.kind is not Kind.IMAGE:
+        return [_frame(header, 0, _top_only(dataset))]
+    if not groups:
+        return [_frame(header, n, _top_only(dataset)) for n in range(header.frames)]
+    if len(groups) != header.frames:
+        raise ValueError(f"{header.frames} frames, but {len(groups)} descriptions of frames")
+    return [_frame(header, n, _in_groups(dataset, shared, group)) for n, group in enumerate(groups)]
+
+
+def _header(dataset: "Dataset", path: Path, shown: str, sop_class: str) -> Header:
+    def text(keyword: str) -> str:
+        return " ".join(str(dataset.get(keyword) or "").split())
+
+    shared = _in_groups(dataset, _first(dataset.get("SharedFunctionalGroupsSequence")), None)
+    series_number = number(dataset.get("SeriesNumber"))
+    kind = _KINDS.get(sop_class, Kind.IMAGE if dataset.get("Rows") else Kind.OTHER)
+    return Header(
+        path=path,
+        shown=shown,
+        kind=kind,
+        sop_class=get_pydicom().uid.UID(sop_class).name if sop_class else "unknown",
+        modality=text("Modality"),
+        series_uid=text("SeriesInstanceUID"),
+        series_number=None if series_number is None else int(series_number),
+        description=text("SeriesDescription") or text("ProtocolName"),
+        protocol=text("ProtocolName"),
+        body_part=text("BodyPartExamined"),
+        frame_of_reference_uid=text("FrameOfReferenceUID"),
+        photometric=text("PhotometricInterpretation"),
+        samples_per_pixel=int(number(dataset.get("SamplesPerPixel")) or 1),
+        transfer_syntax=str(dataset.file_meta.get("TransferSyntaxUID", "")),
+        frames=max(1, int(number(dataset.get("NumberOfFrames")) or 1)),
+        sequence=_words(dataset.get("ScanningSequence") or dataset.get("EchoPulseSequence")),
+        sequence_name=text("SequenceName") or text("PulseSequenceName"),
+        scan_options=_words(dataset.get("ScanOptions")),
+        slice_thickness_mm=number(shared("SliceThickness")),
+        slice_distance_mm=number(shared("SpacingBetweenSlices")),
+        manufacturer=text("Manufacturer"),
+        patient=_patient(dataset, text),
+    )
+
+
+def _patient(dataset: "Dataset", text: Callable[[str], str]) -> Patient:
+    return Patient(
+        patient_id=text("PatientID"),
+        name=text("PatientName"),
+        birth_date=text("PatientBirthDate"),
+        study_date=text("StudyDate"),
+        age=text("PatientAge"),
+        sex=text("PatientSex"),
+        size_m=number(dataset.get("PatientSize")),
+        weight_kg=number(dataset.get("PatientWeight")),
+        study_uid=text("StudyInstanceUID"),
+    )
+
+
+def _frame(header: Header, index: int, value: Callable[[str], Any]) -> Frame:
+    traits = {name: found for name, keywords in tags.TRAITS if (found := _trait(value, keywords)) is not None}
+    component = value("ComplexImageComponent")
+    slope, intercept = number(value("RescaleSlope")), number(value("RescaleIntercept"))
+    return Frame(
+        header=header,
+        index=index,
+        position_mm=numbers(value("ImagePositionPatient"), 3),
+        orientation=numbers(value("ImageOrientationPatient"), 6),
+        pixel_spacing_mm=numbers(value("PixelSpacing"), 2),
+        rows=int(number(value("Rows")) or 0),
+        columns=int(number(value("Columns")) or 0),
+        slope=1.0 if slope is None else slope,
+        intercept=intercept or 0.0,
+        image_type=_words(value("FrameType") or value("ImageType")),
+        traits={**traits, **({"component": str(component)} if component else {})},
+    )
+
+
+def _trait(value: Callable[[str], Any], keywords: tuple[str, ...]) -> float | None:
+    return next((found for k in keywords if (found := number(value(k))) is not None), None)
+
+
+def _top_only(dataset: "Dataset") -> Callable[[str], Any]:
+    return dataset.get
+
+
+def _in_groups(dataset: "Dataset", shared: Any, group: Any) -> Callable[[str], Any]:
+    """A look-up of elements: in the frame's own functional group, then in the shared one, then at the top."""
+
+    def value(keyword: str) -> Any:
+        sequence = tags.GROUP_OF.get(keyword)
+        for place in (group, shared):
+            item = _first(place.get(sequence)) if sequence and place is not None else None
+            if item is not None and keyword in item:
+                return item.get(keyword)
+        return dataset.get(keyword)
+
+    return value
+
+
+def _first(sequence: Any) -> Any:
+    return sequence[0] if sequence else None
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    if value is None or value == "":
+        return ()
+    words = (value,) if isinstance(value, str) else value
+    return tuple(str(word).strip().upper() for word in words)

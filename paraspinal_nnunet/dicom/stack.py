@@ -1,0 +1,57 @@
+"""One DICOM stack as a volume on a grid, its slices sorted by place and checked, never by file name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paraspinal_nnunet.dicom.grid import slice_grid
+from paraspinal_nnunet.dicom.records import Kind, Series
+from paraspinal_nnunet.dicom.voxels import check_grey, read_voxels
+from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.nifti import Volume
+
+
+@dataclass(frozen=True)
+class StackedImage:
+    """A series as an image.
+
+    Attributes:
+        volume: (column, row, slice) voxels and their affine to RAS+; rescaled, else as stored.
+        facts: The acquisition, fit for JSON, without anything of the patient, the place, the time or any UID.
+        source_datasets: The files, in the order of the slices.
+        frame_of_reference_uid: What the coordinates refer to; '' where the header does not say.
+    """
+
+    volume: Volume
+    facts: Mapping[str, Any]
+    source_datasets: tuple[Path, ...]
+    frame_of_reference_uid: str = ""
+
+
+def read_stack(series: Series, *, name: str | None = None) -> StackedImage:
+    """Read a series.
+
+    Args:
+        series: As `find_series` or `sift_study` has it.
+        name: What messages call it; None for its number and description.
+
+    Raises:
+        InputError: No images, colour, a mosaic, voxels that are damaged or cannot be decoded.
+        GeometryError: Slices that make no regular grid; see `grid.slice_grid`.
+    """
+    called = name or series.name
+    if series.kind is not Kind.IMAGE:
+        raise InputError(f"{called}: holds no image ({series.header.sop_class}); choose another series")
+    check_grey(series.frames, called)
+    grid = slice_grid(series.frames, called)
+    array = read_voxels(grid.frames, called)
+    facts = dict(series.facts)
+    if series.header.photometric == "MONOCHROME1":
+        facts["photometric"] = "MONOCHROME1: low values are bright; values are kept as stored"
+    return StackedImage(
+        volume=Volume(array, grid.affine),
+        facts=facts,
+        source_datasets=tuple(dict.fromkeys(f.header.path for f in grid.frames)),
+        frame_of_reference_uid=series.header.frame_of_reference_uid,
+    )

@@ -1,0 +1,157 @@
+"""Voxels of slices, decoded and rescaled; integers stay integers wherever the header's scaling allows."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813 - its usual name
+from tqdm import tqdm
+
+from paraspinal_nnunet.dicom.packages import get_pydicom
+from paraspinal_nnunet.dicom.records import Frame
+from paraspinal_nnunet.errors import InputError
+
+BAR_DELAY_S = 2.0
+
+_DECODERS = "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
+
+_SAFE_INTEGER_TYPES = ("uint8", "int8", "int16", "uint16", "int32", "uint32")
+"""In this order of preference; NIfTI has them all."""
+
+
+def read_voxels(frames: Sequence[Frame], name: str) -> np.ndarray:
+    """Voxels of sorted slices.
+
+    RescaleSlope and RescaleIntercept are applied to every slice by itself; where all are 1 and a whole number the type
+    is the smallest integer type that holds the values stored, else float32.
+
+    Args:
+        frames: Sorted slices of one size.
+        name: The series, for messages.
+
+    Returns:
+        (columns, rows, slices).
+
+    Raises:
+        InputError: An encoding that nothing installed can decode, voxels that are missing or damaged.
+    """
+    whole = all(f.slope == 1 and f.intercept == int(f.intercept) for f in frames)
+    slices: list[np.ndarray | None] = [None] * len(frames)
+    for place, plane in tqdm(
+        _planes(frames), desc="reading slices", total=len(frames), unit="slice", delay=BAR_DELAY_S
+    ):
+        frame = frames[place]
+        if plane.shape != (frame.rows, frame.columns):
+            raise InputError(f"{frame.shown}: holds voxels of shape {plane.shape}, not {(frame.rows, frame.columns)}")
+        slices[place] = _rescaled(plane, frame, whole=whole)
+    volume = np.stack([s for s in slices if s is not None], axis=-1).transpose(1, 0, 2)
+    return _smallest(volume) if whole and volume.dtype.kind in "iu" else volume.astype(np.float32)
+
+
+def check_grey(frames: Sequence[Frame], name: str) -> None:
+    """Refuse what is no stack of grey values whatever its geometry.
+
+    Args:
+        frames: Slices.
+        name: The series, for messages.
+
+    Raises:
+        InputError: Colour pictures, or a Siemens mosaic.
+    """
+    header: Any = frames[0].header
+    if header.samples_per_pixel != 1 or not header.photometric.startswith("MONOCHROME"):
+        raise InputError(
+            f"{name}: holds colour pictures ({header.photometric or 'unknown'}, {header.samples_per_pixel} values per "
+            "pixel), not grey values; choose the original series"
+        )
+    if any("MOSAIC" in f.image_type for f in frames):
+        raise InputError(
+            f"{name}: is a Siemens mosaic, all slices in one picture; export it as separate slices or convert it with "
+            "dcm2niix"
+        )
+
+
+def _planes(frames: Sequence[Frame]) -> Iterator[tuple[int, np.ndarray]]:
+    """(place among `frames`, stored voxels (rows, columns)), file by file."""
+    by_file: dict[Path, list[int]] = defaultdict(list)
+    for place, frame in enumerate(frames):
+        by_file[frame.header.path].append(place)
+    for places in by_file.values():
+        yield from zip(places, _decoded([frames[n] for n in places]), strict=True)
+
+
+def _decoded(frames: Sequence[Frame]) -> list[np.ndarray]:
+    """Stored voxels of frames of one file."""
+    header = frames[0].header
+    pydicom = get_pydicom()
+    try:
+        with pydicom.config.disable_value_validation():
+            dataset = pydicom.dcmread(header.path, force=True)
+            if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+                raise InputError(f"{header.shown}: holds no voxels")
+            if not _is_decodable(header.transfer_syntax):
+                return _decoded_by_itk(frames)
+            from pydicom.pixels import iter_pixels
+
+            return list(iter_pixels(dataset, indices=[f.index for f in frames], raw=True))
+    except (ValueError, AttributeError, RuntimeError, NotImplementedError, OSError, EOFError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{header.shown}: voxels are damaged or incomplete ({reason}); copy the file again") from error
+
+
+def _is_decodable(transfer_syntax: str) -> bool:
+    pydicom = get_pydicom()
+    uid = pydicom.uid.UID(transfer_syntax)
+    if not transfer_syntax or not uid.is_transfer_syntax or not uid.is_compressed:
+        return True
+    from pydicom.pixels import get_decoder
+
+    try:
+        return bool(get_decoder(uid).is_available)
+    except NotImplementedError:
+        return False
+
+
+def _decoded_by_itk(frames: Sequence[Frame]) -> list[np.ndarray]:
+    """What pydicom's plugins cannot decode, GDCM inside ITK often can; it rescales, which is undone exactly.
+
+    Raises:
+        InputError: ITK cannot decode it either.
+    """
+    header = frames[0].header
+    slope, intercept = frames[0].slope, frames[0].intercept
+    try:
+        if any((f.slope, f.intercept) != (slope, intercept) for f in frames):
+            raise RuntimeError("ITK knows one scaling per file")
+        image = sitk.ReadImage(str(header.path), imageIO="GDCMImageIO")
+    except RuntimeError as error:
+        encoding = get_pydicom().uid.UID(header.transfer_syntax).name
+        raise InputError(
+            f"{header.shown}: voxels are encoded as {encoding}, for which no decoder is installed; {_DECODERS}"
+        ) from error
+    array = sitk.GetArrayFromImage(image)
+    if (slope, intercept) != (1, 0):
+        array = np.rint((array.astype(np.float64) - intercept) / slope).astype(np.int32)
+    return [array[f.index] for f in frames]
+
+
+def _rescaled(plane: np.ndarray, frame: Frame, *, whole: bool) -> np.ndarray:
+    if frame.slope == 1 and frame.intercept == 0:
+        return plane
+    if whole:
+        return plane.astype(np.int64) + int(frame.intercept)
+    return (plane.astype(np.float64) * frame.slope + frame.intercept).astype(np.float32)
+
+
+def _smallest(volume: np.ndarray) -> np.ndarray:
+    """Native byte order in the stored type, or where rescaling widened it, the first type that fits."""
+    if volume.dtype.itemsize < 8:
+        return volume.astype(volume.dtype.newbyteorder("="), copy=False)
+    low, high = int(volume.min()), int(volume.max())
+    for name in _SAFE_INTEGER_TYPES:
+        limits = np.iinfo(name)
+        if limits.min <= low and high <= limits.max and limits.bits > 8:
+            return volume.astype(name)
+    return volume.astype(np.float32)
