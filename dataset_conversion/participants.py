@@ -41,12 +41,25 @@ def read_participants(path: Path) -> dict[str, Person]:
         name = _bare(str(row["participant_id"]))
         if name in people:
             raise InputError(f"{path}: participant {name} stands there twice")
-        people[name] = Person(
-            sex=_sex(row.get("sex", ""), path, name),
-            age=_number(row.get("age", ""), path, f"age of {name}"),
-            bmi=_number(row.get("bmi", ""), path, f"bmi of {name}"),
-        )
+        known = {column: str(row.get(column, "")) for column in ("sex", "age", "bmi")}
+        people[name] = person_of(name, path=path, **known)
     return people
+
+
+def person_of(name: str, *, path: Path, sex: str = "", age: str = "", bmi: str = "") -> Person:
+    """A person from the cells of a table.
+
+    Args:
+        name: For messages.
+        path: The table, for messages.
+        sex: F, M, O or in full; '' and n/a where it is not known, here and below.
+        age: Years.
+        bmi: kg/m2.
+
+    Raises:
+        InputError: A value that cannot be understood.
+    """
+    return Person(_sex(sex, path, name), _number(age, path, f"age of {name}"), _number(bmi, path, f"bmi of {name}"))
 
 
 def with_people(found: Found, people: Mapping[str, Person], file_name: str) -> Found:
