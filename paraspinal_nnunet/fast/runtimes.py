@@ -1,0 +1,251 @@
+"""ONNX Runtime and OpenVINO behind one face: networks in, logits of many patches out, in order, on some threads.
+
+Patches of a 2D network are small, so each runs on one thread and several run at once: no thread ever waits for another
+inside a patch. Everything computes in single precision, whatever the processor offers.
+"""
+
+import importlib.util
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
+
+import numpy as np
+
+from paraspinal_nnunet.errors import InputError, SetupError
+
+RUNTIMES = ("auto", "onnxruntime", "openvino")
+CUDA = "CUDAExecutionProvider"
+PACKAGE_HINT = "pip install 'paraspinal-nnunet[fast]'"
+
+
+class Runtime(Protocol):
+    """Networks that are ready to run.
+
+    Attributes:
+        name: For reports, e.g. ``'openvino'``.
+    """
+
+    name: str
+
+    def stream(self, requests: Iterable[tuple[int, np.ndarray]]) -> Iterator[np.ndarray]:
+        """Run (network, patch) requests; their logits come in the same order.
+
+        An array that was yielded is valid until the next is asked for.
+        """
+
+
+def usable_threads() -> int:
+    """The processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def load_runtime(
+    networks: Sequence[bytes], *, runtime: str, threads: int | None, device: str | None, parallel: bool, where: str
+) -> Runtime:
+    """Make networks ready.
+
+    Args:
+        networks: ONNX files' content, weights inside.
+        runtime: One of `RUNTIMES`.
+        threads: Processor threads; all that may be used when None.
+        device: ``'cuda'``, ``'cpu'``, or None for a GPU where there is one.
+        parallel: Run patches side by side with one thread each, rather than one after the other with all threads.
+        where: The model, for messages.
+
+    Raises:
+        InputError: A content that the runtime refuses, or an option that is unknown.
+        SetupError: The runtime, or the GPU asked for, is missing.
+    """
+    if runtime not in RUNTIMES:
+        raise InputError(f"runtime '{runtime}' is unknown; take one of {', '.join(RUNTIMES)}")
+    if device not in (None, "cpu", "cuda"):
+        raise InputError(f"portable models run on cuda or cpu, not on '{device}'")
+    count = threads if threads is not None else usable_threads()
+    if count < 1:
+        raise InputError(f"{count} threads cannot compute; give 1 or more")
+    if _chosen(runtime, device) == "openvino":
+        return _OpenVino(networks, count, parallel, where)
+    return _OnnxRuntime(networks, count, parallel, device, where)
+
+
+def _chosen(runtime: str, device: str | None) -> str:
+    has_onnxruntime, has_openvino = (importlib.util.find_spec(n) is not None for n in ("onnxruntime", "openvino"))
+    wanted = {"onnxruntime": has_onnxruntime, "openvino": has_openvino}
+    if runtime != "auto":
+        if not wanted[runtime]:
+            raise SetupError(f"{runtime} is not installed; run: {PACKAGE_HINT}")
+        return runtime
+    if not any(wanted.values()):
+        raise SetupError(f"portable models need onnxruntime or openvino; run: {PACKAGE_HINT}")
+    if device == "cuda" or not has_openvino:
+        return "onnxruntime"
+    if device is None and has_onnxruntime and _has_cuda():
+        return "onnxruntime"
+    return "openvino"
+
+
+def _has_cuda() -> bool:
+    """Whether ONNX Runtime's GPU build is installed; only that one is imported to ask."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        version("onnxruntime-gpu")
+    except PackageNotFoundError:
+        return False
+    import onnxruntime
+
+    return CUDA in onnxruntime.get_available_providers()
+
+
+class _OnnxRuntime:
+    def __init__(
+        self, networks: Sequence[bytes], threads: int, parallel: bool, device: str | None, where: str
+    ) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise SetupError(f"onnxruntime cannot be imported ({error}); run: {PACKAGE_HINT}") from error
+        provider = self._provider(onnxruntime, device)
+        self.name = "onnxruntime-cuda" if provider == CUDA else "onnxruntime"
+        self._workers = threads if parallel and provider != CUDA else 1
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1 if self._workers > 1 else threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.use_env_allocators", "0")
+        self._sessions = []
+        for content in networks:
+            with _as_input_error(_onnxruntime_errors(), where):
+                self._sessions.append(onnxruntime.InferenceSession(content, options, providers=[provider]))
+        for session in self._sessions:
+            _check_signature([(i.name, i.shape) for i in session.get_inputs()], len(session.get_outputs()), where)
+        self._where = where
+
+    @staticmethod
+    def _provider(onnxruntime: Any, device: str | None) -> str:
+        available = onnxruntime.get_available_providers()
+        if device == "cuda" and CUDA not in available:
+            raise SetupError("there is no GPU build of ONNX Runtime here; run: pip install onnxruntime-gpu")
+        return CUDA if CUDA in available and device != "cpu" else "CPUExecutionProvider"
+
+    def stream(self, requests: Iterable[tuple[int, np.ndarray]]) -> Iterator[np.ndarray]:
+        def run(network: int, patch: np.ndarray) -> np.ndarray:
+            session = self._sessions[network]
+            with _as_input_error(_onnxruntime_errors(), self._where):
+                result: np.ndarray = session.run(None, {session.get_inputs()[0].name: patch})[0]
+            return result
+
+        if self._workers == 1:
+            for network, patch in requests:
+                yield run(network, patch)
+            return
+        with ThreadPoolExecutor(self._workers) as pool:
+            waiting: deque[Future[np.ndarray]] = deque()
+            try:
+                for network, patch in requests:
+                    waiting.append(pool.submit(run, network, patch))
+                    if len(waiting) > self._workers:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+
+class _OpenVino:
+    """Networks are compiled for each shape of patch that comes; a scan has one or two."""
+
+    name = "openvino"
+
+    def __init__(self, networks: Sequence[bytes], threads: int, parallel: bool, where: str) -> None:
+        try:
+            import openvino
+        except ImportError as error:
+            raise SetupError(f"openvino cannot be imported ({error}); run: {PACKAGE_HINT}") from error
+        self._core = openvino.Core()
+        self._streams = threads if parallel else 1
+        self._settings = {
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": self._streams,
+            "INFERENCE_PRECISION_HINT": "f32",
+            "ENABLE_CPU_PINNING": False,
+        }
+        self._where = where
+        self._models = []
+        for content in networks:
+            with _as_input_error((RuntimeError,), where):
+                self._models.append(self._core.read_model(content))
+        for model in self._models:
+            shapes = [(i.get_any_name(), list(i.get_partial_shape())) for i in model.inputs]
+            _check_signature(shapes, len(model.outputs), where)
+        self._requests: dict[tuple[int, tuple[int, ...]], list[Any]] = {}
+
+    def stream(self, requests: Iterable[tuple[int, np.ndarray]]) -> Iterator[np.ndarray]:
+        waiting: deque[Any] = deque()
+        used: dict[tuple[int, tuple[int, ...]], int] = {}
+        try:
+            for network, patch in requests:
+                key = (network, patch.shape)
+                ring = self._ring(key)
+                request = ring[used.get(key, 0) % len(ring)]
+                used[key] = used.get(key, 0) + 1
+                request.start_async({0: patch}, share_inputs=False)
+                waiting.append(request)
+                if len(waiting) > self._streams:
+                    yield self._result(waiting.popleft())
+            while waiting:
+                yield self._result(waiting.popleft())
+        finally:
+            for request in waiting:
+                request.wait()
+
+    def _ring(self, key: tuple[int, tuple[int, ...]]) -> list[Any]:
+        """As many requests as can be under way, and one that is being read."""
+        if key not in self._requests:
+            network, shape = key
+            model = self._models[network]
+            with _as_input_error((RuntimeError,), self._where):
+                model.reshape(list(shape))
+                compiled = self._core.compile_model(model, "CPU", self._settings)
+            self._requests[key] = [compiled.create_infer_request() for _ in range(self._streams + 2)]
+        return self._requests[key]
+
+    def _result(self, request: Any) -> np.ndarray:
+        with _as_input_error((RuntimeError,), self._where):
+            request.wait()
+        logits: np.ndarray = request.get_output_tensor(0).data
+        return logits
+
+
+class _as_input_error:  # noqa: N801 - reads as a statement
+    """Turn a runtime's own errors, which speak of its internals, into one line about the model."""
+
+    def __init__(self, kinds: tuple[type[BaseException], ...], where: str) -> None:
+        self._kinds, self._where = kinds, where
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
+        if error is not None and isinstance(error, self._kinds):
+            said = " ".join(str(error).split())[:200]
+            raise InputError(f"{self._where}: the network cannot be run ({said}); get the model again") from error
+
+
+def _onnxruntime_errors() -> tuple[type[BaseException], ...]:
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    return tuple(k for k in vars(state).values() if isinstance(k, type) and issubclass(k, Exception))
+
+
+def _check_signature(inputs: "Sequence[tuple[str, Sequence[Any]]]", outputs: int, where: str) -> None:
+    if len(inputs) != 1 or outputs != 1 or len(inputs[0][1]) not in (4, 5):
+        raise InputError(f"{where}: the network has {len(inputs)} inputs and {outputs} outputs, not one image; refused")
+
+
