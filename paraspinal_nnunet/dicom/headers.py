@@ -89,7 +89,11 @@ def _frames(dataset: "Dataset", path: Path, shown: str) -> list[Frame] | None:
     sop_class = str(dataset.get("SOPClassUID", ""))
     if sop_class == _DICOMDIR or str(dataset.file_meta.get("MediaStorageSOPClassUID", "")) == _DICOMDIR:
         return None
+    if not sop_class or not dataset.get("SeriesInstanceUID"):
+        raise ValueError("the header ends before SeriesInstanceUID")
     header = _header(dataset, path, shown, sop_class)
+    if header.kind is Kind.OTHER and header.sop_class.endswith("Image Storage"):
+        raise ValueError("the header of an image ends before Rows")
     shared = _first(dataset.get("SharedFunctionalGroupsSequence"))
     groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
     if header.kind is not Kind.IMAGE:

@@ -131,7 +131,7 @@ def _choose(series: Sequence[Series]) -> list[SeriesVerdict]:
 
 def _best(candidates: Sequence[Series]) -> tuple[Series, dict[int, str]]:
     """The best candidate and why each other one is not; ambiguity is an error."""
-    left, beaten = list(candidates), {}
+    left, beaten = _one_echo_each(candidates)
     for measure, reason in _PREFERENCES:
         top = max(measure(s) for s in left)
         for s in [s for s in left if measure(s) < top]:
@@ -146,6 +146,23 @@ def _best(candidates: Sequence[Series]) -> tuple[Series, dict[int, str]]:
             f"{_listing([best, *apart])} show different parts of the spine, so that none stands for the study; {_HINT}"
         )
     return best, {key: f"{reason} ({best.name} is taken)" for key, reason in beaten.items()}
+
+
+def _one_echo_each(candidates: Sequence[Series]) -> tuple[list[Series], dict[int, str]]:
+    """Of several echoes of one series the one nearest to `TYPICAL_TE_MS`, and why the others are not."""
+    left, beaten = list(candidates), {}
+    for s in candidates:
+        echoes = [c for c in candidates if c.uid == s.uid]
+        nearest = min(map(_distance_of_te, echoes))
+        if _distance_of_te(s) > nearest:
+            left.remove(s)
+            beaten[id(s)] = f"another echo, further from TE {TYPICAL_TE_MS:g} ms"
+    return left, beaten
+
+
+def _distance_of_te(series: Series) -> float:
+    te = series.frames[0].traits.get("echo_time_ms")
+    return float("inf") if te is None else abs(te - TYPICAL_TE_MS)
 
 
 def _is_original(series: Series) -> float:
@@ -166,11 +183,6 @@ def _is_in_phase_or_plain(series: Series) -> float:
     return float(not words & {"W", "WATER", "F", "FAT", "OP", "OPP_PHASE", "OUT_PHASE", "FF", "FAT_FRACTION"})
 
 
-def _nearness_of_te(series: Series) -> float:
-    te = series.frames[0].traits.get("echo_time_ms")
-    return 0.0 if te is None or series.siblings == 1 else -abs(te - TYPICAL_TE_MS)
-
-
 def _slices(series: Series) -> float:
     return float(len(series.frames))
 
@@ -184,7 +196,6 @@ _PREFERENCES = (
     (_is_original, "derived from another"),
     (_is_in_phase_or_plain, "a Dixon part image"),
     (_is_plain_contrast, "fat-suppressed"),
-    (_nearness_of_te, f"another echo, further from TE {TYPICAL_TE_MS:g} ms"),
     (_slices, "scanned twice, with fewer slices"),
     (_resolution, "scanned twice, at lower resolution"),
 )

@@ -140,10 +140,10 @@ def _geometry_text(group: Sequence[Frame], others: Sequence[Sequence[Frame]]) ->
     if len({(g[0].rows, g[0].columns) for g in others}) > 1:
         texts.append(f"{first.columns} x {first.rows} voxels")
     if len({g[0].pixel_spacing_mm for g in others}) > 1 and first.pixel_spacing_mm:
-        texts.append(f"pixels of {first.pixel_spacing_mm[0]:.4g} mm")
+        texts.append(f"{first.pixel_spacing_mm[0]:.4g} mm pixels")
     if len({g[0].orientation for g in others}) > 1:
-        texts.append("no orientation" if first.orientation is None else f"{plane_of(first.orientation)} plane")
-    return " of ".join(texts[:2]) if len(texts) == 2 else ", ".join(texts)
+        texts.append("no orientation" if first.orientation is None else plane_of(first.orientation))
+    return ", ".join(texts)
 
 
 def plane_of(orientation: Sequence[float]) -> str:
