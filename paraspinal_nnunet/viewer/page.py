@@ -3,8 +3,10 @@
 import base64
 import html
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,6 @@ from paraspinal_nnunet.viewer.slices import (
     display_stack,
     encoded,
     font,
-    overlay_image,
     slice_image,
 )
 
@@ -60,8 +61,9 @@ def viewer_html(
 ) -> str:
     """A viewer of one or more cases, to be placed anywhere in a page; several may stand in one page.
 
-    Slices are scrolled by wheel, keys and slider; overlays are none, the reference, each prediction, and each
-    prediction's difference from the reference.
+    Slices are scrolled by wheel, keys and slider; grey values are windowed, and overlays filled or outlined, as the
+    reader likes. Overlays are none, the reference, each prediction, and each prediction's difference from the
+    reference.
 
     Args:
         cases: At least one.
@@ -131,8 +133,10 @@ def contact_sheet(
 def _case_data(case: ViewerCase, most_slices: int | None, margin_mm: float | None) -> dict[str, Any]:
     stack = display_stack(case.image, case.label_maps, case.affine, most_slices=most_slices, margin_mm=margin_mm)
     width, height = stack.display_size
-    overlays = [{"name": "none", "legend": [], "layers": [""] * len(stack.grey)}]
-    overlays += [_overlay(name, labels, LABEL_COLOURS) for name, labels in stack.labels.items()]
+    overlays: list[dict[str, Any]] = [{"name": "none", "legend": [], "opacity": FILL_OPACITY, "labels": ""}]
+    names = {value: name for value, (name, _) in case.legend.items()}
+    colours = {value: colour for value, (_, colour) in case.legend.items()} or LABEL_COLOURS
+    overlays += [_overlay(name, labels, colours, names) for name, labels in stack.labels.items()]
     if case.reference is not None:
         for name in case.predictions:
             difference = difference_map(stack.labels["reference"], stack.labels[name])
@@ -143,6 +147,9 @@ def _case_data(case: ViewerCase, most_slices: int | None, margin_mm: float | Non
         "caption": case.caption,
         "width": width,
         "height": height,
+        "rows": stack.grey.shape[1],
+        "columns": stack.grey.shape[2],
+        "window": [float(f"{value:.4g}") for value in stack.window],
         "count": stack.total,
         "start": min(1, len(overlays) - 1),
         "overlays": overlays,
@@ -158,25 +165,32 @@ def _slices(stack: DisplayStack) -> list[dict[str, Any]]:
 
 
 def _overlay(name: str, labels: np.ndarray, colours: Mapping[int, tuple[int, int, int]]) -> dict[str, Any]:
-    """One choice of the viewer; slices without any label have no picture."""
-    opacity = DIFFERENCE_OPACITY if colours is DIFFERENCE_COLOURS else FILL_OPACITY
-    pictures = [overlay_image(plane, colours, fill_opacity=opacity) if plane.any() else None for plane in labels]
-    layers = [_base64(encoded(picture, "PNG")) if picture else "" for picture in pictures]
+    """One choice of the viewer; the labels (slices, rows, columns) are deflated, since pixels read back from a
+    picture are not exact in every browser.
+    """
+    values = [int(value) for value in np.unique(labels) if value]
     if colours is DIFFERENCE_COLOURS:
-        legend = [{"name": text, "colour": _css(colour)} for _, text, colour in DIFFERENCES]
+        opacity, named = DIFFERENCE_OPACITY, [(value, text, colour) for value, text, colour in DIFFERENCES]
     else:
-        values = [int(value) for value in np.unique(labels) if value]
-        legend = [{"name": text, "colour": _css(colour)} for text, colour in _legend(values, colours)]
-    return {"name": name, "legend": legend, "layers": layers}
+        opacity, named = FILL_OPACITY, [(v, *each) for v, each in zip(values, _legend(values, colours), strict=True)]
+    return {
+        "name": name,
+        "legend": [{"value": value, "name": text, "colour": _css(colour)} for value, text, colour in named],
+        "opacity": opacity,
+        "labels": _base64(zlib.compress(labels.tobytes(), 9)) if values else "",
+    }
 
 
 def _legend(
-    values: Sequence[int], colours: Mapping[int, tuple[int, int, int]]
+    values: Sequence[int],
+    colours: Mapping[int, tuple[int, int, int]],
+    names: Mapping[int, str] = MappingProxyType({}),
 ) -> list[tuple[str, tuple[int, int, int]]]:
-    return [
-        (BY_LABEL[value].display_name if value in BY_LABEL else f"label {value}", colours.get(value, UNKNOWN_COLOUR))
-        for value in values
-    ]
+    return [(names.get(value) or _canonical_name(value), colours.get(value, UNKNOWN_COLOUR)) for value in values]
+
+
+def _canonical_name(value: int) -> str:
+    return BY_LABEL[value].display_name if value in BY_LABEL else f"label {value}"
 
 
 def _sheet(

@@ -43,6 +43,7 @@ class ViewerCase:
         reference: Label map on the image's grid, or None.
         predictions: Model name -> label map on the image's grid.
         caption: A line below the name, e.g. the case's Dice.
+        legend: Value -> name and colour, where the label maps hold other than canonical values.
     """
 
     name: str
@@ -51,6 +52,7 @@ class ViewerCase:
     reference: np.ndarray | None = None
     predictions: Mapping[str, np.ndarray] = field(default_factory=dict)
     caption: str = ""
+    legend: Mapping[int, tuple[str, tuple[int, int, int]]] = field(default_factory=dict)
 
     @property
     def label_maps(self) -> dict[str, np.ndarray]:
@@ -70,6 +72,7 @@ class DisplayStack:
         positions_mm: Each slice's place along the patient's axis (RAS z of the slice's middle).
         numbers: Each slice's number in the scan, counted from 1 at the feet.
         total: Slices of the scan.
+        window: Intensities of the scan that are black and white.
     """
 
     grey: np.ndarray
@@ -78,6 +81,7 @@ class DisplayStack:
     positions_mm: tuple[float, ...]
     numbers: tuple[int, ...]
     total: int
+    window: tuple[float, float]
 
     @property
     def display_size(self) -> tuple[int, int]:
@@ -109,7 +113,8 @@ def display_stack(
     for name, array in {"image": image, **labels_by_name}.items():
         if array.ndim != 3 or array.shape != image.shape:
             raise GeometryError(f"{name} has shape {array.shape}, the image {image.shape}; they need one 3D grid")
-    grey, ras = to_ras(_window(image), affine)
+    windowed, window = _windowed(image)
+    grey, ras = to_ras(windowed, affine)
     labels = {name: to_ras(np.asarray(array, np.uint8), affine)[0] for name, array in labels_by_name.items()}
     spacing = spacing_mm(ras)
     box = _crop_box(grey.shape, list(labels.values()), spacing, margin_mm)
@@ -122,6 +127,7 @@ def display_stack(
         positions_mm=tuple(float(ras[2] @ [*middle, k, 1]) for k in chosen),
         numbers=tuple(int(k) + 1 for k in chosen),
         total=int(grey.shape[2]),
+        window=window,
     )
 
 
@@ -243,14 +249,13 @@ def font(height_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size=height_px)
 
 
-def _window(image: np.ndarray) -> np.ndarray:
-    """Grey values 0-255 between two percentiles of the tissue (values above 0 where the scan has any)."""
+def _windowed(image: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
+    """Grey values 0-255 between two percentiles of the tissue (values above 0 where the scan has any), and those."""
     values = np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)
     tissue = values[values > 0] if (values > 0).any() else values
-    low, high = np.percentile(tissue, _WINDOW_PERCENTILES)
-    if high <= low:
-        high = low + 1
-    return (np.clip((values - low) / (high - low), 0, 1) * 255).round().astype(np.uint8)
+    low, high = map(float, np.percentile(tissue, _WINDOW_PERCENTILES))
+    high = high if high > low else low + 1
+    return (np.clip((values - low) / (high - low), 0, 1) * 255).round().astype(np.uint8), (low, high)
 
 
 def _spread(count: int, most: int | None) -> np.ndarray:

@@ -1,0 +1,78 @@
+"""Inspecting a whole data set: measure every case, compare them, and gather the findings."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from paraspinal_nnunet.inspection.case_checks import case_findings
+from paraspinal_nnunet.inspection.dataset import Dataset, describe_dataset
+from paraspinal_nnunet.inspection.dataset_checks import comparison_findings
+from paraspinal_nnunet.inspection.duplicates import duplicate_findings
+from paraspinal_nnunet.inspection.facts import CaseFacts
+from paraspinal_nnunet.inspection.findings import Finding, Severity, worst_first
+from paraspinal_nnunet.inspection.measure import measure_case
+from paraspinal_nnunet.inspection.pool import each
+from paraspinal_nnunet.inspection.splits_check import SplitsCheck, check_dataset_splits
+from paraspinal_nnunet.inspection.volume_checks import VolumeSummary, summarise_volumes, volume_findings
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found of a data set.
+
+    Attributes:
+        dataset: What it says of itself.
+        cases: What was measured, by case.
+        volumes: One entry per class.
+        splits: What was found of its folds.
+        findings: All of them, the worst first.
+    """
+
+    dataset: Dataset
+    cases: tuple[CaseFacts, ...]
+    volumes: tuple[VolumeSummary, ...]
+    splits: SplitsCheck
+    findings: tuple[Finding, ...]
+
+    @property
+    def problems(self) -> int:
+        """Number of findings that are problems."""
+        return sum(finding.severity is Severity.PROBLEM for finding in self.findings)
+
+    def of_case(self, case: str) -> tuple[Finding, ...]:
+        """The findings that name a case, the worst first."""
+        return tuple(finding for finding in self.findings if case in finding.cases)
+
+
+def inspect_dataset(folder: Path, *, preprocessed: Path | None = None, workers: int = 1) -> Inspection:
+    """Measure and check a raw data set; nothing is written.
+
+    Each process holds one case at a time.
+
+    Args:
+        folder: An nnU-Net raw data set with dataset.json, of ours or anybody's.
+        preprocessed: Where splits_final.json is looked for, instead of the environment variable nnUNet_preprocessed.
+        workers: Number of processes.
+
+    Raises:
+        DatasetError: No readable dataset.json, or no training case.
+    """
+    dataset = describe_dataset(folder)
+    measure = partial(measure_case, classes=dataset.classes, ignored=dataset.ignored)
+    cases = tuple(each(measure, dataset.cases, workers=workers, what="inspecting"))
+    splits = check_dataset_splits(dataset, preprocessed=preprocessed)
+    findings = [
+        *dataset.findings,
+        *(finding for facts in cases for finding in case_findings(facts, dataset)),
+        *comparison_findings(cases, dataset),
+        *volume_findings(cases, dataset.classes),
+        *duplicate_findings(cases),
+        *splits.findings,
+    ]
+    return Inspection(
+        dataset=dataset,
+        cases=tuple(replace(facts, prints=()) for facts in cases),
+        volumes=summarise_volumes(cases, dataset.classes),
+        splits=splits,
+        findings=worst_first(findings),
+    )
