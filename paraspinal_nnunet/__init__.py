@@ -1,8 +1,31 @@
-"""Segmentation of the lumbar paraspinal muscles on axial T2 MRI with nnU-Net v2, after Wesselink et al. 2022."""
+"""Segmentation of the lumbar paraspinal muscles on axial T2 MRI with nnU-Net v2, after Wesselink et al. 2022.
 
+`measure` is the Python interface to what `paraspinal measure` does; it is imported when it is first asked for.
+"""
+
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from paraspinal_nnunet.measures.case import measure as measure
 
 try:
     __version__ = version("paraspinal-nnunet")
 except PackageNotFoundError:  # a checkout that was never installed
     __version__ = "0+unknown"
+
+_HOMES = {"measure": "paraspinal_nnunet.measures.case"}
+"""Public functions and where they are; importing this package alone stays cheap."""
+
+
+def __getattr__(name: str) -> Any:
+    """A public function, imported on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """What can be imported, the public functions included."""
+    return sorted({*globals(), *_HOMES})

@@ -1,0 +1,282 @@
+"""Measuring one case: muscles' sizes and fat, per slice and level, compared between the sides and with the paper."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import nibabel
+import numpy as np
+import scipy
+
+from paraspinal_nnunet import __version__
+from paraspinal_nnunet.anatomy import BY_LABEL, PARASPINAL, STRUCTURES, Muscle, Structure
+from paraspinal_nnunet.errors import InputError, LabelError
+from paraspinal_nnunet.measures.columns import DIXON, FAT_METHODS, THRESHOLD_METHODS
+from paraspinal_nnunet.measures.comparison import asymmetries
+from paraspinal_nnunet.measures.counting import count, measure_levels, measure_slices, measure_structure
+from paraspinal_nnunet.measures.fat import FAT_PER, FatPer, FatShares, fat_map, fat_shares
+from paraspinal_nnunet.measures.inputs import REGRIDS, ImageLike, Input, Regrid, as_input, as_labels
+from paraspinal_nnunet.measures.levels import TOTALSPINESEG, Levels, find_levels
+from paraspinal_nnunet.measures.quality import (
+    Evidence,
+    TrainingDescription,
+    find_flags,
+    gather_evidence,
+    severity_score,
+)
+from paraspinal_nnunet.measures.result import CaseMeasures
+from paraspinal_nnunet.measures.voxels import Images, Voxels, gather
+from paraspinal_nnunet.nifti import ENDINGS, Volume
+
+PAPERS_MUSCLES = tuple(dict.fromkeys(s.muscle for s in PARASPINAL))
+
+
+@dataclass(frozen=True)
+class MeasureOptions:
+    """How a case is measured.
+
+    Attributes:
+        fat_methods: Ways to measure fat in the image: ``'otsu'``, ``'kmeans'``, ``'gmm'``. Dixon is added where water
+            and fat images are given.
+        fat_per: Whether one threshold serves both sides of a muscle or each side has its own.
+        muscles: What is looked for; None takes the paper's three, and quadratus lumborum where the map has it.
+        regrid: What happens to images that are not on the labels' grid: ``'refuse'``, ``'resample'``, ``'by-voxel'``.
+        label_values: Source value -> canonical value of the label map; None takes canonical maps.
+        level_names: Value in a levels label map -> level.
+        training: What the model that made the mask was trained on.
+    """
+
+    fat_methods: tuple[str, ...] = ("otsu",)
+    fat_per: FatPer = "muscle"
+    muscles: tuple[Muscle, ...] | None = None
+    regrid: Regrid = "refuse"
+    label_values: Mapping[int, int] | None = None
+    level_names: Mapping[int, str] = field(default_factory=lambda: TOTALSPINESEG)
+    training: TrainingDescription | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A case's measures with what its fat maps are made from."""
+
+    measures: CaseMeasures
+    voxels: Voxels
+    shares: tuple[FatShares, ...]
+
+    def fat_maps(self) -> dict[str, Volume]:
+        """Method -> map of fat in RAS order; see `fat.fat_map`."""
+        return {s.method: Volume(fat_map(self.voxels, s), self.voxels.stack.affine) for s in self.shares}
+
+
+def measure(
+    image: ImageLike | None,
+    labels: ImageLike,
+    *,
+    levels: "Levels | Mapping[str, int] | ImageLike | None" = None,
+    water: ImageLike | None = None,
+    fat: ImageLike | None = None,
+    case: str | None = None,
+    disagreement: Mapping[str, float] | None = None,
+    **options: Any,
+) -> CaseMeasures:
+    """Measure the muscles of one scan.
+
+    Images are paths to NIfTI files, nibabel or SimpleITK images, or pairs of an array (i, j, k) and its affine (voxel
+    to mm in RAS+). The result does not depend on the order in which axes are stored.
+
+    Args:
+        image: The scan, in which fat is brighter than muscle; None measures sizes alone.
+        labels: Canonical label map (1 multifidus right, 2 left, 3 and 4 erector spinae, 5 and 6 psoas major, 7 and 8
+            quadratus lumborum), whose grid counts.
+        levels: Vertebrae and discs: a label map, a table (columns case, level, slice), or level -> slice counted from
+            1 at the feet; see `levels.find_levels`.
+        water: Dixon water image.
+        fat: Dixon fat image.
+        case: The case's name; None takes the label map's file name.
+        disagreement: Structure's key -> mean of 1 - Dice between the folds' masks, where the mask was predicted.
+        **options: The fields of `MeasureOptions`: fat_methods, fat_per, muscles, regrid, label_values, level_names,
+            training.
+
+    Returns:
+        All measures; ``.table()`` gives a pandas table, ``.to_json()`` a dictionary.
+
+    Raises:
+        InputError: Unreadable files, an unknown method, images that a method needs and that are not given.
+        GeometryError: Slices that are not axial, or images on another grid.
+        LabelError: Unknown label values.
+
+    Example:
+        A box of 2 x 10 x 4 voxels of 1 x 1 x 5 mm holds 0.4 ml:
+
+        >>> import numpy as np
+        >>> from paraspinal_nnunet import measure
+        >>> labels = np.zeros((40, 30, 8), np.uint8)
+        >>> labels[22:24, 5:15, 2:6] = 1
+        >>> labels[16:18, 5:15, 2:6] = 2
+        >>> image = np.where(labels > 0, 100, 20)
+        >>> image[:, 5:7] = 300
+        >>> affine = np.diag([1.0, 1.0, 5.0, 1.0])
+        >>> result = measure((image, affine), (labels, affine), levels={"L4": 4})
+        >>> right = result.structure("multifidus_right")
+        >>> round(right.volume_ml, 3), right.length_mm, right.csa_mean_mm2
+        (0.4, 20.0, 20.0)
+        >>> right.fat_by("otsu").fat_fraction
+        0.2
+        >>> result.table("levels")[["muscle", "side", "csa_mid_mm2"]].head(2)
+               muscle   side  csa_mid_mm2
+        0  multifidus  right         20.0
+        1  multifidus   left         20.0
+    """
+    images = {"image": image, "water": water, "fat": fat}
+    found = measure_with_maps(
+        images, labels, levels=levels, case=case, disagreement=disagreement, options=MeasureOptions(**options)
+    )
+    return found.measures
+
+
+def measure_with_maps(
+    images: Mapping[str, ImageLike | None],
+    labels: ImageLike,
+    *,
+    levels: "Levels | Mapping[str, int] | ImageLike | None" = None,
+    case: str | None = None,
+    disagreement: Mapping[str, float] | None = None,
+    options: MeasureOptions = MeasureOptions(),
+) -> Measured:
+    """As `measure`, with what fat maps are made from.
+
+    Args:
+        images: ``'image'``, ``'water'``, ``'fat'`` -> what there is.
+        labels: As `measure`.
+        levels: As `measure`.
+        case: As `measure`.
+        disagreement: As `measure`.
+        options: How.
+
+    Raises:
+        InputError: As `measure`.
+        GeometryError: As `measure`.
+        LabelError: As `measure`.
+    """
+    given = {what: as_input(image, what) for what, image in images.items() if image is not None}
+    methods = _methods(options, given)
+    found = _canonical(as_labels(labels, "labels"), options.label_values)
+    name = case if case is not None else case_name(found.name)
+    voxels = gather(found, Images(**given), regrid=options.regrid)
+    structures = _structures(options.muscles, voxels)
+    placed = find_levels(levels, Volume(voxels.volume, voxels.stack.affine), case=name, names=options.level_names)
+    shares = fat_shares(voxels, structures, methods, per=options.fat_per)
+    counted = [count(voxels, structure, shares) for structure in structures]
+    measured = tuple(measure_structure(voxels, each, shares, placed) for each in counted)
+    evidence: Evidence = gather_evidence(voxels, measured, training=options.training, disagreement=disagreement)
+    flags = find_flags(evidence)
+    measures = CaseMeasures(
+        case=name,
+        stack=voxels.stack,
+        levels=placed,
+        structures=measured,
+        slices=tuple(row for each in counted for row in measure_slices(each, placed)),
+        at_levels=tuple(row for each in counted for row in measure_levels(each, placed)),
+        asymmetry=asymmetries(measured, methods),
+        flags=flags,
+        severity=severity_score(flags),
+        methods=methods,
+        inputs={what: each.name for what, each in given.items()} | _names(found, placed),
+        settings=settings(options, methods),
+        versions=versions(),
+    )
+    return Measured(measures, voxels, shares)
+
+
+def case_name(file_name: str) -> str:
+    """A file's name without its ending and nnU-Net's channel number."""
+    for ending in ENDINGS:
+        file_name = file_name.removesuffix(ending)
+    return file_name.removesuffix("_0000")
+
+
+def settings(options: MeasureOptions, methods: Sequence[str]) -> dict[str, Any]:
+    """How a case was measured, as records hold it."""
+    return {
+        "fat_methods": list(methods),
+        "fat_per": options.fat_per,
+        "voxels_equal_to_the_threshold": "lean",
+        "muscles": None if options.muscles is None else [m.value for m in options.muscles],
+        "regrid": options.regrid,
+        "label_values": None if options.label_values is None else {str(k): v for k, v in options.label_values.items()},
+        "level_names": {str(value): name for value, name in options.level_names.items()},
+        "training": None if options.training is None else _plain(asdict(options.training)),
+    }
+
+
+def versions() -> dict[str, str]:
+    """This package and what its numbers rest on."""
+    return {
+        "paraspinal-nnunet": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "nibabel": nibabel.__version__,
+    }
+
+
+def check_options(options: MeasureOptions) -> None:
+    """Refuse names that are not known.
+
+    Raises:
+        InputError: Naming what can be chosen.
+    """
+    for method in options.fat_methods:
+        if method not in THRESHOLD_METHODS:
+            raise InputError(
+                f"fat by '{method}' is unknown; choose from {', '.join(THRESHOLD_METHODS)} ({DIXON} is measured where "
+                "water and fat images are given)"
+            )
+    if options.fat_per not in FAT_PER:
+        raise InputError(f"fat per '{options.fat_per}' is unknown; choose from {', '.join(FAT_PER)}")
+    if options.regrid not in REGRIDS:
+        raise InputError(f"regrid '{options.regrid}' is unknown; choose from {', '.join(REGRIDS)}")
+
+
+def _methods(options: MeasureOptions, given: Mapping[str, Input]) -> tuple[str, ...]:
+    check_options(options)
+    wanted = set(options.fat_methods) if "image" in given else set()
+    if "water" in given or "fat" in given:
+        wanted.add(DIXON)
+    return tuple(method for method in FAT_METHODS if method in wanted)
+
+
+def _canonical(labels: Input, values: Mapping[int, int] | None) -> Input:
+    array = labels.volume.array
+    present = [int(v) for v in np.unique(array) if v]
+    known = MappingProxyType({label: label for label in BY_LABEL}) if values is None else values
+    unknown = [v for v in present if v not in known]
+    if unknown:
+        raise LabelError(
+            f"{labels.name}: holds the label {unknown[0]}; known are {', '.join(str(v) for v in sorted(known))}; name "
+            "the source's label scheme"
+        )
+    table = np.zeros(max([*known, 0]) + 1, np.uint8)
+    for value, canonical in known.items():
+        table[value] = canonical
+    return Input(Volume(table[array], labels.volume.affine), labels.name)
+
+
+def _structures(muscles: tuple[Muscle, ...] | None, voxels: Voxels) -> tuple[Structure, ...]:
+    """The structures that are looked for; without muscles named, what else the map has is measured too."""
+    if muscles is not None:
+        return tuple(s for s in STRUCTURES if s.muscle in muscles)
+    present = {BY_LABEL[int(label)].muscle for label in np.unique(voxels.label)}
+    return tuple(s for s in STRUCTURES if s.muscle in {*PAPERS_MUSCLES, *present})
+
+
+def _names(labels: Input, levels: Levels) -> dict[str, str]:
+    return {"labels": labels.name} | ({"levels": levels.source} if levels.all else {})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,273 @@
+"""Flags: what about a case's masks or its scan a person should look at, and how soon."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from paraspinal_nnunet.anatomy import BY_KEY, Structure
+from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.geometry import SideEvidence, side_evidence
+from paraspinal_nnunet.measures.comparison import asymmetries, field_of_view_note, is_comparable
+from paraspinal_nnunet.measures.result import Flag, Severity, StructureMeasures
+from paraspinal_nnunet.measures.voxels import Stack, Voxels
+from paraspinal_nnunet.protocol import PAPER
+
+COHORT_SDS = 3.0
+"""Volumes further than this from the paper's mean, in its SDs, are flagged. Source: ours."""
+
+ASYMMETRY_PERCENT, ASYMMETRY_SERIOUS_PERCENT = 25.0, 50.0
+"""Difference between the sides' volumes. Source: ours. Sides of healthy people differ substantially (Niemeläinen et al.
+2011, Spine 36:2152), so that the limits look for failed masks, not for findings."""
+
+FRAGMENT_SHARE, FRAGMENT_SERIOUS_SHARE = 0.01, 0.10
+"""Volume outside the largest piece as a share of the muscle's. Source: ours."""
+
+SPACING_FACTOR = 1.5
+"""Spacing that is larger or smaller than in training by more than this factor. Source: ours."""
+
+INTENSITY_SDS = 3.0
+"""Normalised mean intensity of a muscle, in SDs of the training cases. Source: ours."""
+
+DISAGREEMENT, DISAGREEMENT_SERIOUS = 0.10, 0.25
+"""Mean of 1 - Dice between the folds' masks. Source: ours; two raters agree with Dice >= 0.904 (the paper, Results)."""
+
+WEIGHTS: Mapping[Severity, float] = {"serious": 10_000.0, "warning": 100.0, "info": 1.0}
+"""Of a flag in the order of review: one serious flag outweighs any number of warnings that a case can have."""
+
+KINDS: Mapping[str, str] = {
+    "missing": "a muscle that was looked for has no voxels",
+    "sides": "a right label lies to the left of its left partner",
+    "fragments": "more than the limit of a muscle's volume lies outside its largest piece",
+    "volume": "volume outside the paper's mean +- 3 SD; too small only counts where the stack is about as long",
+    "asymmetry": "the volumes of the two sides differ by more than the limit",
+    "border": "a muscle touches the border of the image plane",
+    "end of stack": "a muscle reaches the first or last slice, so that not all of it is seen",
+    "gap": "slices without a muscle between slices with it",
+    "fat": "a threshold could not be found",
+    "field of view": "the stack is shorter than the paper's, so that volumes are not comparable",
+    "spacing": "voxels unlike those that the model was trained on",
+    "intensity": "intensities unlike those that the model was trained on",
+    "folds": "the folds' masks differ more than the limit",
+}
+"""What each kind of flag means."""
+
+
+@dataclass(frozen=True)
+class TrainingDescription:
+    """What a model was trained on, as far as it is known.
+
+    Attributes:
+        spacing_mm: Along z, y, x; None where unknown.
+        muscle_intensity: Structure's key -> mean and SD over training cases of `StructureMeasures.intensity_z`.
+    """
+
+    spacing_mm: tuple[float, float, float] | None = None
+    muscle_intensity: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    @classmethod
+    def from_preprocessing(cls, entry: Mapping[str, Any]) -> "TrainingDescription":
+        """From the ``preprocessing`` entry of a model's manifest.
+
+        Args:
+            entry: With ``spacing_mm`` (z, y, x; two numbers for 2D plans) and, where known, ``muscle_intensity``.
+
+        Raises:
+            InputError: Entries that are no numbers.
+        """
+        try:
+            spacing = [float(v) for v in entry.get("spacing_mm") or ()]
+            intensity = {
+                BY_KEY[key].key: (float(mean), float(sd))
+                for key, (mean, sd) in (entry.get("muscle_intensity") or {}).items()
+            }
+        except (TypeError, ValueError, KeyError) as error:
+            raise InputError(f"the model's preprocessing entry cannot be understood ({error})") from error
+        return cls((spacing[0], spacing[1], spacing[2]) if len(spacing) == 3 else None, intensity)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the flags are made from.
+
+    Attributes:
+        stack: The scan's.
+        structures: Measures of everything that was looked for.
+        sides: Where the sides lie.
+        training: What the model was trained on, or None.
+        disagreement: Structure's key -> mean of 1 - Dice between the folds' masks.
+    """
+
+    stack: Stack
+    structures: Sequence[StructureMeasures]
+    sides: Sequence[SideEvidence]
+    training: TrainingDescription | None = None
+    disagreement: Mapping[str, float] = field(default_factory=dict)
+
+
+def gather_evidence(
+    voxels: Voxels,
+    structures: Sequence[StructureMeasures],
+    *,
+    training: TrainingDescription | None = None,
+    disagreement: Mapping[str, float] | None = None,
+) -> Evidence:
+    """What the flags of a case are made from.
+
+    Raises:
+        InputError: Disagreement of an unknown structure.
+    """
+    unknown = sorted(set(disagreement or {}) - set(BY_KEY))
+    if unknown:
+        raise InputError(f"disagreement between folds names '{unknown[0]}'; structures are {', '.join(BY_KEY)}")
+    measured: tuple[Structure, ...] = tuple(each.structure for each in structures)
+    sides = side_evidence(voxels.volume, voxels.stack.affine, measured)
+    return Evidence(voxels.stack, structures, sides, training, dict(disagreement or {}))
+
+
+def find_flags(evidence: Evidence) -> tuple[Flag, ...]:
+    """All flags of a case, the worst first; of one severity in the order of `KINDS`."""
+    flags = [flag for check in _CHECKS for flag in check(evidence)]
+    kinds = list(KINDS)
+    return tuple(sorted(flags, key=lambda f: (-WEIGHTS[f.severity], kinds.index(f.kind))))
+
+
+def severity_score(flags: Sequence[Flag]) -> float:
+    """How soon a case should be looked at: the larger, the sooner; 0 without flags."""
+    return float(sum(WEIGHTS[flag.severity] for flag in flags))
+
+
+def _missing(evidence: Evidence) -> Iterator[Flag]:
+    for each in evidence.structures:
+        if not each.voxels:
+            text = f"{each.structure.display_name} has no voxels"
+            yield Flag("missing", "serious", each.structure.key, text, 0.0, 1.0)
+
+
+def _sides(evidence: Evidence) -> Iterator[Flag]:
+    for each in evidence.sides:
+        if not each.agrees:
+            text = f"{each}; x grows to the patient's right, so the labels or the header are mirrored"
+            yield Flag("sides", "serious", each.muscle, text, each.right_x_mm - each.left_x_mm, 0.0)
+
+
+def _fragments(evidence: Evidence) -> Iterator[Flag]:
+    for each in evidence.structures:
+        share = each.fragments_ml / each.volume_ml if each.voxels else 0.0
+        if share > FRAGMENT_SHARE:
+            text = (
+                f"{each.structure.display_name} has {each.pieces} pieces; {100 * share:.1f} % of its volume lies "
+                "outside the largest"
+            )
+            severity = _graded(share, FRAGMENT_SERIOUS_SHARE)
+            yield Flag("fragments", severity, each.structure.key, text, share, FRAGMENT_SHARE)
+
+
+def _volumes(evidence: Evidence) -> Iterator[Flag]:
+    comparable = is_comparable(evidence.stack.length_mm)
+    for each in evidence.structures:
+        place = each.cohort
+        if not np.isfinite(place.z) or abs(place.z) <= COHORT_SDS or (place.z < 0 and not comparable):
+            continue
+        limit = place.mean_ml + np.sign(place.z) * COHORT_SDS * place.sd_ml
+        text = (
+            f"{each.structure.display_name}: {each.volume_ml:.1f} ml, {abs(place.z):.1f} SD "
+            f"{'above' if place.z > 0 else 'below'} the paper's mean of {place.mean_ml:g} ml"
+        )
+        yield Flag("volume", "warning", each.structure.key, text, each.volume_ml, float(limit))
+
+
+def _asymmetry(evidence: Evidence) -> Iterator[Flag]:
+    for each in asymmetries(evidence.structures, ()):
+        difference = abs(each.difference_percent)
+        if each.measure == "volume_ml" and min(each.right, each.left) > 0 and difference > ASYMMETRY_PERCENT:
+            larger = "right" if each.right > each.left else "left"
+            text = (
+                f"{each.muscle.display_name}: right {each.right:.1f} ml, left {each.left:.1f} ml; the {larger} side is "
+                f"larger by {difference:.0f} % of their mean"
+            )
+            severity = _graded(difference, ASYMMETRY_SERIOUS_PERCENT)
+            yield Flag("asymmetry", severity, each.muscle.value, text, each.difference_percent, ASYMMETRY_PERCENT)
+
+
+def _border(evidence: Evidence) -> Iterator[Flag]:
+    for each in evidence.structures:
+        if each.border_voxels:
+            text = f"{each.structure.display_name} touches the border of the image with {each.border_voxels} voxels"
+            yield Flag("border", "warning", each.structure.key, text, float(each.border_voxels), 0.0)
+
+
+def _ends(evidence: Evidence) -> Iterator[Flag]:
+    for each in evidence.structures:
+        ends = [name for name, on in (("lowest", each.in_first_slice), ("highest", each.in_last_slice)) if on]
+        if ends:
+            text = f"{each.structure.display_name} reaches the {' and the '.join(ends)} slice of the stack"
+            yield Flag("end of stack", "info", each.structure.key, text, float(len(ends)), 0.0)
+
+
+def _gaps(evidence: Evidence) -> Iterator[Flag]:
+    for each in evidence.structures:
+        if each.gap_slices:
+            text = f"{each.structure.display_name} is absent from {each.gap_slices} slices between slices with it"
+            yield Flag("gap", "warning", each.structure.key, text, float(each.gap_slices), 0.0)
+
+
+def _no_fat(evidence: Evidence) -> Iterator[Flag]:
+    for each in evidence.structures:
+        for fat in each.fat:
+            if fat.reason and each.voxels:
+                text = f"{each.structure.display_name}: no fat by {fat.method}: {fat.reason}"
+                yield Flag("fat", "warning", each.structure.key, text, float(each.voxels), float("nan"))
+
+
+def _field_of_view(evidence: Evidence) -> Iterator[Flag]:
+    note = field_of_view_note(evidence.stack.length_mm)
+    if note:
+        yield Flag("field of view", "info", "", note, evidence.stack.length_mm, PAPER.cohort.field_of_view_mm)
+
+
+def _spacing(evidence: Evidence) -> Iterator[Flag]:
+    trained = evidence.training.spacing_mm if evidence.training else None
+    if trained is None:
+        return
+    in_plane = np.linalg.norm(evidence.stack.affine[:3, :2], axis=0)
+    pairs = {
+        "slices are {:.3g} mm apart, in training {:.3g} mm": (evidence.stack.slice_spacing_mm, trained[0]),
+        "pixels measure {:.3g} mm, in training {:.3g} mm": (float(in_plane.max()), max(trained[1:])),
+    }
+    for text, (here, there) in pairs.items():
+        if max(here / there, there / here) > SPACING_FACTOR:
+            yield Flag("spacing", "warning", "", text.format(here, there), here, there)
+
+
+def _intensity(evidence: Evidence) -> Iterator[Flag]:
+    known = evidence.training.muscle_intensity if evidence.training else {}
+    for each in evidence.structures:
+        if each.structure.key not in known or not np.isfinite(each.intensity_z):
+            continue
+        mean, sd = known[each.structure.key]
+        off = abs(each.intensity_z - mean) / sd if sd > 0 else float("nan")
+        if off > INTENSITY_SDS:
+            text = (
+                f"{each.structure.display_name}: normalised mean intensity {each.intensity_z:.2f}, {off:.1f} SD from "
+                f"the training cases' {mean:.2f}"
+            )
+            yield Flag("intensity", "warning", each.structure.key, text, off, INTENSITY_SDS)
+
+
+def _folds(evidence: Evidence) -> Iterator[Flag]:
+    for key, value in evidence.disagreement.items():
+        if value > DISAGREEMENT:
+            text = f"{BY_KEY[key].display_name}: the folds' masks differ by 1 - Dice = {value:.2f} on average"
+            yield Flag("folds", _graded(value, DISAGREEMENT_SERIOUS), key, text, value, DISAGREEMENT)
+
+
+_CHECKS: tuple[Callable[[Evidence], Iterator[Flag]], ...] = (
+    *(_missing, _sides, _fragments, _volumes, _asymmetry, _border, _ends, _gaps, _no_fat, _field_of_view),
+    *(_spacing, _intensity, _folds),
+)
+
+
+def _graded(value: float, serious: float) -> Severity:
+    return "serious" if value > serious else "warning"

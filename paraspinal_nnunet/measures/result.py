@@ -1,0 +1,350 @@
+"""What measuring a case gives: numbers per structure, slice and level, asymmetry, flags, and their tables."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from paraspinal_nnunet.anatomy import Muscle, Structure
+from paraspinal_nnunet.measures.columns import TABLES, column_names
+from paraspinal_nnunet.measures.levels import Levels
+from paraspinal_nnunet.measures.voxels import Stack
+
+SCHEMA = "paraspinal-nnunet measures"
+SCHEMA_VERSION = 1
+
+Severity = Literal["info", "warning", "serious"]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FatMeasures:
+    """Fat of one structure by one method; the columns of the same names say what each is.
+
+    Attributes:
+        method: ``'otsu'``, ``'kmeans'``, ``'gmm'`` or ``'dixon'``.
+        threshold: NaN for Dixon and where there is none.
+        reason: Why there are no numbers; empty where there are.
+    """
+
+    method: str
+    threshold: float
+    fat_fraction: float
+    fat_volume_ml: float
+    lean_volume_ml: float
+    functional_csa_mean_mm2: float
+    functional_csa_max_mm2: float
+    zero_signal_voxels: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class CohortPlace:
+    """Where a volume stands among the paper's people; NaN where the paper has no value."""
+
+    mean_ml: float
+    sd_ml: float
+    z: float
+    percentile: float
+    note: str
+
+
+@dataclass(frozen=True)
+class StructureMeasures:
+    """One muscle on one side; the columns of the same names say what each is. Slices are None where it is missing."""
+
+    structure: Structure
+    voxels: int
+    volume_ml: float
+    length_mm: float
+    slices: int
+    gap_slices: int
+    first_slice: int | None
+    last_slice: int | None
+    csa_mean_mm2: float
+    csa_max_mm2: float
+    csa_max_slice: int | None
+    csa_max_level: str
+    intensity_mean: float
+    intensity_sd: float
+    intensity_z: float
+    pieces: int
+    fragments_ml: float
+    border_voxels: int
+    in_first_slice: bool
+    in_last_slice: bool
+    cohort: CohortPlace
+    fat: tuple[FatMeasures, ...]
+
+    def fat_by(self, method: str) -> FatMeasures:
+        """The fat by a method.
+
+        Raises:
+            KeyError: The method was not asked for.
+        """
+        return _by_method(self.fat, method)
+
+
+@dataclass(frozen=True)
+class SliceFat:
+    """Fat of one structure in one slice."""
+
+    method: str
+    fat_fraction: float
+    functional_csa_mm2: float
+
+
+@dataclass(frozen=True)
+class SliceMeasures:
+    """One structure in one slice that it reaches."""
+
+    structure: Structure
+    slice: int
+    z_mm: float
+    level: str
+    csa_mm2: float
+    intensity_mean: float
+    fat: tuple[SliceFat, ...]
+
+    def fat_by(self, method: str) -> SliceFat:
+        """The fat by a method; raises KeyError when it was not asked for."""
+        return _by_method(self.fat, method)
+
+
+@dataclass(frozen=True)
+class LevelFat:
+    """Fat of one structure at one level."""
+
+    method: str
+    fat_fraction: float
+    functional_csa_mean_mm2: float
+    functional_csa_mid_mm2: float
+
+
+@dataclass(frozen=True)
+class LevelMeasures:
+    """One structure at one level."""
+
+    structure: Structure
+    level: str
+    kind: str
+    first_slice: int
+    last_slice: int
+    mid_slice: int
+    mid_z_mm: float
+    slices: int
+    volume_ml: float
+    csa_mean_mm2: float
+    csa_mid_mm2: float
+    fat: tuple[LevelFat, ...]
+
+
+@dataclass(frozen=True)
+class Asymmetry:
+    """A measure of both sides of a muscle; `method` is empty where it is no measure of fat."""
+
+    muscle: Muscle
+    measure: str
+    method: str
+    right: float
+    left: float
+    difference_percent: float
+
+
+@dataclass(frozen=True)
+class Flag:
+    """Something about a case that a person should look at.
+
+    Attributes:
+        kind: E.g. ``'volume'``; see `quality.KINDS`.
+        severity: How urgent it is.
+        subject: Structure's or muscle's key, or empty for the case.
+        text: What was found, in one sentence.
+        value: What was compared.
+        threshold: What it was compared with.
+    """
+
+    kind: str
+    severity: Severity
+    subject: str
+    text: str
+    value: float
+    threshold: float
+
+
+@dataclass(frozen=True)
+class CaseMeasures:
+    """All measures of a case.
+
+    Attributes:
+        case: Its name.
+        stack: The slices that were measured.
+        levels: The levels that were given.
+        structures: Per muscle and side, in canonical order.
+        slices: Per muscle, side and slice that it reaches, from the feet upwards.
+        at_levels: Per muscle, side and level, from head to feet.
+        asymmetry: Per muscle and measure.
+        flags: The worst first.
+        severity: Order of review: the larger, the sooner; see `quality.severity_score`.
+        methods: Ways in which fat was measured.
+        inputs: What was measured: ``'image'``, ``'labels'``... -> file name.
+        settings: How.
+        versions: Of this package and what it rests on.
+    """
+
+    case: str
+    stack: Stack
+    levels: Levels
+    structures: tuple[StructureMeasures, ...]
+    slices: tuple[SliceMeasures, ...]
+    at_levels: tuple[LevelMeasures, ...]
+    asymmetry: tuple[Asymmetry, ...]
+    flags: tuple[Flag, ...]
+    severity: float
+    methods: tuple[str, ...]
+    inputs: Mapping[str, str]
+    settings: Mapping[str, Any]
+    versions: Mapping[str, str]
+
+    def structure(self, key: str) -> StructureMeasures:
+        """The measures of a structure by its key, e.g. ``'multifidus_right'``.
+
+        Raises:
+            KeyError: It was not measured.
+        """
+        for each in self.structures:
+            if each.structure.key == key:
+                return each
+        raise KeyError(key)
+
+    def table(self, name: str = "measures") -> pd.DataFrame:
+        """One of the tables: measures, slices, levels, asymmetry or flags.
+
+        Raises:
+            KeyError: Another name.
+        """
+        if name not in TABLES:
+            raise KeyError(f"no table '{name}'; there are {', '.join(TABLES)}")
+        return pd.DataFrame(list(_ROWS[name](self)), columns=list(column_names(name, self.methods)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as JSON: every table's rows, settings, versions and inputs; null for what is not known."""
+        return {
+            "schema": SCHEMA,
+            "schema_version": SCHEMA_VERSION,
+            "case": self.case,
+            "inputs": dict(self.inputs),
+            "settings": dict(self.settings),
+            "versions": dict(self.versions),
+            "stack": {
+                "shape": list(self.stack.shape),
+                "affine_ras": self.stack.affine.tolist(),
+                "slices": self.stack.slices,
+                "slice_spacing_mm": self.stack.slice_spacing_mm,
+                "pixel_mm2": self.stack.pixel_mm2,
+                "length_mm": self.stack.length_mm,
+            },
+            "severity": self.severity,
+            **{name: [_plain(row) for row in _ROWS[name](self)] for name in TABLES},
+        }
+
+
+def _by_method(fat: tuple[Any, ...], method: str) -> Any:
+    for each in fat:
+        if each.method == method:
+            return each
+    raise KeyError(method)
+
+
+def _who(result: CaseMeasures, structure: Structure) -> Row:
+    return {"case": result.case, "muscle": structure.muscle.value, "side": structure.side.value}
+
+
+def _measure_rows(result: CaseMeasures) -> Iterator[Row]:
+    plain = (
+        *("voxels", "volume_ml", "length_mm", "slices", "gap_slices", "first_slice", "last_slice", "csa_mean_mm2"),
+        *("csa_max_mm2", "csa_max_slice", "csa_max_level", "intensity_mean", "intensity_sd", "intensity_z", "pieces"),
+        *("fragments_ml", "border_voxels", "in_first_slice", "in_last_slice"),
+    )
+    for each in result.structures:
+        row = _who(result, each.structure) | {"label": each.structure.label}
+        row |= {name: getattr(each, name) for name in plain}
+        place = each.cohort
+        row |= {"cohort_mean_ml": place.mean_ml, "cohort_sd_ml": place.sd_ml, "cohort_z": place.z}
+        row |= {"cohort_percentile": place.percentile, "cohort_note": place.note}
+        for fat in each.fat:
+            row |= {
+                f"threshold_{fat.method}": fat.threshold,
+                f"fat_fraction_{fat.method}": fat.fat_fraction,
+                f"fat_volume_{fat.method}_ml": fat.fat_volume_ml,
+                f"lean_volume_{fat.method}_ml": fat.lean_volume_ml,
+                f"functional_csa_mean_{fat.method}_mm2": fat.functional_csa_mean_mm2,
+                f"functional_csa_max_{fat.method}_mm2": fat.functional_csa_max_mm2,
+                f"zero_signal_voxels_{fat.method}": fat.zero_signal_voxels,
+                f"reason_{fat.method}": fat.reason,
+            }
+        row.pop("threshold_dixon", None)
+        yield {name: row[name] for name in column_names("measures", result.methods)}
+
+
+def _slice_rows(result: CaseMeasures) -> Iterator[Row]:
+    for each in result.slices:
+        row = _who(result, each.structure)
+        row |= {name: getattr(each, name) for name in ("slice", "z_mm", "level", "csa_mm2", "intensity_mean")}
+        for fat in each.fat:
+            row |= {
+                f"fat_fraction_{fat.method}": fat.fat_fraction,
+                f"functional_csa_{fat.method}_mm2": fat.functional_csa_mm2,
+            }
+        yield row
+
+
+def _level_rows(result: CaseMeasures) -> Iterator[Row]:
+    plain = (
+        *("level", "kind", "first_slice", "last_slice", "mid_slice", "mid_z_mm", "slices", "volume_ml"),
+        *("csa_mean_mm2", "csa_mid_mm2"),
+    )
+    for each in result.at_levels:
+        row = _who(result, each.structure) | {name: getattr(each, name) for name in plain}
+        for fat in each.fat:
+            row |= {
+                f"fat_fraction_{fat.method}": fat.fat_fraction,
+                f"functional_csa_mean_{fat.method}_mm2": fat.functional_csa_mean_mm2,
+                f"functional_csa_mid_{fat.method}_mm2": fat.functional_csa_mid_mm2,
+            }
+        yield row
+
+
+def _asymmetry_rows(result: CaseMeasures) -> Iterator[Row]:
+    for each in result.asymmetry:
+        row = {"case": result.case, "muscle": each.muscle.value, "measure": each.measure, "method": each.method}
+        yield row | {"right": each.right, "left": each.left, "difference_percent": each.difference_percent}
+
+
+def _flag_rows(result: CaseMeasures) -> Iterator[Row]:
+    for each in result.flags:
+        row = {"case": result.case, "kind": each.kind, "severity": each.severity, "subject": each.subject}
+        yield row | {"text": each.text, "value": each.value, "threshold": each.threshold}
+
+
+_ROWS = {
+    "measures": _measure_rows,
+    "slices": _slice_rows,
+    "levels": _level_rows,
+    "asymmetry": _asymmetry_rows,
+    "flags": _flag_rows,
+}
+
+
+def _plain(row: Row) -> Row:
+    return {name: _plain_value(value) for name, value in row.items()}
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,153 @@
+"""The labelled voxels of a case as one list, from which every measure is counted, and the stack they lie in."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.geometry import check_axial, to_ras
+from paraspinal_nnunet.measures.inputs import Input, Regrid, on_grid
+from paraspinal_nnunet.nifti import Volume
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The axial stack of a case in RAS order; slices are counted from 1 at the feet.
+
+    The slices are the stack's own: in an oblique stack areas lie in its plane, and lengths run along its normal.
+
+    Attributes:
+        shape: Voxels along x, y, z.
+        affine: 4 x 4, voxel of the RAS-ordered array to mm.
+    """
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+
+    @property
+    def slices(self) -> int:
+        """How many slices there are."""
+        return self.shape[2]
+
+    @property
+    def pixel_mm2(self) -> float:
+        """Area of a voxel in the plane of the slices."""
+        return float(np.linalg.norm(np.cross(self.affine[:3, 0], self.affine[:3, 1])))
+
+    @property
+    def slice_spacing_mm(self) -> float:
+        """Distance between the middles of neighbouring slices."""
+        return float(np.linalg.norm(self.affine[:3, 2]))
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
+
+    @property
+    def length_mm(self) -> float:
+        """From the lower face of the first slice to the upper face of the last."""
+        return self.slices * self.slice_spacing_mm
+
+    @property
+    def z_mm(self) -> np.ndarray:
+        """(slices,) RAS z of the middle of each slice."""
+        middle = [(n - 1) / 2 for n in self.shape[:2]]
+        offset = float(self.affine[2, :2] @ middle + self.affine[2, 3])
+        return offset + self.affine[2, 2] * np.arange(self.slices)
+
+
+@dataclass(frozen=True)
+class Voxels:
+    """Labelled voxels, one entry each.
+
+    Attributes:
+        stack: Where they lie.
+        volume: The label map in RAS order.
+        index: (n,) place in the flattened (C order) RAS array.
+        label: (n,) canonical value.
+        slice_index: (n,) from 0 at the feet.
+        intensity: (n,) float64, or None without an image.
+        image_mean, image_sd: Of the image's nonzero voxels; NaN without an image or where they do not vary.
+        water, fat: (n,) float64, or None.
+    """
+
+    stack: Stack
+    volume: np.ndarray
+    index: np.ndarray
+    label: np.ndarray
+    slice_index: np.ndarray
+    intensity: np.ndarray | None
+    image_mean: float
+    image_sd: float
+    water: np.ndarray | None
+    fat: np.ndarray | None
+
+    def of(self, label: int) -> np.ndarray:
+        """(n,) bool: voxels of a structure."""
+        return self.label == label
+
+    def per_slice(self, chosen: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+        """(slices,) how many of the chosen voxels, or the sum of their weights, each slice has."""
+        return np.bincount(self.slice_index[chosen], weights, minlength=self.stack.slices)
+
+
+@dataclass(frozen=True)
+class Images:
+    """What is measured within the labels; None for what there is not."""
+
+    image: Input | None = None
+    water: Input | None = None
+    fat: Input | None = None
+
+
+def gather(labels: Input, images: Images, *, regrid: Regrid = "refuse") -> Voxels:
+    """List the labelled voxels with their intensities.
+
+    Args:
+        labels: Canonical label map.
+        images: What is measured in it.
+        regrid: What happens to images on another grid.
+
+    Raises:
+        GeometryError: Slices that are not axial, or other grids.
+        InputError: Water or fat with negative values.
+    """
+    check_axial(labels.volume.affine, labels.volume.shape, labels.name)
+    array, affine = to_ras(labels.volume.array, labels.volume.affine)
+    grid = Volume(array, affine)
+    index = np.flatnonzero(array)
+    needed = array != 0
+    found: dict[str, np.ndarray | None] = {}
+    mean = sd = float("nan")
+    for what in ("image", "water", "fat"):
+        given: Input | None = getattr(images, what)
+        if given is None:
+            found[what] = None
+            continue
+        values = on_grid(given, grid, what, regrid=regrid, needed=needed)
+        found[what] = np.ascontiguousarray(values[needed], dtype=np.float64)
+        if what == "image":
+            mean, sd = _nonzero_statistics(values)
+        elif found[what].min(initial=0.0) < 0:
+            raise InputError(f"{given.name}: the {what} image has negative voxels in the muscles; give magnitudes")
+    return Voxels(
+        stack=Stack(grid.shape, affine),
+        volume=array,
+        index=index,
+        label=array[needed].astype(np.int64),
+        slice_index=index % array.shape[2],
+        intensity=found["image"],
+        image_mean=mean,
+        image_sd=sd,
+        water=found["water"],
+        fat=found["fat"],
+    )
+
+
+def _nonzero_statistics(values: np.ndarray) -> tuple[float, float]:
+    nonzero = values[values != 0]
+    if not nonzero.size:
+        return float("nan"), float("nan")
+    mean, sd = float(nonzero.mean(dtype=np.float64)), float(nonzero.std(dtype=np.float64))
+    return mean, sd if sd > 0 else float("nan")
