@@ -164,15 +164,22 @@ def _slices(stack: DisplayStack) -> list[dict[str, Any]]:
     ]
 
 
-def _overlay(name: str, labels: np.ndarray, colours: Mapping[int, tuple[int, int, int]]) -> dict[str, Any]:
-    """One choice of the viewer; the labels (slices, rows, columns) are deflated, since pixels read back from a
-    picture are not exact in every browser.
+def _overlay(
+    name: str,
+    labels: np.ndarray,
+    colours: Mapping[int, tuple[int, int, int]],
+    names: Mapping[int, str] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """One choice of the viewer, with its labels (slices, rows, columns) deflated.
+
+    Pixels read back from a picture would not be exact in every browser.
     """
     values = [int(value) for value in np.unique(labels) if value]
     if colours is DIFFERENCE_COLOURS:
-        opacity, named = DIFFERENCE_OPACITY, [(value, text, colour) for value, text, colour in DIFFERENCES]
+        opacity, named = DIFFERENCE_OPACITY, list(DIFFERENCES)
     else:
-        opacity, named = FILL_OPACITY, [(v, *each) for v, each in zip(values, _legend(values, colours), strict=True)]
+        legend = _legend(values, colours, names)
+        opacity, named = FILL_OPACITY, [(v, text, colour) for v, (text, colour) in zip(values, legend, strict=True)]
     return {
         "name": name,
         "legend": [{"value": value, "name": text, "colour": _css(colour)} for value, text, colour in named],
