@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -163,20 +164,28 @@ class TestPage:
         (shown,) = data_of(viewer_html([case(caption="Dice 0.7")], "Title"))
         assert [o["name"] for o in shown["overlays"]] == ["none", "reference", "model", "difference"]
         assert shown["overlays"][1]["legend"] == [
-            {"name": BY_KEY[key].display_name, "colour": BY_KEY[key].hex_colour}
+            {"value": BY_KEY[key].label, "name": BY_KEY[key].display_name, "colour": BY_KEY[key].hex_colour}
             for key in ("multifidus_right", "multifidus_left", "psoas_major_right")
         ]
         assert shown["caption"] == "Dice 0.7"
         assert [s["number"] for s in shown["slices"]] == [1, 2, 3, 4]
-        assert shown["overlays"][1]["layers"][0] == ""  # nothing is labelled in the lowest slice
+        assert [o["opacity"] for o in shown["overlays"]] == [0.38, 0.38, 0.38, 0.75]
+        assert shown["overlays"][0]["labels"] == ""
 
-    def test_layers_lie_on_the_slices(self):
-        (shown,) = data_of(viewer_html([case()], "Title"))
-        slice_size = picture_of(shown["slices"][1]["image"]).size
-        layer = picture_of(shown["overlays"][1]["layers"][1])
-        assert layer.mode == "P"
-        assert layer.size == slice_size
-        assert layer.convert("RGBA").getchannel("A").getextrema() == (0, 242)
+    def test_labels_lie_on_the_slices(self):
+        (shown,) = data_of(viewer_html([case()], "Title", margin_mm=None))
+        assert (shown["columns"], shown["rows"]) == picture_of(shown["slices"][1]["image"]).size == SHAPE[:2]
+        content = zlib.decompress(base64.b64decode(shown["overlays"][1]["labels"]))
+        labels = np.frombuffer(content, np.uint8).reshape(4, 16, 20)
+        assert not labels[0].any()  # nothing is labelled in the lowest slice
+        # Columns count from the patient's right, rows from the front: x 14-17 of 20 and y 2-4 of 16.
+        assert labels[1, 11, 2] == labels[1, 13, 5] == 1
+        assert labels[1, 11, 14] == 2
+        assert labels[1, 2, 2] == 5
+
+    def test_black_and_white_are_told_in_the_scans_units(self):
+        (shown,) = data_of(viewer_html([ViewerCase("c", image_ras() * 10, AFFINE)], "Title"))
+        assert shown["window"] == [pytest.approx(v, rel=1e-3) for v in np.percentile(image_ras() * 10, (1, 99.5))]
 
     def test_two_predictions_and_none(self):
         both = ViewerCase("c", image_ras(), AFFINE, labels_ras(), {"a": labels_ras(), "b": labels_ras()})

@@ -27,7 +27,6 @@ DIFFERENCES: tuple[tuple[int, str, tuple[int, int, int]], ...] = (
 
 DIFFERENCE_COLOURS = {value: colour for value, _, colour in DIFFERENCES}
 LABEL_COLOURS = {label: structure.colour for label, structure in BY_LABEL.items()}
-
 _WINDOW_PERCENTILES = (1.0, 99.5)
 _MARK_SHARE = 0.06  # height of the letters L and R as a share of the slice's
 
@@ -186,7 +185,7 @@ def slice_image(
         outlined: Draw outlines only.
     """
     width, height = stack.display_size
-    if height_px is not None:
+    if height_px:
         width, height = max(1, round(width * height_px / height)), height_px
     picture = Image.fromarray(stack.grey[index]).resize((width, height), Image.Resampling.BILINEAR).convert("RGBA")
     if overlay is not None:
@@ -289,7 +288,7 @@ def _as_displayed(array: np.ndarray, box: tuple[slice, slice], chosen: np.ndarra
 def _outline(labels: np.ndarray) -> np.ndarray:
     """Labelled pixels that touch another value on one of four sides."""
     padded = np.pad(labels, 1)
-    sides = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
+    sides = padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]
     return (labels != 0) & np.any([side != labels for side in sides], axis=0)
 
 
