@@ -92,7 +92,7 @@ def _has_voxels(mask: tuple[str, Path]) -> bool:
 def _notes(without: int, people: Mapping[str, Person], cases: list[str]) -> tuple[str, ...]:
     notes = []
     if without:
-        notes.append(f"{without} scans show none of the four classes and are passed over")
+        notes.append(f"passed over, since they show none of the four classes: {without}")
     absent = [case for case in cases if case not in people]
     if people and absent:
         notes.append(f"{META} has no row for {', '.join(absent)}")
