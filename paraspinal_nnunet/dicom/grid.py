@@ -150,7 +150,7 @@ def _check_distances(frames: Sequence[Frame], positions: np.ndarray, normal: np.
             f"{name}: {len(double)} slices lie where another does, e.g. at {_AXES[axis]} = {at(first)} mm "
             f"({frames[first].shown} and {frames[first + 1].shown}); keep one of each"
         )
-    step = _common_step(distances, frames[0].header.slice_distance_mm)
+    step = _common_step(distances, frames[0].header.slice_distance_mm, frames[0].header.slice_thickness_mm)
     steps = distances / step
     whole = np.rint(steps)
     tolerance = SPACING_RATIO_TOLERANCE * np.maximum(whole, 1) + POSITION_TOLERANCE_MM / step
@@ -168,10 +168,13 @@ def _check_distances(frames: Sequence[Frame], positions: np.ndarray, normal: np.
         raise GeometryError(f"{name}: {noun} missing between {_listed(where)}; copy the whole series")
 
 
-def _common_step(distances: np.ndarray, stored_mm: float | None) -> float:
-    """The distance of neighbours: the smallest one, or the header's where all found are whole multiples of it."""
+def _common_step(distances: np.ndarray, stored_mm: float | None, thickness_mm: float | None) -> float:
+    """The distance of neighbours: the smallest one, or the header's where all found are whole multiples of it.
+
+    A header's distance below the thickness is the gap, which some writers give in its place.
+    """
     smallest = float(np.median(distances[distances <= distances.min() * (1 + 2 * SPACING_RATIO_TOLERANCE)]))
-    if stored_mm and stored_mm > 0:
+    if stored_mm and stored_mm > 0.99 * (thickness_mm or 0):
         ratio = smallest / stored_mm
         if round(ratio) > 1 and abs(ratio - round(ratio)) < SPACING_RATIO_TOLERANCE * ratio:
             return smallest / round(ratio)

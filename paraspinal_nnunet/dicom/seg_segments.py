@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from paraspinal_nnunet.anatomy import BY_KEY, MUSCLE_CODES, SIDE_CODES, Muscle, Side
+from paraspinal_nnunet.anatomy import BY_KEY, MUSCLE_CODES, SIDE_CODES, STRUCTURES, Muscle, Side
 from paraspinal_nnunet.errors import LabelError
 
 if TYPE_CHECKING:
@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 IGNORED = ("ignore", "background")
 """Names in a map of segments whose voxels become background."""
 
+_MUSCLES = {s.muscle for s in STRUCTURES}
+
 _CODES: dict[tuple[str, str], Muscle] = {
-    **{(code.scheme, code.value): muscle for muscle, code in MUSCLE_CODES.items()},
+    **{(code.scheme, code.value): muscle for muscle, code in MUSCLE_CODES.items() if muscle in _MUSCLES},
     ("SRT", "T-14020"): Muscle.ERECTOR_SPINAE,
 }
 """Besides the project's own: the SNOMED-RT code of older writers. Source: DICOM PS3.16, CID 6116."""
@@ -36,7 +38,10 @@ _SIDE_WORDS = {
     Side.RIGHT: r"(?<![a-z])(?:right|rechts?|droite?|derech[oa]|destr[oa]|dexter|rt?)(?![a-z])",
     Side.LEFT: r"(?<![a-z])(?:left|links?|gauche|izquierd[oa]|sinistr[oa]|sinister|lt?)(?![a-z])",
 }
-_COARSER = re.compile(r"autochthon|ilio[ _-]?psoas|paraspinal|transversospinal|deep muscles? of back", re.IGNORECASE)
+_COARSER = re.compile(
+    r"autochthon|ilio[ _-]?psoas|erector[ _-]?spinae \W*\w* ?multifidus|paraspinal|transversospinal|deep muscles? of back",
+    re.IGNORECASE,
+)
 """Classes of other tools that span several of ours, whatever code they carry."""
 
 
