@@ -14,6 +14,16 @@ ITERATIONS = (50, 50, 50)
 """Per level of the B-spline. Source: ITK's defaults, Tustison et al. 2010, doi:10.1109/TMI.2010.2046908."""
 
 
+def check_magnitudes(image: Volume, name: str) -> None:
+    """Refuse an image that N4 cannot correct.
+
+    Raises:
+        InputError: Negative intensities.
+    """
+    if image.array.min() < 0:
+        raise InputError(f"{name}: holds negative intensities ({image.array.min():g}); N4 needs magnitudes")
+
+
 def correct_bias_field(image: Volume, name: str) -> Volume:
     """Divide an image by the bias field that N4 finds in it.
 
@@ -29,8 +39,7 @@ def correct_bias_field(image: Volume, name: str) -> Volume:
     Raises:
         InputError: Negative intensities, whose logarithm N4 cannot take.
     """
-    if image.array.min() < 0:
-        raise InputError(f"{name}: holds negative intensities ({image.array.min():g}); N4 needs magnitudes")
+    check_magnitudes(image, name)
     full = sitk.GetImageFromArray(image.array.astype(np.float32).T)
     full.SetSpacing(image.spacing_mm)
     grid = zip(image.spacing_mm, image.shape, strict=True)

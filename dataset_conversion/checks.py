@@ -36,17 +36,6 @@ def check_image(image: Volume, name: str) -> None:
         raise InputError(f"{name}: all voxels are {image.array.flat[0]}; the image is empty")
 
 
-def check_same_grid(image: Volume, first: Volume, name: str, first_name: str) -> None:
-    """Refuse a channel that lies on another grid than the first one.
-
-    Raises:
-        GeometryError: With the difference.
-    """
-    difference = grid_difference(image.shape, image.affine, first.shape, first.affine)
-    if difference is not None:
-        raise GeometryError(f"{name}: lies on another grid than {first_name} ({difference}); channels must share one")
-
-
 def match_grid(labels: Volume, image: Volume, name: str, *, resample: bool) -> tuple[Volume, str | None]:
     """Bring a label map onto its image's grid, or refuse it.
 

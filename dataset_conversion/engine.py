@@ -1,39 +1,27 @@
 """The engine of all converters: find, check and write every case, then name the data set; or refuse it whole."""
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timezone
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
-from paraspinal_nnunet import __version__
-from paraspinal_nnunet.anatomy import BY_KEY, QUADRATUS
 from paraspinal_nnunet.dataset_conversion.cases import Case, Checks, Found, Outcome, Source
-from paraspinal_nnunet.dataset_conversion.report import Report
+from paraspinal_nnunet.dataset_conversion.describe import describe, notes_on
+from paraspinal_nnunet.dataset_conversion.lock import number_lock
+from paraspinal_nnunet.dataset_conversion.pool import outcomes_of
+from paraspinal_nnunet.dataset_conversion.report import Mode, Report
+from paraspinal_nnunet.dataset_conversion.resume import Task, Workbench, tasks_of, workbench
 from paraspinal_nnunet.dataset_conversion.selection import Selection, select
-from paraspinal_nnunet.dataset_conversion.take import FILE_ENDING, IMAGES, LABELS, SECOND_LABELS, take_case
-from paraspinal_nnunet.datasets import (
-    CASE_COLUMNS,
-    CASES_FILE,
-    MISSING,
-    FolderName,
-    dataset_name,
-    datasets_with_number,
-    nnunet_folder,
-)
-from paraspinal_nnunet.errors import DatasetError, InputError, SetupError
-from paraspinal_nnunet.files import atomic_folder, write_json, write_text
+from paraspinal_nnunet.dataset_conversion.take import IMAGES, LABELS, SECOND_LABELS, take_case
+from paraspinal_nnunet.dataset_conversion.target import cannot_write, check_sources_stay, elsewhere, free_number
+from paraspinal_nnunet.datasets import dataset_name
+from paraspinal_nnunet.errors import DatasetError
+from paraspinal_nnunet.files import replace_folders, restore_set_aside
 
-REPORT_FILE = "conversion_report.json"
-
-READER = "NibabelIOWithReorient"
-"""nnU-Net's other readers hand the stored voxel order to the network, so that left and right depend on the file."""
+PREVIEWS = "previews"
 
 BAR_DELAY_S = 2.0
 
@@ -67,15 +55,20 @@ def convert(
     selection: Selection | None = None,
     workers: int = 1,
     overwrite: bool = False,
+    mode: Mode = "whole",
+    previews: bool = False,
 ) -> Report:
     """Convert a folder to an nnU-Net data set.
 
     Images keep their voxels and grid; labels take the consecutive values that dataset.json lists. All cases are
-    checked; the data set appears under its final name only when every one of them is taken.
+    checked; the data set appears under its final name only when all of them are taken (or, by `mode`, all that can
+    be). Finished cases of a conversion that was interrupted, refused or stopped by a full disk wait in
+    ``.Dataset<number>.unfinished``; the next conversion into that number takes over those whose settings and source
+    files are still the same, and removes the folder when it succeeds.
 
     Args:
         source: The declared converter.
-        folder: What to convert.
+        folder: What to convert; never written to.
         number: Data set number, 1 to 999.
         name: Data set name.
         raw: nnU-Net's raw folder.
@@ -83,78 +76,93 @@ def convert(
         selection: Which cases are taken, and whose they are; all when None.
         workers: Number of processes.
         overwrite: Replace data sets of that number.
+        mode: What refusals mean.
+        previews: Draw every case's labels over its image into the data set's folder.
 
     Returns:
-        The report, also written as conversion_report.json.
+        The report, also written as conversion_report.json and conversion_report.tsv.
 
     Raises:
-        DatasetError: Number taken or out of range, or the data set cannot be written.
+        DatasetError: Number taken, out of range or being converted into, or the data set cannot be written.
         RefusedError: One or more cases were refused.
         InputError: Folder missing or without cases.
     """
-    checks = checks or Checks()
-    target = raw / dataset_name(number, name)
-    replaced = _free_number(target, number, folder, overwrite)
-    found = select(source.find_cases(folder), folder, source, selection or Selection())
-    try:
-        with atomic_folder(target, replaces=replaced) as unfinished:
-            outcomes = _take_all(found, source, checks, workers, unfinished)
-            notes = (*found.notes, *_notes(source, target.name, replaced, _elsewhere(number)))
-            report = Report(target.name, outcomes, found.refusals, notes, found.other_files)
-            if report.refusals:
-                raise RefusedError(report)
-            _describe(unfinished, source, report, folder, checks)
-    except OSError as error:
-        raise DatasetError(f"{target}: cannot be written ({error.strerror or error})") from error
+    checks, selection = checks or Checks(), selection or Selection()
+    target, bench = raw / dataset_name(number, name), workbench(raw, number)
+    if mode == "dry run":
+        replaced = free_number(target, number, folder, overwrite=overwrite)
+        found = _found(source, folder, selection, replaced)
+        outcomes = _take_all(tasks_of(found.cases, source, checks), source, checks, workers, None)
+        return _refuse_any(_report(source, found, outcomes, target, replaced, mode))
+    with _writing(target, number, bench):
+        restore_set_aside(raw, f"Dataset{number:03d}_*")
+        replaced = free_number(target, number, folder, overwrite=overwrite)
+        found = _found(source, folder, selection, replaced)
+        tasks = tasks_of(found.cases, source, checks)
+        second = [SECOND_LABELS] if any(c.second_label for c in found.cases) else []
+        done = bench.prepare(tasks, [IMAGES, LABELS, *second])
+        new = _take_all([t for t in tasks if t.case.case not in done], source, checks, workers, bench)
+        by_id = {**done, **{o.case.case: o for o in new}}
+        outcomes = [by_id[t.case.case] for t in tasks]
+        report = replace(_report(source, found, outcomes, target, replaced, mode), taken_over=len(done))
+        _refuse_any(replace(report, kept=bench.folder.name if report.taken else ""))
+        for outcome in report.outcomes:
+            if outcome.reason is not None:
+                bench.discard(outcome.case)
+        describe(bench.dataset, source, report, folder, checks, selection)
+        if previews:
+            _draw_previews(bench.dataset, target.name, workers)
+        replace_folders(bench.dataset, target, replaces=replaced)
+        bench.remove()
     return report
 
 
-def _free_number(target: Path, number: int, folder: Path, overwrite: bool) -> list[Path]:
-    """The data sets that give way to `target`."""
-    taken = datasets_with_number(target.parent, number)
-    if taken and not overwrite:
-        names = ", ".join(p.name for p in taken)
-        raise DatasetError(f"data set number {number} is taken by {names}; choose another -d or give --overwrite")
-    inside = [p for p in taken if folder.resolve().is_relative_to(p.resolve())]
-    if inside:
-        raise InputError(f"{folder}: lies in {inside[0].name}, which --overwrite would remove; choose another -d")
-    for other in _elsewhere(number):
-        if other.name != target.name:
-            raise DatasetError(f"data set number {number} is taken by {other}; remove that folder or choose another -d")
-    return taken
+@contextmanager
+def _writing(target: Path, number: int, bench: Workbench) -> Iterator[None]:
+    """Hold the number; afterwards, keep the unfinished data set only for the sake of finished cases."""
+    try:
+        with number_lock(target.parent, number):
+            try:
+                yield
+            finally:
+                if not bench.finished:
+                    bench.remove()
+    except OSError as error:
+        raise cannot_write(target, error, kept=bench.finished) from error
 
 
-def _elsewhere(number: int) -> list[Path]:
-    """Folders of that number in nnU-Net's other two folders, where these are set: nnU-Net demands one name in all."""
-    others: tuple[FolderName, ...] = ("preprocessed", "results")
-    found: list[Path] = []
-    for name in others:
-        try:
-            found += datasets_with_number(nnunet_folder(name), number)
-        except SetupError:
-            continue
+def _found(source: Source, folder: Path, selection: Selection, replaced: Sequence[Path]) -> Found:
+    found = select(source.find_cases(folder), folder, source, selection)
+    check_sources_stay(found.cases, replaced)
     return found
 
 
-def _take_all(found: Found, source: Source, checks: Checks, workers: int, folder: Path) -> tuple[Outcome, ...]:
-    second = [SECOND_LABELS] if any(c.second_label for c in found.cases) else []
-    for part in (IMAGES, LABELS, *second):
-        (folder / part).mkdir()
-    take = partial(take_case, source=source, checks=checks, folder=folder)
-    bar = partial(tqdm, total=len(found.cases), desc="converting", unit="case", delay=BAR_DELAY_S)
-    return _refuse_repeated(_mapped(take, found.cases, min(workers, len(found.cases)), bar))
-
-
-def _mapped(
-    take: Callable[[Case], Outcome], cases: Sequence[Case], workers: int, bar: Callable[..., Iterable[Outcome]]
+def _take_all(
+    tasks: Sequence[Task], source: Source, checks: Checks, workers: int, bench: Workbench | None
 ) -> list[Outcome]:
-    if workers < 2:
-        return list(bar(map(take, cases)))
-    try:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            return list(bar(pool.map(take, cases)))
-    except BrokenProcessPool as error:
-        raise DatasetError("a worker process died, probably for want of memory; give fewer with -np") from error
+    take = partial(take_case, source=source, checks=checks, bench=bench)
+    outcomes = outcomes_of(take, tasks, workers=workers, begun=bench.begun if bench else list)
+    return list(tqdm(outcomes, total=len(tasks), desc="converting", unit="case", delay=BAR_DELAY_S))
+
+
+def _draw_previews(dataset: Path, title: str, workers: int) -> None:
+    from paraspinal_nnunet.inspection.previews import write_previews
+
+    write_previews(dataset, dataset / PREVIEWS, workers=workers, title=title)
+
+
+def _report(
+    source: Source, found: Found, outcomes: Sequence[Outcome], target: Path, replaced: Sequence[Path], mode: Mode
+) -> Report:
+    notes = (*found.notes, *notes_on(source, target.name, replaced, elsewhere(int(target.name[7:10]))))
+    checked = _refuse_repeated(outcomes)
+    return Report(target.name, checked, found.refusals, notes, found.other_files, mode, private=source.private)
+
+
+def _refuse_any(report: Report) -> Report:
+    if report.refusals and (report.mode != "without refused" or not report.taken):
+        raise RefusedError(report)
+    return report
 
 
 def _refuse_repeated(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
@@ -167,74 +175,3 @@ def _refuse_repeated(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
             outcome = replace(outcome, reason=reason)
         checked.append(outcome)
     return tuple(checked)
-
-
-def _notes(source: Source, dataset: str, replaced: Sequence[Path], elsewhere: Sequence[Path]) -> list[str]:
-    notes = []
-    quadratus = [v for v, key in source.labels.dropped.items() if key in {s.key for s in QUADRATUS}]
-    if quadratus:
-        values = ", ".join(map(str, quadratus))
-        notes.append(f"quadratus lumborum (values {values}) becomes background; --quadratus keeps it")
-    gaps = [key for key, value in source.labels.dataset_labels.items() if BY_KEY[key].label != value]
-    if gaps:
-        notes.append(f"renumbered, since nnU-Net needs consecutive labels: {', '.join(gaps)}")
-    if replaced:
-        notes.append(f"replaces {', '.join(p.name for p in replaced)}; plan and train again")
-    elif elsewhere:
-        notes.append(f"nnUNet_preprocessed or nnUNet_results already hold {dataset}; plan and train again")
-    return notes
-
-
-def _describe(dataset: Path, source: Source, report: Report, folder: Path, checks: Checks) -> None:
-    provenance = _provenance(source, folder, checks)
-    write_json(dataset / "dataset.json", _dataset_json(source, report, provenance))
-    write_text(dataset / CASES_FILE, _cases_table(report, source, folder))
-    write_json(dataset / REPORT_FILE, {**provenance, **report.as_json()})
-
-
-def _provenance(source: Source, folder: Path, checks: Checks) -> dict[str, Any]:
-    labels = source.labels
-    return {
-        "converter": source.name,
-        "paraspinal_nnunet_version": __version__,
-        "date": datetime.now(timezone.utc).date().isoformat(),
-        "source_folder": MISSING if source.private else folder.resolve().name,
-        "label_scheme": labels.name,
-        "source_values": {str(value): key for value, key in labels.values.items()},
-        "dropped_values": {str(value): key for value, key in labels.dropped.items()},
-        "settings": dict(source.settings),
-        "allow_empty_label": checks.allow_empty,
-        "resample_labels": checks.resample_labels,
-        "n4_bias_field_correction": checks.n4,
-    }
-
-
-def _dataset_json(source: Source, report: Report, provenance: dict[str, Any]) -> dict[str, Any]:
-    """What nnU-Net reads, and beside it, in keys that nnU-Net passes over, where the data come from."""
-    return {
-        "channel_names": {str(n): name for n, name in enumerate(source.channels)},
-        "labels": {"background": 0, **source.labels.dataset_labels},
-        "numTraining": len(report.taken),
-        "file_ending": FILE_ENDING,
-        "overwrite_image_reader_writer": READER,
-        "name": report.dataset,
-        "licence": source.licence or MISSING,
-        "reference": source.reference or MISSING,
-        "provenance": provenance,
-    }
-
-
-def _cases_table(report: Report, source: Source, folder: Path) -> str:
-    lines: list[tuple[str, ...]] = [CASE_COLUMNS]
-    for outcome in report.taken:
-        case, person = outcome.case, outcome.case.person
-        age, bmi = (MISSING if v is None else f"{v:g}" for v in (person.age, person.bmi))
-        paths = [_relative(path, source, folder) for path in (case.image, case.label)]
-        lines.append((case.case, case.subject, person.sex or MISSING, age, bmi, *paths))
-    return "".join("\t".join(line) + "\n" for line in lines)
-
-
-def _relative(path: Path, source: Source, folder: Path) -> str:
-    if source.private:
-        return MISSING
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name

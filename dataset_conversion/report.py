@@ -1,12 +1,18 @@
-"""The report of a conversion: what was taken, what was refused and why; as text and as JSON."""
+"""The report of a conversion: what was taken, what was refused and why; as text, as a table and as JSON."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
-from paraspinal_nnunet.dataset_conversion.cases import Outcome, Refusal
+from paraspinal_nnunet.dataset_conversion.cases import Case, Outcome, Refusal
+
+Mode = Literal["whole", "without refused", "dry run"]
+"""Whether a refusal keeps the data set from being written, leaves out the case, or nothing is written at all."""
 
 _HEAD = ("case", "subject", "status", "grid", "spacing (mm)", "stored", "remark")
+_WITHHELD = "the reason names source files, which may identify a person; the terminal showed it"
 
 
 @dataclass(frozen=True)
@@ -19,6 +25,10 @@ class Report:
         unpaired: Files that never became a case.
         notes: Remarks on the whole.
         other_files: Number of files of the input folder that belong to no case.
+        mode: What refusals mean.
+        taken_over: Number of cases that an interrupted conversion had finished.
+        kept: Folder name of the unfinished data set that a refused conversion leaves for the next try; '' for none.
+        private: Reasons on disk name no source file.
     """
 
     dataset: str
@@ -26,6 +36,10 @@ class Report:
     unpaired: tuple[Refusal, ...]
     notes: tuple[str, ...]
     other_files: int
+    mode: Mode = "whole"
+    taken_over: int = 0
+    kept: str = ""
+    private: bool = False
 
     @property
     def taken(self) -> tuple[Outcome, ...]:
@@ -35,7 +49,7 @@ class Report:
     @property
     def refusals(self) -> tuple[Refusal, ...]:
         """Everything that was refused, in the order of the case ids."""
-        refused = [Refusal(o.case.case, o.reason) for o in self.outcomes if o.reason is not None]
+        refused = [Refusal(o.case.case, o.reason, _files(o.case)) for o in self.outcomes if o.reason is not None]
         return tuple(sorted([*refused, *self.unpaired], key=lambda r: r.case))
 
     @property
@@ -48,12 +62,28 @@ class Report:
         rows = sorted([*map(_row, self.outcomes), *map(_unpaired_row, self.unpaired)])
         widths = [max(len(line[n]) for line in (_HEAD, *rows)) for n in range(len(_HEAD))]
         table = ["  ".join(cell.ljust(w) for cell, w in zip(r, widths, strict=True)).rstrip() for r in (_HEAD, *rows)]
-        return "\n".join([*table, *(f"note: {note}" for note in self.notes), self._closing_line()])
+        return "\n".join([*table, *(f"note: {note}" for note in self._all_notes()), self._closing_line()])
+
+    def table(self) -> str:
+        """The report as tab-separated values, with the volumes in ml; a refused case's remark is the reason."""
+        classes = list(dict.fromkeys(key for o in self.taken for key in o.facts["volumes_ml"]))
+        lines = [("case", "subject", "status", "shape", "spacing_mm", "stored_axes", *_columns(classes), "remark")]
+        for row in sorted([*map(_row, self.outcomes), *map(_unpaired_row, self.unpaired)]):
+            lines.append((*row[:-1], *[""] * len(classes), row[-1]))
+        volumes = {o.case.case: [str(o.facts["volumes_ml"][key]) for key in classes] for o in self.taken}
+        reasons = {r.case: self._on_disk(r) for r in self.refusals}
+        for n, line in enumerate(lines[1:], start=1):
+            if line[2] == "taken":
+                lines[n] = (*line[:6], *volumes[line[0]], line[-1])
+            else:
+                lines[n] = (*line[:-1], reasons[line[0]])
+        return "".join("\t".join(cell.replace("\t", " ") for cell in line) + "\n" for line in lines)
 
     def as_json(self) -> dict[str, Any]:
         """The report without its provenance, fit for JSON."""
         return {
             "dataset": self.dataset,
+            "mode": self.mode,
             "cases_taken": len(self.taken),
             "subjects": self.subjects,
             "cases_refused": len(self.refusals),
@@ -63,13 +93,51 @@ class Report:
                 {"case": o.case.case, "subject": o.case.subject, "image_sha256": o.image_hash, **o.facts}
                 for o in self.taken
             ],
+            "refused": [{"case": r.case, "reason": self._on_disk(r)} for r in self.refusals],
         }
+
+    def _all_notes(self) -> Iterable[str]:
+        yield from self.notes
+        if self.taken_over:
+            yield f"{_count(self.taken_over, 'case')} taken over from an unfinished conversion"
+        contradicting = sum(o.facts.get("sides") == "contradict" for o in self.outcomes if o.reason is not None)
+        if contradicting > max(1, len(self.outcomes) // 2):
+            yield (
+                f"all sides contradict the geometry in {contradicting} of {len(self.outcomes)} cases, so one "
+                "convention is at work: look at one scan, then give --swap-sides (the label names are exchanged) or "
+                "--trust-labels (the headers are wrong) for all"
+            )
+        if self.kept:
+            yield f"finished cases stay in {self.kept} for the next try, which removes it when it succeeds"
 
     def _closing_line(self) -> str:
         others = f"; {_count(self.other_files, 'other file')} passed over" if self.other_files else ""
-        if self.refusals:
-            return f"{_count(len(self.taken), 'case')} fit, {len(self.refusals)} refused{others}; nothing was written"
-        return f"{_count(len(self.taken), 'case')} of {_count(self.subjects, 'subject')} taken{others}"
+        cases, refused = _count(len(self.taken), "case"), len(self.refusals)
+        subjects = f"of {_count(self.subjects, 'subject')}"
+        if self.mode == "dry run":
+            return f"dry run: {cases} {subjects} fit, {refused} refused{others}; nothing was written"
+        if not refused:
+            return f"{cases} {subjects} taken{others}"
+        if self.mode == "whole" or not self.taken:
+            return f"{cases} fit, {refused} refused{others}; nothing was written"
+        return f"{cases} {subjects} taken, {refused} refused and left out{others}"
+
+    def _on_disk(self, refusal: Refusal) -> str:
+        if not self.private:
+            return refusal.reason
+        reason = refusal.reason
+        for path in sorted(map(str, refusal.files), key=len, reverse=True):
+            reason = re.sub(rf"{re.escape(path)}(/[^:;,()]*)?", "a source file", reason)
+        names = {part for path in refusal.files for part in path.parts if len(part) > 1}
+        return _WITHHELD if not refusal.files or any(name in reason for name in names) else reason
+
+
+def _columns(classes: Iterable[str]) -> list[str]:
+    return [f"{key}_ml" for key in classes]
+
+
+def _files(case: Case) -> tuple[Path, ...]:
+    return (*case.images, case.label, *([case.second_label] if case.second_label else []))
 
 
 def _count(number: int, noun: str) -> str:
@@ -98,13 +166,20 @@ def _unpaired_row(refusal: Refusal) -> tuple[str, ...]:
 
 def _remarks(facts: Mapping[str, Any]) -> list[str]:
     remarks = []
+    if "sides" in facts:
+        remarks.append(facts["sides"])
     if "missing_classes" in facts:
         remarks.append(f"lacks {', '.join(facts['missing_classes'])}")
     if "resampled" in facts:
         before, after = facts["resampled"]["labelled_ml"]
         remarks.append(f"label resampled ({facts['resampled']['from']}; {before:.1f} ml became {after:.1f} ml)")
+    for channel, difference in facts.get("channels_resampled", {}).items():
+        remarks.append(f"channel {channel} resampled ({difference})")
     if "dropped_voxels" in facts:
         remarks.append(f"dropped values {', '.join(facts['dropped_voxels'])}")
+    if "cropped_slices" in facts:
+        kept = facts["cropped_slices"]
+        remarks.append(f"stored slices {kept['first']} to {kept['last']} of {kept['of']} kept, counted from 0")
     if "second_rater" in facts:
         remarks.append("; ".join(["second rater", *_remarks(facts["second_rater"])]))
     return remarks

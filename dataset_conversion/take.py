@@ -1,25 +1,24 @@
 """Taking one case: load, check, translate the labels, write; the part of a conversion that runs in worker processes."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import replace as changed
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from paraspinal_nnunet.anatomy import Structure
-from paraspinal_nnunet.dataset_conversion.bias_field import correct_bias_field
+from paraspinal_nnunet.dataset_conversion.bias_field import check_magnitudes, correct_bias_field
 from paraspinal_nnunet.dataset_conversion.cases import Case, Checks, Outcome, Source
-from paraspinal_nnunet.dataset_conversion.checks import (
-    check_classes,
-    check_image,
-    check_same_grid,
-    match_grid,
-    voxel_hash,
-)
+from paraspinal_nnunet.dataset_conversion.channels import match_channels
+from paraspinal_nnunet.dataset_conversion.checks import check_classes, check_image, match_grid, voxel_hash
+from paraspinal_nnunet.dataset_conversion.crop import cropped, labelled_range
 from paraspinal_nnunet.dataset_conversion.labels import LabelMap
-from paraspinal_nnunet.errors import ParaspinalError
-from paraspinal_nnunet.geometry import axis_codes, check_sides, side_evidence
+from paraspinal_nnunet.dataset_conversion.resume import Task, Workbench
+from paraspinal_nnunet.dataset_conversion.sides import SidesError, settle_sides
+from paraspinal_nnunet.errors import DatasetError, InputError, ParaspinalError
+from paraspinal_nnunet.geometry import axis_codes, side_evidence, through_plane_axis
 from paraspinal_nnunet.nifti import Volume, write_image, write_labels
 
 IMAGES = "imagesTr"
@@ -28,69 +27,128 @@ SECOND_LABELS = "labels_rater2"
 FILE_ENDING = ".nii.gz"
 
 
-def take_case(case: Case, *, source: Source, checks: Checks, folder: Path) -> Outcome:
+def take_case(task: Task, *, source: Source, checks: Checks, bench: Workbench | None) -> Outcome:
     """Check one case and write its files.
 
     Args:
-        case: What the finder found.
+        task: What the finder found.
         source: How it is read and labelled.
         checks: What is demanded of it.
-        folder: The unfinished data set, with its sub-folders.
+        bench: The unfinished data set; None checks only.
 
     Returns:
         The outcome; a known fault of the case is a refusal, not an exception.
+
+    Raises:
+        DatasetError: Not enough memory.
+        OSError: The files cannot be written.
     """
+    case = task.case
+    if bench is not None:
+        bench.begin(case)
     try:
-        return _take(case, source, checks, folder)
+        checked, outcome = _checked(case, source, checks, written=bench is not None)
+    except SidesError as error:
+        facts = {"sides": "contradict" if error.mendable else "contradict in part"}
+        checked, outcome = None, Outcome(case, reason=_one_line(error), facts=facts)
     except ParaspinalError as error:
-        return Outcome(case, reason=" ".join(str(error).split()))
+        checked, outcome = None, Outcome(case, reason=_one_line(error))
+    except OSError as error:
+        reason = f"{error.filename or case.image}: cannot be read ({error.strerror or error})"
+        checked, outcome = None, Outcome(case, reason=_one_line(reason))
+    except MemoryError as error:
+        raise DatasetError(
+            f"{case.image}: memory does not suffice for this case; give fewer workers with -np"
+        ) from error
+    if bench is not None:
+        if checked is not None:
+            bench.keep(task, outcome, _write(case, checked, bench.dataset))
+        bench.end(case)
+    return outcome
 
 
-def _take(case: Case, source: Source, checks: Checks, folder: Path) -> Outcome:
-    images = _checked_images(case, source)
-    image = images[0]
-    labels, facts = _checked_labels(case, image, source, checks)
-    facts = {**_grid_facts(image), **facts}
+@dataclass(frozen=True)
+class _Checked:
+    """What is written of a case: channels, and each rater's map in the data set's values."""
+
+    images: tuple[Volume, ...]
+    maps: tuple[Volume, ...]
+
+
+def _checked(case: Case, source: Source, checks: Checks, *, written: bool) -> tuple[_Checked, Outcome]:
+    raters = [case.label, *([case.second_label] if case.second_label else [])]
+    _check_links([*case.images, *raters])
+    images, channel_facts = _checked_images(case, source, checks)
+    classes, names = source.labels.structures, [str(path) for path in raters]
+    maps, facts_of = zip(
+        *(_checked_labels(changed(case, label=path), images[0], source, checks) for path in raters), strict=True
+    )
+    maps, affine, mended = settle_sides(maps, images[0].affine, classes, names, policy=checks.sides)
+    images = tuple(Volume(image.array, affine) for image in images)
+    for canonical, facts in zip(maps, facts_of, strict=True):
+        facts.update(_muscle_facts(canonical, images[0], classes))
+    facts = {**channel_facts, **facts_of[0]}
+    if mended:
+        facts["sides"] = mended
+    if len(raters) > 1:
+        facts["second_rater"] = facts_of[1]
     stored_hash = voxel_hash(*images)
-    second = None
-    if case.second_label is not None:
-        second, second_facts = _checked_labels(replace(case, label=case.second_label), image, source, checks)
-        facts["second_rater"] = second_facts
     if checks.n4:
-        images = tuple(correct_bias_field(i, str(path)) for i, path in zip(images, case.images, strict=True))
         facts["bias_field_corrected"] = True
-    for channel, stored in enumerate(images):
-        write_image(folder / IMAGES / f"{case.case}_{channel:04d}{FILE_ENDING}", stored.array, image.affine)
-    write_labels(folder / LABELS / f"{case.case}{FILE_ENDING}", labels, image.affine)
-    if second is not None:
-        write_labels(folder / SECOND_LABELS / f"{case.case}{FILE_ENDING}", second, image.affine)
-    return Outcome(case, image_hash=stored_hash, facts=facts)
+        images = _without_bias_field(images, case, written=written)
+    labels = tuple(Volume(source.labels.renumber(canonical), affine) for canonical in maps)
+    if checks.crop_margin is not None:
+        kept = labelled_range(maps, affine, names[0], margin=checks.crop_margin)
+        facts["cropped_slices"] = {
+            "first": kept.start,
+            "last": kept.stop - 1,
+            "of": images[0].shape[through_plane_axis(affine)],
+        }
+        images, labels = (tuple(cropped(volume, kept) for volume in group) for group in (images, labels))
+    return _Checked(images, labels), Outcome(case, image_hash=stored_hash, facts={**_grid_facts(images[0]), **facts})
 
 
-def _checked_images(case: Case, source: Source) -> tuple[Volume, ...]:
+def _write(case: Case, checked: _Checked, dataset: Path) -> list[Path]:
+    files = []
+    for channel, image in enumerate(checked.images):
+        files.append(dataset / IMAGES / f"{case.case}_{channel:04d}{FILE_ENDING}")
+        write_image(files[-1], image.array, image.affine)
+    for folder, labels in zip((LABELS, SECOND_LABELS), checked.maps, strict=False):
+        files.append(dataset / folder / f"{case.case}{FILE_ENDING}")
+        write_labels(files[-1], labels.array, labels.affine)
+    return files
+
+
+def _check_links(paths: Sequence[Path]) -> None:
+    for path in paths:
+        if path.is_symlink() and not path.exists():
+            raise InputError(f"{path}: is a broken link to {path.readlink()}; restore the file or mend the link")
+
+
+def _checked_images(case: Case, source: Source, checks: Checks) -> tuple[tuple[Volume, ...], dict[str, Any]]:
     images = source.read_images(case)
-    for image, path in zip(images, case.images, strict=True):
-        check_image(image, str(path))
-        check_same_grid(image, images[0], str(path), str(case.image))
-    return images
+    names = [str(path) for path in case.images] if len(case.images) == len(images) else [str(case.image)] * len(images)
+    for image, name in zip(images, names, strict=True):
+        check_image(image, name)
+    images, differences = match_channels(images, names, resample=checks.resample_channels)
+    resampled = {source.channels[int(place)]: difference for place, difference in differences.items()}
+    return images, {"channels_resampled": resampled} if resampled else {}
+
+
+def _without_bias_field(images: tuple[Volume, ...], case: Case, *, written: bool) -> tuple[Volume, ...]:
+    for image in images:
+        check_magnitudes(image, str(case.image))
+    return tuple(correct_bias_field(image, str(case.image)) for image in images) if written else images
 
 
 def _checked_labels(case: Case, image: Volume, source: Source, checks: Checks) -> tuple[np.ndarray, dict[str, Any]]:
-    """The data set's label map of `case.label` on the image's grid, and the facts about it."""
-    name, classes = str(case.label), source.labels.structures
+    """The canonical label map of `case.label` on the image's grid, and the facts about it."""
+    name = str(case.label)
     stored = source.read_labels(case)
     labels, difference = match_grid(stored, image, name, resample=checks.resample_labels)
     canonical = source.labels.canonical(labels.array, name)
-    missing = check_classes(canonical, classes, name, allow_empty=checks.allow_empty)
-    check_sides(canonical, image.affine, classes, name)
-    facts: dict[str, Any] = {
-        "volumes_ml": _volumes_ml(canonical, image, classes),
-        "centroids_x_mm": {
-            e.muscle: {"right": round(e.right_x_mm, 2), "left": round(e.left_x_mm, 2)}
-            for e in side_evidence(canonical, image.affine, classes)
-        },
-    }
-    if missing:
+    facts: dict[str, Any] = {}
+    if missing := check_classes(canonical, source.labels.structures, name, allow_empty=checks.allow_empty):
         facts["missing_classes"] = missing
     if dropped := _dropped_voxels(labels.array, source.labels):
         facts["dropped_voxels"] = dropped
@@ -98,7 +156,18 @@ def _checked_labels(case: Case, image: Volume, source: Source, checks: Checks) -
         before = np.count_nonzero(stored.array) * stored.voxel_volume_ml
         after = np.count_nonzero(labels.array) * labels.voxel_volume_ml
         facts["resampled"] = {"from": difference, "labelled_ml": [round(before, 3), round(after, 3)]}
-    return source.labels.renumber(canonical), facts
+    return canonical, facts
+
+
+def _muscle_facts(canonical: np.ndarray, image: Volume, classes: tuple[Structure, ...]) -> dict[str, Any]:
+    counts = np.bincount(canonical[canonical != 0], minlength=256)
+    return {
+        "volumes_ml": {s.key: round(float(counts[s.label]) * image.voxel_volume_ml, 3) for s in classes},
+        "centroids_x_mm": {
+            e.muscle: {"right": round(e.right_x_mm, 2), "left": round(e.left_x_mm, 2)}
+            for e in side_evidence(canonical, image.affine, classes)
+        },
+    }
 
 
 def _grid_facts(image: Volume) -> dict[str, Any]:
@@ -110,11 +179,10 @@ def _grid_facts(image: Volume) -> dict[str, Any]:
     }
 
 
-def _volumes_ml(canonical: np.ndarray, image: Volume, classes: tuple[Structure, ...]) -> dict[str, float]:
-    counts = np.bincount(canonical[canonical != 0], minlength=256)
-    return {s.key: round(float(counts[s.label]) * image.voxel_volume_ml, 3) for s in classes}
-
-
 def _dropped_voxels(array: np.ndarray, labels: LabelMap) -> Mapping[str, int]:
     counts = {str(value): int(np.count_nonzero(array == value)) for value in labels.dropped}
     return {value: count for value, count in counts.items() if count}
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())

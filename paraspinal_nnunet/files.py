@@ -10,6 +10,8 @@ from typing import Any
 
 from paraspinal_nnunet.errors import InputError
 
+_ASIDE = ".replaced."
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -47,10 +49,36 @@ def atomic_folder(path: Path, *, replaces: Sequence[Path] = ()) -> Iterator[Path
     temporary.mkdir()
     try:
         yield temporary
-        with _set_aside(replaces):
-            os.replace(temporary, path)
+        replace_folders(temporary, path, replaces=replaces)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace_folders(finished: Path, path: Path, *, replaces: Sequence[Path] = ()) -> None:
+    """Give a finished folder its final name.
+
+    Args:
+        finished: On the same file system.
+        path: The final name.
+        replaces: Folders beside it, often `path` itself, that are removed once the new one stands, and come back if it
+            cannot.
+    """
+    with _set_aside(replaces):
+        os.replace(finished, path)
+
+
+def restore_set_aside(parent: Path, pattern: str) -> None:
+    """Put right an exchange of folders that was cut off by the end of its process.
+
+    Args:
+        parent: Where the folders lie.
+        pattern: Glob of the names concerned: a folder that was set aside comes back if nothing matches, else it goes.
+    """
+    for aside in sorted(parent.glob(f".*{_ASIDE}{pattern}")):
+        if any(parent.glob(pattern)):
+            shutil.rmtree(aside)
+        else:
+            os.replace(aside, parent / aside.name.partition(_ASIDE)[2])
 
 
 @contextmanager
@@ -58,7 +86,7 @@ def _set_aside(folders: Sequence[Path]) -> Iterator[None]:
     moved: list[tuple[Path, Path]] = []
     try:
         for folder in folders:
-            aside = folder.with_name(f".{os.getpid()}.replaced.{folder.name}")
+            aside = folder.with_name(f".{os.getpid()}{_ASIDE}{folder.name}")
             os.replace(folder, aside)
             moved.append((folder, aside))
         yield

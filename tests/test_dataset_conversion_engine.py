@@ -88,14 +88,18 @@ def errors(capsys):
     return [line for line in lines if line.startswith("paraspinal convert: error: ")]
 
 
+def visible(folder):
+    return sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
+
+
 def refused(capsys, raw, result, *texts):
-    """One line of error with all texts; nothing left in the raw folder."""
+    """One line of error with all texts; no data set in the raw folder."""
     assert result == 1
     lines = errors(capsys)
     assert len(lines) == 1
     for text in texts:
         assert text in lines[0]
-    assert list(raw.iterdir()) == []
+    assert visible(raw) == []
 
 
 # What is written
@@ -109,6 +113,7 @@ def test_the_data_set(source, raw, capsys):
     assert files == [
         "cases.tsv",
         "conversion_report.json",
+        "conversion_report.tsv",
         "dataset.json",
         "imagesTr/a_0000.nii.gz",
         "imagesTr/b_0000.nii.gz",
@@ -435,7 +440,7 @@ def test_each_of_several_refusals_is_one_line(source, raw, capsys):
     assert "b_GT.nii.gz" in lines[1]
     assert lines[2] == "paraspinal convert: error: 2 of 3 cases refused; Dataset501_Paraspinal was not written"
     assert "1 case fit, 2 refused; nothing was written" in captured.out
-    assert list(raw.iterdir()) == []
+    assert visible(raw) == []
 
 
 # Flags
@@ -506,7 +511,7 @@ def test_a_refused_conversion_leaves_the_old_data_set(source, raw):
     before = (raw / "Dataset501_Paraspinal/dataset.json").stat().st_mtime_ns
     cut(source / "a_img.nii.gz")
     assert author(source, "--overwrite") == 1
-    assert [p.name for p in raw.iterdir()] == ["Dataset501_Paraspinal"]
+    assert visible(raw) == ["Dataset501_Paraspinal"]
     assert (raw / "Dataset501_Paraspinal/dataset.json").stat().st_mtime_ns == before
     assert len(list((raw / "Dataset501_Paraspinal/imagesTr").iterdir())) == 2
 
@@ -587,13 +592,13 @@ def test_a_failed_exchange_brings_the_old_data_set_back(source, raw, monkeypatch
     exchange = os.replace
 
     def fail(old, new):
-        if ".partial." in str(old) and Path(new).name == "Dataset501_Paraspinal":
+        if ".unfinished" in str(old) and Path(new).name == "Dataset501_Paraspinal":
             raise OSError(5, "Input/output error")
         exchange(old, new)
 
     monkeypatch.setattr(os, "replace", fail)
     assert author(source, "--overwrite") == 1
-    assert [p.name for p in raw.iterdir()] == ["Dataset501_Paraspinal"]
+    assert visible(raw) == ["Dataset501_Paraspinal"]
     assert (raw / "Dataset501_Paraspinal/dataset.json").exists()
 
 
@@ -603,7 +608,7 @@ def test_a_dead_worker_is_one_line(source, raw, capsys):
     from paraspinal_nnunet.errors import DatasetError
 
     dying = replace(author_source(), read_images=_die)
-    with pytest.raises(DatasetError, match="worker process died"):
+    with pytest.raises(DatasetError, match="worker process died while converting [ab]"):
         convert(dying, source, number=501, name="X", raw=raw, workers=2)
     assert list(raw.iterdir()) == []
 

@@ -3,7 +3,14 @@
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from paraspinal_nnunet.dataset_conversion.cases import Checks
+    from paraspinal_nnunet.dataset_conversion.report import Report
+    from paraspinal_nnunet.dataset_conversion.selection import Selection
 
 HELP = "convert scans and label maps to an nnU-Net data set"
 
@@ -16,17 +23,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     from paraspinal_nnunet.dataset_conversion.sources import SOURCES, source_module
 
+    parser.add_argument(
+        "--list", action=_List, nargs=0, help="list the sources with the layout of their files, and exit"
+    )
     sources = parser.add_subparsers(dest="source", required=True, metavar="SOURCE")
     for name in SOURCES:
         module = source_module(name)
-        module.add_arguments(_source_parser(sources, name, module.HELP, name=module.DEFAULT_NAME))
+        own = _source_parser(sources, name, module.HELP, name=module.DEFAULT_NAME)
+        own.epilog = f"Files: {module.LAYOUT}"
+        module.add_arguments(own)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
-    from paraspinal_nnunet.dataset_conversion.cases import Checks
+    from paraspinal_nnunet.dataset_conversion.describe import write_report
     from paraspinal_nnunet.dataset_conversion.engine import RefusedError, convert
-    from paraspinal_nnunet.dataset_conversion.selection import Selection, with_channels
+    from paraspinal_nnunet.dataset_conversion.selection import with_channels
     from paraspinal_nnunet.dataset_conversion.sources import source_module
     from paraspinal_nnunet.datasets import nnunet_folder
 
@@ -38,26 +50,57 @@ def run(args: argparse.Namespace) -> int:
             number=args.dataset,
             name=args.name,
             raw=raw,
-            checks=Checks(allow_empty=args.allow_empty_label, resample_labels=args.resample_labels, n4=args.n4),
-            selection=Selection(
-                include=tuple(args.include),
-                exclude=tuple(args.exclude),
-                subject_pattern=args.subject_pattern,
-                participants=args.participants,
-                rater2=args.rater2,
-            ),
+            checks=_checks(args),
+            selection=_selection(args),
             workers=args.workers,
             overwrite=args.overwrite,
+            mode="dry run" if args.dry_run else "without refused" if args.skip_refused else "whole",
+            previews=args.previews,
         )
     except RefusedError as error:
+        if args.report:
+            write_report(args.report, error.report)
         print(error.report.text())
-        refusals = error.report.refusals
-        for refusal in refusals if len(refusals) > 1 else ():
-            print(f"paraspinal convert: error: {refusal.reason}", file=sys.stderr)
+        _print_refusals(error.report, at_least=2)
         raise
+    if args.report:
+        write_report(args.report, report)
     print(report.text())
-    print(f"written to {raw / report.dataset}")
-    return 0
+    if not args.dry_run:
+        print(f"written to {raw / report.dataset}")
+    _print_refusals(report, at_least=1)
+    return 1 if report.refusals else 0
+
+
+def _print_refusals(report: "Report", *, at_least: int) -> None:
+    refusals = report.refusals
+    for refusal in refusals if len(refusals) >= at_least else ():
+        print(f"paraspinal convert: error: {refusal.reason}", file=sys.stderr)
+
+
+def _checks(args: argparse.Namespace) -> "Checks":
+    from paraspinal_nnunet.dataset_conversion.cases import Checks
+
+    return Checks(
+        allow_empty=args.allow_empty_label,
+        resample_labels=args.resample_labels,
+        n4=args.n4,
+        sides=args.sides,
+        resample_channels=args.resample_channels,
+        crop_margin=args.crop_to_labels,
+    )
+
+
+def _selection(args: argparse.Namespace) -> "Selection":
+    from paraspinal_nnunet.dataset_conversion.selection import Selection
+
+    return Selection(
+        include=tuple(args.include),
+        exclude=tuple(args.exclude),
+        subject_pattern=args.subject_pattern,
+        participants=args.participants,
+        rater2=args.rater2,
+    )
 
 
 def _source_parser(
@@ -75,6 +118,18 @@ def _source_parser(
         metavar="NAME",
         help="data set name" + (f" (default: {name})" if name else ""),
     )
+    _add_running(parser)
+    _add_choosing(parser)
+    _add_treating(parser)
+    parser.add_argument("--licence", metavar="TEXT", help="licence of the data, for dataset.json")
+    parser.add_argument("--reference", metavar="TEXT", help="reference to the data, for dataset.json")
+    parser.add_argument(
+        "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
+    )
+    return parser
+
+
+def _add_running(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-np",
         dest="workers",
@@ -85,13 +140,21 @@ def _source_parser(
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing data set of that number")
     parser.add_argument("--raw", type=Path, metavar="DIR", help="instead of the environment variable nnUNet_raw")
-    parser.add_argument("--allow-empty-label", action="store_true", help="accept cases that lack a class")
+    parser.add_argument("--dry-run", action="store_true", help="check every case and write nothing")
     parser.add_argument(
-        "--resample-labels",
+        "--skip-refused",
         action="store_true",
-        help="resample (nearest neighbour) a label map that lies on another grid than its image",
+        help="write the data set without the refused cases (the exit code still tells of them)",
     )
-    parser.add_argument("--n4", action="store_true", help="correct the images' bias field (N4; default: leave them)")
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="also write the report here, refused or not (.json or .tsv)"
+    )
+    parser.add_argument(
+        "--previews", action="store_true", help="draw every case's labels over its image, with L and R marked"
+    )
+
+
+def _add_choosing(parser: argparse.ArgumentParser) -> None:
     for flag, what in (("--include", "only these cases"), ("--exclude", "not these cases")):
         parser.add_argument(flag, nargs="+", action="extend", default=[], metavar="GLOB", help=f"{what}; {_NAMES}")
     parser.add_argument(
@@ -114,16 +177,75 @@ def _source_parser(
     parser.add_argument(
         "--channel", action="append", metavar="NAME", help="channel name in dataset.json; once per channel"
     )
-    parser.add_argument("--licence", metavar="TEXT", help="licence of the data, for dataset.json")
-    parser.add_argument("--reference", metavar="TEXT", help="reference to the data, for dataset.json")
+
+
+def _add_treating(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--allow-empty-label", action="store_true", help="accept cases that lack a class")
     parser.add_argument(
-        "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
+        "--resample-labels",
+        action="store_true",
+        help="resample (nearest neighbour) a label map that lies on another grid than its image",
     )
-    return parser
+    parser.add_argument(
+        "--resample-channels",
+        action="store_true",
+        help="resample (linear) a channel that lies on another grid onto the first one's",
+    )
+    sides = parser.add_mutually_exclusive_group()
+    sides.add_argument(
+        "--swap-sides",
+        dest="sides",
+        action="store_const",
+        const="swap-sides",
+        help="exchange right and left labels in cases whose sides all contradict the geometry: the header is right",
+    )
+    sides.add_argument(
+        "--trust-labels",
+        dest="sides",
+        action="store_const",
+        const="trust-labels",
+        help="mirror the header's left-right axis in such cases: the labels are right",
+    )
+    parser.set_defaults(sides="refuse")
+    parser.add_argument(
+        "--crop-to-labels",
+        type=_not_negative,
+        nargs="?",
+        const=0,
+        metavar="MARGIN",
+        help="keep only the labelled slices and MARGIN (default: 0) on either side; in plane nothing is cropped",
+    )
+    parser.add_argument("--n4", action="store_true", help="correct the images' bias field (N4; default: leave them)")
+
+
+class _List(argparse.Action):
+    """Prints the sources, whatever else is missing from the command line."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        _namespace: argparse.Namespace,
+        _values: str | Sequence[Any] | None,
+        _option: str | None = None,
+    ) -> None:
+        from paraspinal_nnunet.dataset_conversion.sources import SOURCES, source_module
+
+        width = max(map(len, SOURCES))
+        for name in SOURCES:
+            module = source_module(name)
+            print(f"{name.ljust(width)}  {module.HELP}\n{' ' * width}  {module.LAYOUT}")
+        parser.exit()
 
 
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
+
+
+def _not_negative(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is less than 0")
     return number
