@@ -74,8 +74,9 @@ def restore_set_aside(parent: Path, pattern: str) -> None:
         parent: Where the folders lie.
         pattern: Glob of the names concerned: a folder that was set aside comes back if nothing matches, else it goes.
     """
+    stands = any(parent.glob(pattern))
     for aside in sorted(parent.glob(f".*{_ASIDE}{pattern}")):
-        if any(parent.glob(pattern)):
+        if stands:
             shutil.rmtree(aside)
         else:
             os.replace(aside, parent / aside.name.partition(_ASIDE)[2])

@@ -608,7 +608,7 @@ def test_a_dead_worker_is_one_line(source, raw, capsys):
     from paraspinal_nnunet.errors import DatasetError
 
     dying = replace(author_source(), read_images=_die)
-    with pytest.raises(DatasetError, match="worker process died while converting [ab]"):
+    with pytest.raises(DatasetError, match=r"worker process died while converting [ab]"):
         convert(dying, source, number=501, name="X", raw=raw, workers=2)
     assert list(raw.iterdir()) == []
 
