@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from nibabel.orientations import aff2axcodes, apply_orientation, inv_ornt_aff, io_orientation
+from nibabel.orientations import aff2axcodes, apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
 
 from paraspinal_nnunet.anatomy import Structure, side_pairs
 from paraspinal_nnunet.errors import GeometryError, LabelError
@@ -89,6 +89,20 @@ def to_ras(array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """
     orientation = io_orientation(affine)
     return apply_orientation(array, orientation), affine @ inv_ornt_aff(orientation, array.shape)
+
+
+def from_ras(array: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Undo `to_ras`: bring an array in RAS order back to the stored order of an affine.
+
+    Args:
+        array: (x, y, z) as `to_ras` returned it.
+        affine: The stored array's affine.
+
+    Returns:
+        (i, j, k), a view.
+    """
+    ras = np.array([[0, 1], [1, 1], [2, 1]])
+    return apply_orientation(array, ornt_transform(ras, io_orientation(affine)))
 
 
 @dataclass(frozen=True)

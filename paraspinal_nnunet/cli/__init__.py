@@ -11,8 +11,8 @@ from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import ParaspinalError
 
 VERBS = (
-    *("phantom", "convert", "inspect", "plan", "augment", "trainers", "train", "predict", "evaluate", "statistics"),
-    *("report", "study", "export", "import", "demo", "env", "doctor"),
+    *("phantom", "convert", "inspect", "plan", "augment", "trainers", "train", "predict", "measure", "evaluate"),
+    *("statistics", "report", "study", "export", "import", "demo", "env", "doctor"),
 )
 """Module names in `paraspinal_nnunet.cli`, in the order of a user's path. They import nothing heavy at the top."""
 

@@ -1,7 +1,7 @@
 """Measuring one case: muscles' sizes and fat, per slice and level, compared between the sides and with the paper."""
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -13,6 +13,7 @@ import scipy
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.anatomy import BY_LABEL, PARASPINAL, STRUCTURES, Muscle, Structure
 from paraspinal_nnunet.errors import InputError, LabelError
+from paraspinal_nnunet.geometry import from_ras
 from paraspinal_nnunet.measures.columns import DIXON, FAT_METHODS, THRESHOLD_METHODS
 from paraspinal_nnunet.measures.comparison import asymmetries
 from paraspinal_nnunet.measures.counting import count, measure_levels, measure_slices, measure_structure
@@ -59,15 +60,24 @@ class MeasureOptions:
 
 @dataclass(frozen=True)
 class Measured:
-    """A case's measures with what its fat maps are made from."""
+    """A case's measures with what its fat maps are made from.
+
+    Attributes:
+        measures: All numbers.
+        labels_affine: Of the label map as it was given.
+        voxels: Its labelled voxels.
+        shares: Their fat by each method.
+    """
 
     measures: CaseMeasures
+    labels_affine: np.ndarray
     voxels: Voxels
     shares: tuple[FatShares, ...]
 
     def fat_maps(self) -> dict[str, Volume]:
-        """Method -> map of fat in RAS order; see `fat.fat_map`."""
-        return {s.method: Volume(fat_map(self.voxels, s), self.voxels.stack.affine) for s in self.shares}
+        """Method -> map of fat on the label map's own grid, in its stored order; see `fat.fat_map`."""
+        affine = self.labels_affine
+        return {s.method: Volume(from_ras(fat_map(self.voxels, s), affine), affine) for s in self.shares}
 
 
 def measure(
@@ -161,7 +171,8 @@ def measure_with_maps(
         LabelError: As `measure`.
     """
     given = {what: as_input(image, what) for what, image in images.items() if image is not None}
-    methods = _methods(options, given)
+    check_options(options)
+    methods = methods_of(options, given)
     found = _canonical(as_labels(labels, "labels"), options.label_values)
     name = case if case is not None else case_name(found.name)
     voxels = gather(found, Images(**given), regrid=options.regrid)
@@ -187,7 +198,7 @@ def measure_with_maps(
         settings=settings(options, methods),
         versions=versions(),
     )
-    return Measured(measures, voxels, shares)
+    return Measured(measures, found.volume.affine, voxels, shares)
 
 
 def case_name(file_name: str) -> str:
@@ -222,6 +233,19 @@ def versions() -> dict[str, str]:
     }
 
 
+def methods_of(options: MeasureOptions, given: Collection[str]) -> tuple[str, ...]:
+    """Ways in which fat is measured, in the order of `FAT_METHODS`.
+
+    Args:
+        options: Those asked for; without an image there are none of them.
+        given: Which of ``'image'``, ``'water'`` and ``'fat'`` there are; water and fat bring Dixon.
+    """
+    wanted = set(options.fat_methods) if "image" in given else set()
+    if "water" in given or "fat" in given:
+        wanted.add(DIXON)
+    return tuple(method for method in FAT_METHODS if method in wanted)
+
+
 def check_options(options: MeasureOptions) -> None:
     """Refuse names that are not known.
 
@@ -238,14 +262,6 @@ def check_options(options: MeasureOptions) -> None:
         raise InputError(f"fat per '{options.fat_per}' is unknown; choose from {', '.join(FAT_PER)}")
     if options.regrid not in REGRIDS:
         raise InputError(f"regrid '{options.regrid}' is unknown; choose from {', '.join(REGRIDS)}")
-
-
-def _methods(options: MeasureOptions, given: Mapping[str, Input]) -> tuple[str, ...]:
-    check_options(options)
-    wanted = set(options.fat_methods) if "image" in given else set()
-    if "water" in given or "fat" in given:
-        wanted.add(DIXON)
-    return tuple(method for method in FAT_METHODS if method in wanted)
 
 
 def _canonical(labels: Input, values: Mapping[int, int] | None) -> Input:

@@ -31,14 +31,14 @@ class Column:
         unit: ``'ml'``, ``'mm'``, ``'mm2'``, ``'1'`` for shares and ratios, ``'%'``, ``'count'``, or ``''`` for text.
         definition: How the number comes about.
         source: Where the definition is from; ``'ours'`` where nobody else's.
-        thresholds_only: Whether Dixon has no such column.
+        methods: Ways of measuring fat that have it.
     """
 
     name: str
     unit: str
     definition: str
     source: str = "ours"
-    thresholds_only: bool = False
+    methods: tuple[str, ...] = FAT_METHODS
 
 
 _WHO = (
@@ -89,7 +89,9 @@ _MEASURES = (
     Column("cohort_z", "1", "(volume - cohort mean) / cohort standard deviation"),
     Column("cohort_percentile", "%", "normal-theory percentile: the standard normal distribution function of cohort_z"),
     Column("cohort_note", "", "what speaks against the comparison, e.g. a shorter field of view"),
-    Column(f"threshold_{METHOD}", "image units", "fat is above it; equal is lean", _THRESHOLDS, thresholds_only=True),
+    Column(
+        f"threshold_{METHOD}", "image units", "fat is above it; equal is lean", _THRESHOLDS, methods=THRESHOLD_METHODS
+    ),
     Column(f"fat_fraction_{METHOD}", "1", _FAT_FRACTION, _THRESHOLDS),
     Column(f"fat_volume_{METHOD}_ml", "ml", "fat fraction x volume"),
     Column(f"lean_volume_{METHOD}_ml", "ml", "volume - fat volume"),
@@ -103,7 +105,8 @@ _MEASURES = (
     Column(
         f"zero_signal_voxels_{METHOD}",
         "count",
-        "voxels in which water and fat are both 0: left out of the mean; 0 for thresholds",
+        "voxels in which water and fat are both 0: left out of the mean",
+        methods=(DIXON,),
     ),
     Column(f"reason_{METHOD}", "", "why there are no numbers of fat; empty where there are"),
 )
@@ -180,7 +183,7 @@ def columns(table: str, methods: Sequence[str]) -> tuple[tuple[str, Column], ...
         (c.name.replace(METHOD, method), c)
         for method in methods
         for c in COLUMNS[table]
-        if METHOD in c.name and not (c.thresholds_only and method == DIXON)
+        if METHOD in c.name and method in c.methods
     ]
     return (*plain, *fat)
 

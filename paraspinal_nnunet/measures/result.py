@@ -1,22 +1,23 @@
 """What measuring a case gives: numbers per structure, slice and level, asymmetry, flags, and their tables."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 
 from paraspinal_nnunet.anatomy import Muscle, Structure
 from paraspinal_nnunet.measures.columns import TABLES, column_names
 from paraspinal_nnunet.measures.levels import Levels
+from paraspinal_nnunet.measures.tables import plain_row, table_rows
 from paraspinal_nnunet.measures.voxels import Stack
 
 SCHEMA = "paraspinal-nnunet measures"
 SCHEMA_VERSION = 1
 
+_WHOLE_OR_EMPTY = ("first_slice", "last_slice", "csa_max_slice")
+
 Severity = Literal["info", "warning", "serious"]
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -227,7 +228,8 @@ class CaseMeasures:
         """
         if name not in TABLES:
             raise KeyError(f"no table '{name}'; there are {', '.join(TABLES)}")
-        return pd.DataFrame(list(_ROWS[name](self)), columns=list(column_names(name, self.methods)))
+        table = pd.DataFrame(list(table_rows(name, self)), columns=list(column_names(name, self.methods)))
+        return table.astype({column: "Int64" for column in _WHOLE_OR_EMPTY if column in table.columns})
 
     def to_json(self) -> dict[str, Any]:
         """Everything as JSON: every table's rows, settings, versions and inputs; null for what is not known."""
@@ -247,7 +249,7 @@ class CaseMeasures:
                 "length_mm": self.stack.length_mm,
             },
             "severity": self.severity,
-            **{name: [_plain(row) for row in _ROWS[name](self)] for name in TABLES},
+            **{name: [plain_row(row) for row in table_rows(name, self)] for name in TABLES},
         }
 
 
@@ -256,95 +258,3 @@ def _by_method(fat: tuple[Any, ...], method: str) -> Any:
         if each.method == method:
             return each
     raise KeyError(method)
-
-
-def _who(result: CaseMeasures, structure: Structure) -> Row:
-    return {"case": result.case, "muscle": structure.muscle.value, "side": structure.side.value}
-
-
-def _measure_rows(result: CaseMeasures) -> Iterator[Row]:
-    plain = (
-        *("voxels", "volume_ml", "length_mm", "slices", "gap_slices", "first_slice", "last_slice", "csa_mean_mm2"),
-        *("csa_max_mm2", "csa_max_slice", "csa_max_level", "intensity_mean", "intensity_sd", "intensity_z", "pieces"),
-        *("fragments_ml", "border_voxels", "in_first_slice", "in_last_slice"),
-    )
-    for each in result.structures:
-        row = _who(result, each.structure) | {"label": each.structure.label}
-        row |= {name: getattr(each, name) for name in plain}
-        place = each.cohort
-        row |= {"cohort_mean_ml": place.mean_ml, "cohort_sd_ml": place.sd_ml, "cohort_z": place.z}
-        row |= {"cohort_percentile": place.percentile, "cohort_note": place.note}
-        for fat in each.fat:
-            row |= {
-                f"threshold_{fat.method}": fat.threshold,
-                f"fat_fraction_{fat.method}": fat.fat_fraction,
-                f"fat_volume_{fat.method}_ml": fat.fat_volume_ml,
-                f"lean_volume_{fat.method}_ml": fat.lean_volume_ml,
-                f"functional_csa_mean_{fat.method}_mm2": fat.functional_csa_mean_mm2,
-                f"functional_csa_max_{fat.method}_mm2": fat.functional_csa_max_mm2,
-                f"zero_signal_voxels_{fat.method}": fat.zero_signal_voxels,
-                f"reason_{fat.method}": fat.reason,
-            }
-        row.pop("threshold_dixon", None)
-        yield {name: row[name] for name in column_names("measures", result.methods)}
-
-
-def _slice_rows(result: CaseMeasures) -> Iterator[Row]:
-    for each in result.slices:
-        row = _who(result, each.structure)
-        row |= {name: getattr(each, name) for name in ("slice", "z_mm", "level", "csa_mm2", "intensity_mean")}
-        for fat in each.fat:
-            row |= {
-                f"fat_fraction_{fat.method}": fat.fat_fraction,
-                f"functional_csa_{fat.method}_mm2": fat.functional_csa_mm2,
-            }
-        yield row
-
-
-def _level_rows(result: CaseMeasures) -> Iterator[Row]:
-    plain = (
-        *("level", "kind", "first_slice", "last_slice", "mid_slice", "mid_z_mm", "slices", "volume_ml"),
-        *("csa_mean_mm2", "csa_mid_mm2"),
-    )
-    for each in result.at_levels:
-        row = _who(result, each.structure) | {name: getattr(each, name) for name in plain}
-        for fat in each.fat:
-            row |= {
-                f"fat_fraction_{fat.method}": fat.fat_fraction,
-                f"functional_csa_mean_{fat.method}_mm2": fat.functional_csa_mean_mm2,
-                f"functional_csa_mid_{fat.method}_mm2": fat.functional_csa_mid_mm2,
-            }
-        yield row
-
-
-def _asymmetry_rows(result: CaseMeasures) -> Iterator[Row]:
-    for each in result.asymmetry:
-        row = {"case": result.case, "muscle": each.muscle.value, "measure": each.measure, "method": each.method}
-        yield row | {"right": each.right, "left": each.left, "difference_percent": each.difference_percent}
-
-
-def _flag_rows(result: CaseMeasures) -> Iterator[Row]:
-    for each in result.flags:
-        row = {"case": result.case, "kind": each.kind, "severity": each.severity, "subject": each.subject}
-        yield row | {"text": each.text, "value": each.value, "threshold": each.threshold}
-
-
-_ROWS = {
-    "measures": _measure_rows,
-    "slices": _slice_rows,
-    "levels": _level_rows,
-    "asymmetry": _asymmetry_rows,
-    "flags": _flag_rows,
-}
-
-
-def _plain(row: Row) -> Row:
-    return {name: _plain_value(value) for name, value in row.items()}
-
-
-def _plain_value(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value

@@ -118,12 +118,11 @@ def gather(labels: Input, images: Images, *, regrid: Regrid = "refuse") -> Voxel
     grid = Volume(array, affine)
     index = np.flatnonzero(array)
     needed = array != 0
-    found: dict[str, np.ndarray | None] = {}
+    found: dict[str, np.ndarray] = {}
     mean = sd = float("nan")
     for what in ("image", "water", "fat"):
         given: Input | None = getattr(images, what)
         if given is None:
-            found[what] = None
             continue
         values = on_grid(given, grid, what, regrid=regrid, needed=needed)
         found[what] = np.ascontiguousarray(values[needed], dtype=np.float64)
@@ -137,11 +136,11 @@ def gather(labels: Input, images: Images, *, regrid: Regrid = "refuse") -> Voxel
         index=index,
         label=array[needed].astype(np.int64),
         slice_index=index % array.shape[2],
-        intensity=found["image"],
+        intensity=found.get("image"),
         image_mean=mean,
         image_sd=sd,
-        water=found["water"],
-        fat=found["fat"],
+        water=found.get("water"),
+        fat=found.get("fat"),
     )
 
 

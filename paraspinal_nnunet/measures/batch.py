@@ -1,0 +1,220 @@
+"""Measuring many cases: label maps with the scans, levels and Dixon images of the same name."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from os import cpu_count
+from pathlib import Path
+
+from tqdm import tqdm
+
+from paraspinal_nnunet.errors import InputError, ParaspinalError
+from paraspinal_nnunet.measures.case import (
+    MeasureOptions,
+    case_name,
+    check_options,
+    measure_with_maps,
+    methods_of,
+    settings,
+)
+from paraspinal_nnunet.measures.writing import is_kept, write_case, write_cohort
+from paraspinal_nnunet.nifti import ENDINGS
+
+MOST_WORKERS = 8
+
+MASK_SUFFIXES = ("_dseg", "_seg", "_GT", "_mask", "_labels", "_label")
+"""Endings of label maps' names that are no part of the case's name."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BatchRequest:
+    """What to measure.
+
+    Attributes:
+        labels: A label map, or a folder of them: one case each.
+        output: Folder for the results.
+        scans: A scan, or the folder with each case's; None measures sizes alone.
+        levels: A table of slices, a levels label map, or a folder of these maps; None without levels.
+        water: Dixon water image or folder.
+        fat: Dixon fat image or folder.
+        options: How to measure.
+        fat_maps: Write maps of fat.
+        overwrite: Measure again what is there already.
+        workers: Cases at a time; None takes one per core.
+    """
+
+    labels: Path
+    output: Path
+    scans: Path | None = None
+    levels: Path | None = None
+    water: Path | None = None
+    fat: Path | None = None
+    options: MeasureOptions = field(default_factory=MeasureOptions)
+    fat_maps: bool = False
+    overwrite: bool = False
+    workers: int | None = None
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """What became of the cases.
+
+    Attributes:
+        measured: Cases that were measured, in order.
+        kept: Cases whose results stood there already.
+        failed: Case -> why it could not be measured.
+        files: Tables of all cases and the data dictionary.
+    """
+
+    measured: tuple[str, ...]
+    kept: tuple[str, ...]
+    failed: Mapping[str, str]
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class _Case:
+    name: str
+    mask: Path
+
+
+def measure_batch(request: BatchRequest) -> BatchResult:
+    """Measure all cases; one that cannot be measured does not stop the others.
+
+    Writes ``OUT/CASE/`` for each case and the tables of all cases, with their data dictionary, into ``OUT``.
+
+    Raises:
+        InputError: Nothing to measure, folders that do not exist, options that are not known.
+    """
+    _check(request)
+    cases = _cases(request)
+    outcomes: dict[str, str | ParaspinalError] = {}
+    workers = request.workers or min(MOST_WORKERS, cpu_count() or 1)
+    with ThreadPoolExecutor(workers) as pool, tqdm(total=len(cases), desc="measure", unit="case") as bar:
+        try:
+            for case, outcome in pool.map(lambda c: (c, _outcome(request, c, alone=len(cases) == 1)), cases):
+                outcomes[case.name] = outcome
+                bar.update()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    good = [name for name, outcome in outcomes.items() if isinstance(outcome, str)]
+    files = write_cohort(request.output, [request.output / name for name in good]) if good else []
+    return BatchResult(
+        measured=tuple(name for name in good if outcomes[name] == "measured"),
+        kept=tuple(name for name in good if outcomes[name] == "kept"),
+        failed={name: str(error) for name, error in outcomes.items() if isinstance(error, ParaspinalError)},
+        files=tuple(files),
+    )
+
+
+def _check(request: BatchRequest) -> None:
+    check_options(request.options)
+    if (request.water is None) != (request.fat is None):
+        raise InputError("the Dixon fat fraction needs both the water and the fat images; give both")
+    if request.workers is not None and request.workers < 1:
+        raise InputError(f"{request.workers} workers cannot measure; give 1 or more")
+    if request.output.exists() and not request.output.is_dir():
+        raise InputError(f"output {request.output} is a file; give a folder")
+    for path in (request.labels, request.scans, request.levels, request.water, request.fat):
+        if path is not None and not path.exists():
+            raise InputError(f"{path}: no such file or folder")
+
+
+def _cases(request: BatchRequest) -> list[_Case]:
+    """One case per label map; in a folder that holds scans too, label maps are known by their ending."""
+    labels = request.labels
+    masks = [labels] if labels.is_file() else _images(labels)
+    if labels in (request.scans, request.levels, request.water, request.fat):
+        masks = [mask for mask in masks if _is_mask(mask)]
+    if not masks:
+        raise InputError(
+            f"{labels}: holds no label map ({' or '.join(ENDINGS)}; beside scans named *{', *'.join(MASK_SUFFIXES)})"
+        )
+    cases = [_Case(_case_of(mask), mask) for mask in masks]
+    names = [case.name for case in cases]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"{labels}: two label maps are of case {twice[0]}; keep one")
+    return cases
+
+
+def _outcome(request: BatchRequest, case: _Case, *, alone: bool) -> str | ParaspinalError:
+    try:
+        return _measure_case(request, case, alone=alone)
+    except ParaspinalError as error:
+        return error
+
+
+def _measure_case(request: BatchRequest, case: _Case, *, alone: bool) -> str:
+    places = {"image": request.scans, "water": request.water, "fat": request.fat}
+    images = {
+        what: _partner(place, case, what, request, alone=alone) for what, place in places.items() if place is not None
+    }
+    levels = _levels_of(request, case, alone=alone)
+    folder = request.output / case.name
+    options = request.options
+    methods = methods_of(options, images)
+    inputs = [case.mask, *images.values(), *([levels] if levels else [])]
+    wanted = settings(options, methods)
+    if not request.overwrite and is_kept(folder, wanted, inputs, fat_maps=methods if request.fat_maps else ()):
+        return "kept"
+    found = measure_with_maps(images, case.mask, levels=levels, case=case.name, options=options)
+    write_case(folder, found, fat_maps=request.fat_maps)
+    return "measured"
+
+
+def _levels_of(request: BatchRequest, case: _Case, *, alone: bool) -> Path | None:
+    if request.levels is None or _is_table(request.levels):
+        return request.levels
+    return _partner(request.levels, case, "levels map", request, alone=alone)
+
+
+def _is_table(path: Path) -> bool:
+    return path.is_file() and not path.name.endswith(ENDINGS)
+
+
+def _partner(place: Path, case: _Case, what: str, request: BatchRequest, *, alone: bool) -> Path:
+    """The file of a case: of its name, of its name with nnU-Net's channel, or the only one that begins with it."""
+    if place.is_file():
+        if alone:
+            return place
+        raise InputError(f"case {case.name}: {place} is one file for several cases; give a folder")
+    files = [path for path in _images(place) if place != request.labels or not _is_mask(path)]
+    exact = [path for path in files if case_name(path.name) == case.name]
+    longer = [path for path in files if path.name.startswith(f"{case.name}_")]
+    found = exact or longer
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found[:3]) or "none"
+        raise InputError(f"case {case.name}: needs one {what} in {place} whose name begins with it; found {names}")
+    return found[0]
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(_visible(folder))
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if path.is_file() and path.name.endswith(ENDINGS) and not path.name.startswith("."):
+            yield path
+
+
+def _case_of(mask: Path) -> str:
+    name = case_name(mask.name)
+    return next((name.removesuffix(s) for s in MASK_SUFFIXES if name.endswith(s) and len(name) > len(s)), name)
+
+
+def _is_mask(path: Path) -> bool:
+    return _case_of(path) != case_name(path.name)
+
+
+def summary_lines(result: BatchResult) -> Sequence[str]:
+    """What to tell the user."""
+    lines = [f"measured: {len(result.measured)}, kept: {len(result.kept)}, failed: {len(result.failed)}"]
+    if result.files:
+        lines.append(f"written: {', '.join(path.name for path in result.files)} in {result.files[0].parent}")
+    return lines
