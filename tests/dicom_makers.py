@@ -273,7 +273,7 @@ def segmentation(datasets, labels, *, segments=None, **changes):
         **changes,
     )
     for item in seg.SegmentSequence:
-        side = segments[int(item.SegmentNumber)][2]
+        side = segments.get(int(item.SegmentNumber), (None, None, None))[2]  # label maps describe a background, 0
         if side:
             code = Dataset()
             code.CodeValue = {"right": "24028007", "left": "7771000"}[side]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from paraspinal_nnunet.anatomy import BY_KEY
+from paraspinal_nnunet.anatomy import BACKGROUND, BY_KEY
 from paraspinal_nnunet.dicom.headers import numbers
 from paraspinal_nnunet.dicom.packages import get_highdicom
 from paraspinal_nnunet.dicom.records import Kind, Series
@@ -45,7 +45,8 @@ def read_segmentation(
     seg = _opened(segmentation, called)
     if not image.frame_of_reference_uid or seg.get("FrameOfReferenceUID", "") != image.frame_of_reference_uid:
         raise GeometryError(f"{called}: has another frame of reference than the image; it was drawn on another scan")
-    keys = {int(item.SegmentNumber): segment_key(item, called, mapping) for item in seg.SegmentSequence}
+    described = [item for item in seg.SegmentSequence if int(item.SegmentNumber) != BACKGROUND]
+    keys = {int(item.SegmentNumber): segment_key(item, called, mapping) for item in described}
     planes = _stored_planes(seg, called)
     labels = np.zeros(image.volume.shape, np.uint8)
     overlaps: dict[frozenset[str], int] = {}
@@ -101,7 +102,7 @@ def _stored_planes(seg: "Segmentation", called: str) -> np.ndarray:
 def _segments_of(seg: "Segmentation", index: int, plane: np.ndarray) -> list[tuple[int, np.ndarray]]:
     """(segment number, mask) of a frame; a label map's frame holds several."""
     if seg.SegmentationType == "LABELMAP":
-        return [(int(n), plane == n) for n in np.unique(plane) if n != 0]
+        return [(int(n), plane == n) for n in np.unique(plane) if n != BACKGROUND]
     item = _group(seg, index, "SegmentIdentificationSequence")
     return [(int(item.ReferencedSegmentNumber), plane != 0)]
 

@@ -39,7 +39,8 @@ _SIDE_WORDS = {
     Side.LEFT: r"(?<![a-z])(?:left|links?|gauche|izquierd[oa]|sinistr[oa]|sinister|lt?)(?![a-z])",
 }
 _COARSER = re.compile(
-    r"autochthon|ilio[ _-]?psoas|erector[ _-]?spinae \W*\w* ?multifidus|paraspinal|transversospinal|deep muscles? of back",
+    r"autochthon|ilio[ _-]?psoas|erector[ _-]?spinae \W*\w* ?multifidus|paraspinal|transversospinal"
+    r"|deep muscles? of back",
     re.IGNORECASE,
 )
 """Classes of other tools that span several of ours, whatever code they carry."""

@@ -44,7 +44,7 @@ def split_frames(frames: Sequence[Frame], key: str) -> list[Series]:
     """
     if any(f.header.kind is not Kind.IMAGE for f in frames):
         return [Series(key, tuple(frames))]
-    geometric = _divided(list(frames), _geometry_key(frames))
+    geometric = sorted(_divided(list(frames), _geometry_key(frames)), key=_largest_first)
     parts: list[tuple[list[Frame], list[str]]] = []
     for group in geometric:
         what = [_geometry_text(group, geometric)] if len(geometric) > 1 else []
@@ -121,6 +121,11 @@ def _geometry_key(frames: Sequence[Frame]) -> Callable[[Frame], Hashable]:
             known.append((size, numbers))
         places[id(frame)] = alike[0] if alike else len(known) - 1
     return lambda frame: places[id(frame)]
+
+
+def _largest_first(group: Sequence[Frame]) -> tuple[int, tuple[float, ...]]:
+    """An order that file names have no part in."""
+    return -len(group), min((f.position_mm for f in group if f.position_mm is not None), default=())
 
 
 def _geometry_numbers(frame: Frame) -> np.ndarray:
