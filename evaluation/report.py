@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.errors import InputError, StatisticsError
+from paraspinal_nnunet.evaluation.comparison import comparison_table, read_costs
 from paraspinal_nnunet.evaluation.figures import FigureOptions, write_figures
 from paraspinal_nnunet.evaluation.record import METRICS_FILE
+from paraspinal_nnunet.evaluation.render_table import Table
 from paraspinal_nnunet.evaluation.report_answer import answer
 from paraspinal_nnunet.evaluation.report_cases import case_entries, viewer_case, write_case_pages
 from paraspinal_nnunet.evaluation.report_data import CaseEntry, plot_data
@@ -87,6 +89,7 @@ def write_report(
         title="Segmentation of the paraspinal muscles: evaluation report",
         source=f"{view.metrics['case'].nunique()} cases of {view.metrics['subject'].nunique()} subjects; models: "
         f"{', '.join(view.models)}",
+        comparison=_comparison(view, evaluation),
         answer=answer(view),
         plots=plot_data(view, entries),
         model=view.model,
@@ -113,6 +116,14 @@ def _check_output(output: Path, evaluation: Path) -> None:
         raise InputError(f"output {output} is the evaluation itself; give another folder, e.g. {output / 'report'}")
     if output.is_dir() and any(output.iterdir()) and not (output / REPORT_FILE).is_file():
         raise InputError(f"output {output} holds files but no {REPORT_FILE}; give a new folder")
+
+
+def _comparison(view: StudyView, evaluation: Path) -> Table | None:
+    costs = read_costs(evaluation)
+    try:
+        return None if costs is None else comparison_table(view, costs)
+    except StatisticsError:  # no subject has all models; the answer says so
+        return None
 
 
 def _worst_table(view: StudyView) -> pd.DataFrame:

@@ -21,7 +21,13 @@ from paraspinal_nnunet.evaluation.report_data import CaseEntry
 _ASSETS = resources.files("paraspinal_nnunet.evaluation") / "report_assets"
 _DENSE_COLUMNS, _DENSE_TEXT = 8, 36
 _SECTIONS = (
-    *(("answer", "Answer"), ("plots", "Case by case"), ("worst", "Worst cases"), ("cases-section", "Viewer")),
+    *(
+        ("comparison", "Recipes"),
+        ("answer", "Answer"),
+        ("plots", "Case by case"),
+        ("worst", "Worst cases"),
+        ("cases-section", "Viewer"),
+    ),
     *(("tables", "Tables"), ("figures", "Figures"), ("methods", "Methods"), ("settings", "Settings")),
 )
 
@@ -33,6 +39,7 @@ class ReportContent:
     Attributes:
         title: Heading.
         source: Where the numbers come from, in words.
+        comparison: The recipes with their costs, where a study has recorded these.
         answer: The first lines.
         plots: From `report_data.plot_data`.
         model: The model shown in detail.
@@ -50,6 +57,7 @@ class ReportContent:
 
     title: str
     source: str
+    comparison: Table | None
     answer: Answer
     plots: Mapping[str, Any]
     model: str
@@ -73,6 +81,7 @@ def report_html(content: ReportContent, folder: Path) -> str:
         folder: Where the page will stand; figures are read from below it.
     """
     sections = {
+        "comparison": "" if content.comparison is None else _table(content.comparison),
         "answer": _answer(content),
         "plots": _plots(content),
         "worst": _worst(content),
@@ -82,8 +91,9 @@ def report_html(content: ReportContent, folder: Path) -> str:
         "methods": f"<p>Ready to paste:</p><pre class='paste'>{_text(content.methods)}</pre>",
         "settings": _settings(content.settings),
     }
-    contents = "".join(f"<a href='#{key}'>{name}</a>" for key, name in _SECTIONS)
-    body = "".join(_section(key, name, sections[key]) for key, name in _SECTIONS)
+    shown = [(key, name) for key, name in _SECTIONS if sections[key] or key != "comparison"]
+    contents = "".join(f"<a href='#{key}'>{name}</a>" for key, name in shown)
+    body = "".join(_section(key, name, sections[key]) for key, name in shown)
     # Inside a script element only '<' could end it or open a comment.
     data = json.dumps(content.plots, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return (
@@ -98,7 +108,7 @@ def report_html(content: ReportContent, folder: Path) -> str:
 
 
 def _section(key: str, name: str, inside: str) -> str:
-    heading = "" if key == "answer" else f"<h2>{name}</h2>"
+    heading = "" if key in ("comparison", "answer") else f"<h2>{name}</h2>"
     return f"<section id='{key}'>{heading}{inside}</section>\n"
 
 

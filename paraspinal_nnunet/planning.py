@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 READER = "NibabelIOWithReorient"
 FINGERPRINT = "dataset_fingerprint.json"
+STAGES = ("fingerprint", "plan", "preprocess")
 BASELINE_SETTINGS = ("iterations", "iterations_per_epoch", "val_iterations", "threads")
 
 
@@ -39,6 +40,7 @@ class PlanRequest:
         baseline: Write nnU-Net's self-configured plans instead of the paper's.
         stratify: Deal the folds out evenly by sex.
         overwrite: Replace plans of the same name that hold other settings.
+        until: The last of `STAGES` to run; those before it are run too where they are not done.
     """
 
     dataset: str | int
@@ -49,6 +51,7 @@ class PlanRequest:
     baseline: bool = False
     stratify: bool = False
     overwrite: bool = False
+    until: str = "preprocess"
 
     @property
     def name(self) -> str:
@@ -60,7 +63,7 @@ def plan(request: PlanRequest) -> Path:
     """Run fingerprint, plans, folds and preprocessing; what is there already and still true is not computed again.
 
     Returns:
-        The plans file.
+        The plans file, or the fingerprint where that is the last stage.
 
     Raises:
         SetupError: nnU-Net's folders are missing.
@@ -72,14 +75,18 @@ def plan(request: PlanRequest) -> Path:
     preprocessed = nnunet_folder("preprocessed") / raw.name
     preprocessed.mkdir(exist_ok=True)
     plans_file = preprocessed / f"{request.name}.json"
-    _refuse_other_settings(request, plans_file)
-    prepare_splits(raw, preprocessed, request)
     digest = source_digest(raw)
     with _sane_process_count(request.processes):
+        if request.until == "fingerprint":
+            _fingerprint(raw, preprocessed, digest, request.processes)
+            return preprocessed / FINGERPRINT
+        _refuse_other_settings(request, plans_file)
+        prepare_splits(raw, preprocessed, request)
         _fingerprint(raw, preprocessed, digest, request.processes)
         log.info("planning %s", request.name)
         (_plan_baseline if request.baseline else _plan_paper)(raw, request)
-        _preprocess(raw, preprocessed, plans_file, digest, request)
+        if request.until == "preprocess":
+            _preprocess(raw, preprocessed, plans_file, digest, request)
     return plans_file
 
 

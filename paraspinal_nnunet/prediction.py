@@ -35,6 +35,7 @@ class PredictionRequest:
         step_size: Step between tiles as a share of the patch.
         mirroring: Average over mirrored images where the model was trained so; ours never are.
         overwrite: Predict again what is there already.
+        shard: (k, n): only the k-th of n equal shares of the scans, counted from 1.
     """
 
     scans: Path
@@ -45,6 +46,7 @@ class PredictionRequest:
     step_size: float = 0.5
     mirroring: bool = True
     overwrite: bool = False
+    shard: tuple[int, int] = (1, 1)
 
 
 def predict(request: PredictionRequest) -> list[Path]:

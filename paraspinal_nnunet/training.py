@@ -3,10 +3,10 @@
 import multiprocessing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from paraspinal_nnunet.datasets import find_dataset, nnunet_folder
-from paraspinal_nnunet.errors import DatasetError
+from paraspinal_nnunet.errors import DatasetError, SetupError
 from paraspinal_nnunet.plans import DEFAULT_NAME
 from paraspinal_nnunet.seam import register_trainers
 
@@ -28,6 +28,7 @@ class TrainingRequest:
     resume: bool = False
     only_validate: bool = False
     keep_probabilities: bool = False
+    validate: bool = True
 
 
 def model_folder(request: TrainingRequest) -> Path:
@@ -37,7 +38,7 @@ def model_folder(request: TrainingRequest) -> Path:
 
 
 def train(request: TrainingRequest) -> Path:
-    """Train one fold and predict its test cases.
+    """Train one fold and predict its test cases; training.json in the fold's folder tells what the training took.
 
     Returns:
         The model folder.
@@ -53,8 +54,19 @@ def train(request: TrainingRequest) -> Path:
         raise DatasetError(f"{plans} is missing; run: paraspinal plan -d {request.dataset} -p {request.plans_name}")
     register_trainers()
 
+    if request.gpus > 1:
+        _train_on_several_gpus(request, dataset)
+    else:
+        _train_here(request, dataset)
+    return folder
+
+
+def _train_on_several_gpus(request: TrainingRequest, dataset: str) -> None:
+    """nnU-Net's own command, which starts a process per GPU."""
     from nnunetv2.run.run_training import run_training
 
+    if not request.validate:
+        raise SetupError("--no-val works on one GPU only; leave it out, or give -num_gpus 1")
     run_training(
         dataset,
         request.configuration,
@@ -67,7 +79,28 @@ def train(request: TrainingRequest) -> Path:
         only_run_validation=request.only_validate,
         device=torch_device(request.device),
     )
-    return folder
+
+
+def _train_here(request: TrainingRequest, dataset: str) -> None:
+    """What nnU-Net's `run_training` does on one device, with the trainer in hand to record what it took."""
+    import torch
+    from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
+
+    from paraspinal_nnunet.training_record import record_training
+
+    resume = request.resume and not request.only_validate
+    fold: Any = request.fold if request.fold == "all" else int(request.fold)
+    device = torch_device(request.device)
+    trainer = get_trainer_from_args(
+        dataset, request.configuration, fold, request.trainer, request.plans_name, resume, device=device
+    )
+    maybe_load_checkpoint(trainer, resume, request.only_validate)
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = False, True  # ours turn both round again
+    if not request.only_validate:
+        trainer.run_training()
+        record_training(trainer)
+    if request.validate:
+        trainer.perform_actual_validation(request.keep_probabilities)
 
 
 def torch_device(name: str | None) -> "torch.device":

@@ -9,11 +9,15 @@ from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerNoM
 from paraspinal_nnunet.plans import BASELINE_ENTRY
 from paraspinal_nnunet.protocol_table import format_table
 from paraspinal_nnunet.trainers.baseline_table import baseline_rows
+from paraspinal_nnunet.trainers.checkpoints import WholeCheckpoints
 from paraspinal_nnunet.trainers.checks import check_fold
 from paraspinal_nnunet.trainers.length import ExactLength
 
+SAVE_EVERY = 5
+"""Epochs between checkpoints; nnU-Net's 50 would lose hours of an interrupted training."""
 
-class _PlannedLength(ExactLength):
+
+class _PlannedLength(ExactLength, WholeCheckpoints):
     """Takes the length from the plans; without it, nnU-Net's 1000 epochs of 250 iterations stay."""
 
     def __init__(
@@ -30,6 +34,7 @@ class _PlannedLength(ExactLength):
         planned: dict[str, Any] = plans.get(BASELINE_ENTRY, {})
         per_epoch = planned.get("iterations_per_epoch", self.num_iterations_per_epoch)
         self.threads: int | None = planned.get("threads")
+        self.save_every = SAVE_EVERY
         self.set_length(
             iterations=planned.get("iterations", self.num_epochs * per_epoch),
             per_epoch=per_epoch,

@@ -22,6 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--baseline", action="store_true", help="nnU-Net's self-configured plans, on the same folds")
     parser.add_argument("--stratify", action="store_true", help="deal the folds out evenly by sex (cases.tsv)")
     parser.add_argument("--overwrite", action="store_true", help="replace plans of this name that hold other settings")
+    parser.add_argument(
+        "--until", choices=["fingerprint", "plan", "preprocess"], default="preprocess",
+        help="the last stage to run (default: %(default)s)",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -41,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
         baseline=args.baseline,
         stratify=args.stratify,
         overwrite=args.overwrite,
+        until=args.until,
     )
     print(plan(request))
     return 0

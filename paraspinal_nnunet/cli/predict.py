@@ -16,6 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-step_size", type=float, default=0.5, help="tile step; 0.75 is the authors' overlap")
     parser.add_argument("--disable_tta", action="store_true", help="no mirroring, for models trained with it")
     parser.add_argument("--overwrite", action="store_true", help="predict again what is there already")
+    parser.add_argument(
+        "--shard", type=_shard, default=(1, 1), metavar="K/N", help="only the K-th of N equal shares of the scans"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,8 +35,16 @@ def run(args: argparse.Namespace) -> int:
             step_size=args.step_size,
             mirroring=not args.disable_tta,
             overwrite=args.overwrite,
+            shard=args.shard,
         )
     )
     for mask in masks:
         print(mask)
     return 0
+
+
+def _shard(text: str) -> tuple[int, int]:
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text}: give K/N with K from 1 to N, e.g. 2/5")
+    return int(number), int(count)

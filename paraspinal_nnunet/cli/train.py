@@ -15,7 +15,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-device", choices=["cuda", "cpu", "mps"], help="default: cuda where there is one, else cpu")
     parser.add_argument("-num_gpus", type=int, default=1, help="GPUs for one training (default: 1)")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint, if there is one")
-    parser.add_argument("--val", action="store_true", help="only predict the fold's test cases with the final weights")
+    validation = parser.add_mutually_exclusive_group()
+    validation.add_argument(
+        "--val", action="store_true", help="only predict the fold's test cases with the final weights"
+    )
+    validation.add_argument("--no-val", action="store_true", help="only train")
     parser.add_argument("--npz", action="store_true", help="keep the test cases' probabilities")
 
 
@@ -35,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
             resume=args.resume,
             only_validate=args.val,
             keep_probabilities=args.npz,
+            validate=not args.no_val,
         )
     )
     return 0
