@@ -196,3 +196,77 @@ def evaluation(tmp_path_factory) -> Path:
 def evaluation_without_images(tmp_path_factory) -> Path:
     """The same without images."""
     return write_evaluation_files(tmp_path_factory.mktemp("imageless"), images=False)
+
+
+SCAN_SHAPE = (20, 16, 6)
+SCAN_RAS = ((4.0, 0, 0, -38), (0, 4.0, 0, -30), (0, 0, 5.0, -12), (0, 0, 0, 1))
+"""x = 0 lies between i = 9 and i = 10; i >= 10 is the patient's right."""
+
+
+class Scans:
+    """A folder of tiny author-style scans and the raw folder that they are converted into."""
+
+    def __init__(self, root: Path) -> None:
+        import numpy as np
+
+        self.folder, self.raw = root / "scans", root / "raw"
+        self.raw.mkdir()
+        self.ras = np.array(SCAN_RAS)
+
+    @staticmethod
+    def image(seed=0):
+        import numpy as np
+
+        return np.random.default_rng(seed).integers(0, 500, SCAN_SHAPE).astype(np.int16)
+
+    @staticmethod
+    def labels():
+        """Six boxes in slices 1 to 4; the right ones at i = 12..14, the left ones at i = 4..6."""
+        import numpy as np
+
+        labels = np.zeros(SCAN_SHAPE, np.uint8)
+        for right, rows in ((1, slice(2, 5)), (3, slice(6, 9)), (5, slice(11, 14))):
+            labels[12:15, rows, 1:5] = right
+            labels[4:7, rows, 1:5] = right + 1
+        return labels
+
+    def save(self, name, array, affine=None):
+        import nibabel
+
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nibabel.save(nibabel.Nifti1Image(array, self.ras if affine is None else affine), path)
+
+    def add(self, *cases, labels=None, affine=None):
+        """Cases with an image each; their seeds follow from their names, so that no two images are the same."""
+        for case in cases:
+            self.save(f"{case}_img.nii.gz", self.image(list(case.encode())), affine)
+            self.save(f"{case}_GT.nii.gz", self.labels() if labels is None else labels, affine)
+
+    def convert(self, *flags, verb="author", number=501):
+        from paraspinal_nnunet.cli import main
+
+        given = ["convert", verb, "-i", self.folder, "-d", number, "-np", "1", "--raw", self.raw, *flags]
+        return main([str(argument) for argument in given])
+
+    @property
+    def dataset(self):
+        return self.raw / "Dataset501_Paraspinal"
+
+    def load(self, name):
+        """Array and affine of a file of the data set."""
+        import nibabel
+        import numpy as np
+
+        image = nibabel.load(self.dataset / name)
+        return np.asanyarray(image.dataobj), image.affine
+
+    def report(self):
+        import json
+
+        return json.loads((self.dataset / "conversion_report.json").read_text())
+
+
+@pytest.fixture
+def scans(tmp_path):
+    return Scans(tmp_path)
