@@ -51,7 +51,11 @@ def read_case_masks(case: Case) -> Volume:
         GeometryError: Masks on different grids.
     """
     masks = case.masks.get(case.label) if isinstance(case, MaskCase) else None
-    return read_labels(case.label) if masks is None else merge_masks(masks)
+    if masks is None:
+        return read_labels(case.label)
+    if not masks:
+        raise LabelError(f"{case.label}: no mask of a class")
+    return merge_masks(masks)
 
 
 def merge_masks(masks: Masks) -> Volume:
@@ -67,17 +71,15 @@ def merge_masks(masks: Masks) -> Volume:
         LabelError: Two masks claim a voxel, or a file holds more than one value besides zero.
         GeometryError: Masks on different grids.
     """
-    merged = first = None
+    first = masks[0][1]
+    grid = read_labels(first)
+    merged = Volume(np.zeros(grid.shape, np.uint8), grid.affine)
     for key, path in masks:
         mask = read_labels(path)
-        if merged is None:
-            merged, first = Volume(np.zeros(mask.shape, np.uint8), mask.affine), path
         difference = grid_difference(mask.shape, mask.affine, merged.shape, merged.affine)
         if difference is not None:
             raise GeometryError(f"{path}: lies on another grid than {first} ({difference}); masks must share one")
         _add(merged, mask, key, path)
-    if merged is None:
-        raise LabelError("a case without masks")
     return merged
 
 
