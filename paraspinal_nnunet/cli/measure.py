@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from paraspinal_nnunet.anatomy import Muscle
+
 if TYPE_CHECKING:
     from paraspinal_nnunet.measures.case import MeasureOptions
 
@@ -48,9 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--fat-maps", action="store_true", help="write where fat is, as NIfTI on the label map's grid")
     parser.add_argument(
-        "--muscles", nargs="+", metavar="NAME",
-        choices=("multifidus", "erector_spinae", "psoas_major", "quadratus_lumborum"),
-        help="what is looked for (default: the paper's three, and quadratus lumborum where a map has it)",
+        "--muscles", nargs="+", metavar="NAME", choices=[muscle.value for muscle in Muscle],
+        help="what is looked for, e.g. multifidus (default: the paper's three, and what else a map has)",
     )  # fmt: skip
     parser.add_argument(
         "--scheme", metavar="NAME|FILE", help="label values of the maps: lpm, musclemap..., or a file (default: ours)"
@@ -97,7 +98,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _options(args: argparse.Namespace) -> "MeasureOptions":
-    from paraspinal_nnunet.anatomy import Muscle
     from paraspinal_nnunet.measures.case import MeasureOptions
     from paraspinal_nnunet.measures.levels import TOTALSPINESEG, read_level_names
     from paraspinal_nnunet.measures.quality import TrainingDescription

@@ -11,7 +11,7 @@ import numpy as np
 import scipy
 
 from paraspinal_nnunet import __version__
-from paraspinal_nnunet.anatomy import BY_LABEL, PARASPINAL, STRUCTURES, Muscle, Structure
+from paraspinal_nnunet.anatomy import ALL_STRUCTURES, BY_LABEL, COARSE, PARASPINAL, Muscle, Structure
 from paraspinal_nnunet.errors import InputError, LabelError
 from paraspinal_nnunet.geometry import from_ras
 from paraspinal_nnunet.measures.columns import DIXON, FAT_METHODS, THRESHOLD_METHODS
@@ -42,7 +42,8 @@ class MeasureOptions:
         fat_methods: Ways to measure fat in the image: ``'otsu'``, ``'kmeans'``, ``'gmm'``. Dixon is added where water
             and fat images are given.
         fat_per: Whether one threshold serves both sides of a muscle or each side has its own.
-        muscles: What is looked for; None takes the paper's three, and quadratus lumborum where the map has it.
+        muscles: What is looked for; None takes the paper's three and what else the map has, or, in a map of coarser
+            classes, what it has.
         regrid: What happens to images that are not on the labels' grid: ``'refuse'``, ``'resample'``, ``'by-voxel'``.
         label_values: Source value -> canonical value of the label map; None takes canonical maps.
         level_names: Value in a levels label map -> level.
@@ -98,8 +99,8 @@ def measure(
 
     Args:
         image: The scan, in which fat is brighter than muscle; None measures sizes alone.
-        labels: Canonical label map (1 multifidus right, 2 left, 3 and 4 erector spinae, 5 and 6 psoas major, 7 and 8
-            quadratus lumborum), whose grid counts.
+        labels: Canonical label map (1 multifidus right, 2 left, 3 and 4 erector spinae, 5 and 6 psoas major...; see
+            `anatomy.ALL_STRUCTURES`), whose grid counts.
         levels: Vertebrae and discs: a label map, a table (columns case, level, slice), or level -> slice counted from
             1 at the feet; see `levels.find_levels`.
         water: Dixon water image.
@@ -281,11 +282,12 @@ def _canonical(labels: Input, values: Mapping[int, int] | None) -> Input:
 
 
 def _structures(muscles: tuple[Muscle, ...] | None, voxels: Voxels) -> tuple[Structure, ...]:
-    """The structures that are looked for; without muscles named, what else the map has is measured too."""
+    """The structures that are looked for, by default the paper's; in a map of coarser classes those that it has."""
     if muscles is not None:
-        return tuple(s for s in STRUCTURES if s.muscle in muscles)
+        return tuple(s for s in ALL_STRUCTURES if s.muscle in muscles)
     present = {BY_LABEL[int(label)].muscle for label in np.unique(voxels.label)}
-    return tuple(s for s in STRUCTURES if s.muscle in {*PAPERS_MUSCLES, *present})
+    expected = () if present & {s.muscle for s in COARSE} else PAPERS_MUSCLES
+    return tuple(s for s in ALL_STRUCTURES if s.muscle in {*expected, *present})
 
 
 def _names(labels: Input, levels: Levels) -> dict[str, str]:

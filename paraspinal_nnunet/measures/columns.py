@@ -43,7 +43,7 @@ class Column:
 
 _WHO = (
     Column("case", "", "name of the case: the label map's file name without its ending"),
-    Column("muscle", "", "multifidus, erector_spinae, psoas_major or quadratus_lumborum"),
+    Column("muscle", "", "multifidus, erector_spinae, psoas_major, or another that the label map has"),
     Column("side", "", "the patient's own side: right or left"),
 )
 _FAT_FRACTION = (

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from paraspinal_nnunet.anatomy import BY_KEY, Side, Structure
+from paraspinal_nnunet.anatomy import BY_KEY, Muscle, Side, Structure
 from paraspinal_nnunet.measures.result import CaseMeasures, SliceMeasures
 
 
@@ -15,6 +15,7 @@ class Curve:
 
     Attributes:
         key: The structure's.
+        muscle: Its muscle.
         label: Its name for people.
         colour: ``'#rrggbb'``.
         dashed: Left sides, so that the sides can be told apart without colour.
@@ -23,6 +24,7 @@ class Curve:
     """
 
     key: str
+    muscle: Muscle
     label: str
     colour: str
     dashed: bool
@@ -86,6 +88,7 @@ def _curves(result: CaseMeasures, value: Callable[[SliceMeasures], float]) -> tu
         curves.append(
             Curve(
                 key=structure.key,
+                muscle=structure.muscle,
                 label=structure.display_name,
                 colour=_line_colour(structure),
                 dashed=structure.side is Side.LEFT,

@@ -60,7 +60,7 @@ def measure_plots(result: CaseMeasures, *, method: str | None = None) -> str:
     method = method or preferred_method(result)
     areas = csa_curves(result)
     fat = fat_curves(result, method) if method else ()
-    muscles = [m for m in Muscle if any(len(c.z_mm) and c.key.startswith(m.value) for c in areas)]
+    muscles = [m for m in Muscle if any(len(c.z_mm) and c.muscle is m for c in areas)]
     panels = [*_row("area (mm²)", areas, muscles, 0)]
     if method:
         panels += _row(f"fat fraction ({_method_name(method)})", fat, muscles, 1)
@@ -86,7 +86,7 @@ def _row(axis: str, curves: Sequence[Curve], muscles: Sequence[Muscle], row: int
         _Panel(
             title=muscle.display_name,
             axis=axis,
-            curves=tuple(c for c in curves if c.key.startswith(muscle.value)),
+            curves=tuple(c for c in curves if c.muscle is muscle),
             largest=largest,
             x=LEFT + place * (PANEL_WIDTH + GAP),
             y=TOP + row * (PANEL_HEIGHT + ROW_GAP),
