@@ -82,9 +82,9 @@ def viewer_html(
         raise InputError("a viewer needs at least one case")
     data = json.dumps([_case_data(case, most_slices, margin_mm) for case in cases], separators=(",", ":"))
     return _FRAGMENT.format(
-        title=_ascii(title),
-        css=(_ASSETS / "viewer.css").read_text(encoding="utf-8"),
-        js=(_ASSETS / "viewer.js").read_text(encoding="utf-8"),
+        title=as_text(title),
+        css=asset("viewer.css"),
+        js=asset("viewer.js"),
         # Inside a script element only '<' could end it or open a comment.
         data=data.replace("<", "\\u003c"),
     )
@@ -92,7 +92,7 @@ def viewer_html(
 
 def viewer_page(cases: Sequence[ViewerCase], title: str, **options: Any) -> str:
     """A whole HTML page that holds nothing but `viewer_html`."""
-    return _PAGE.format(title=_ascii(title), body=viewer_html(cases, title, **options))
+    return _PAGE.format(title=as_text(title), body=viewer_html(cases, title, **options))
 
 
 def contact_sheet(
@@ -130,6 +130,26 @@ def contact_sheet(
     return _sheet(title, rows, _legend(sorted(present), LABEL_COLOURS))
 
 
+def asset(name: str) -> str:
+    """A style sheet or program of the viewers."""
+    return (_ASSETS / name).read_text(encoding="utf-8")
+
+
+def as_text(text: str) -> str:
+    """Any text as HTML that shows it, in ASCII."""
+    return html.escape(text).encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+
+def hex_colour(colour: tuple[int, int, int]) -> str:
+    """Red, green, blue as ``'#rrggbb'``."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def base64_text(content: bytes) -> str:
+    """Bytes as base64."""
+    return base64.b64encode(content).decode("ascii")
+
+
 def _case_data(case: ViewerCase, most_slices: int | None, margin_mm: float | None) -> dict[str, Any]:
     stack = display_stack(case.image, case.label_maps, case.affine, most_slices=most_slices, margin_mm=margin_mm)
     width, height = stack.display_size
@@ -159,7 +179,7 @@ def _case_data(case: ViewerCase, most_slices: int | None, margin_mm: float | Non
 
 def _slices(stack: DisplayStack) -> list[dict[str, Any]]:
     return [
-        {"image": _base64(encoded(Image.fromarray(plane), "JPEG")), "number": number, "mm": f"{position:.0f}"}
+        {"image": base64_text(encoded(Image.fromarray(plane), "JPEG")), "number": number, "mm": f"{position:.0f}"}
         for plane, number, position in zip(stack.grey, stack.numbers, stack.positions_mm, strict=True)
     ]
 
@@ -182,9 +202,9 @@ def _overlay(
         opacity, named = FILL_OPACITY, [(v, text, colour) for v, (text, colour) in zip(values, legend, strict=True)]
     return {
         "name": name,
-        "legend": [{"value": value, "name": text, "colour": _css(colour)} for value, text, colour in named],
+        "legend": [{"value": value, "name": text, "colour": hex_colour(colour)} for value, text, colour in named],
         "opacity": opacity,
-        "labels": _base64(zlib.compress(labels.tobytes(), 9)) if values else "",
+        "labels": base64_text(zlib.compress(labels.tobytes(), 9)) if values else "",
     }
 
 
@@ -229,15 +249,3 @@ def _sheet(
         draw.text((x + 18, y + 1), text, fill="black", font=font(12))
         x += needed
     return sheet
-
-
-def _ascii(text: str) -> str:
-    return html.escape(text).encode("ascii", "xmlcharrefreplace").decode("ascii")
-
-
-def _css(colour: tuple[int, int, int]) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour)
-
-
-def _base64(content: bytes) -> str:
-    return base64.b64encode(content).decode("ascii")
