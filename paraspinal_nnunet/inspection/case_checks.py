@@ -40,7 +40,7 @@ def slice_ranges(slices: Sequence[int]) -> str:
     """Slice numbers with runs drawn together.
 
     >>> slice_ranges((3, 4, 5, 9))
-    '3-5, 9'
+    'slices 3-5, 9'
     """
     runs: list[list[int]] = []
     for k in sorted(slices):
@@ -48,7 +48,8 @@ def slice_ranges(slices: Sequence[int]) -> str:
             runs[-1][1] = k
         else:
             runs.append([k, k])
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+    noun = "slice" if len(slices) == 1 else "slices"
+    return f"{noun} " + ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
 
 
 def _value_faults(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator[Fault]:
@@ -66,29 +67,31 @@ def _value_faults(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator
 
 
 def _side_faults(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator[Fault]:
+    swapped = []
     for pair in side_pairs_of(classes):
         right, left = (labels.classes[c.value] for c in (pair.right, pair.left))
         name = _muscle(pair.right)
         if right.voxels and left.voxels and right.x_mm < left.x_mm:
-            where = f"right at x = {right.x_mm:.1f} mm, left at x = {left.x_mm:.1f} mm; x grows to the patient's right"
-            yield Severity.PROBLEM, "sides", f"{name}: sides contradict the geometry ({where})", 1e6
+            swapped.append(f"{name}: right at x = {right.x_mm:.1f} mm, left at x = {left.x_mm:.1f} mm")
         elif slices := labels.swapped_slices.get(pair.muscle):
-            number = "slice" if len(slices) == 1 else "slices"
-            text = f"{name}: right lies to the left of left in {number} {slice_ranges(slices)}"
+            text = f"{name}: right lies to the left of left in {slice_ranges(slices)}"
             yield Severity.PROBLEM, "sides", text, float(len(slices))
+    if swapped:
+        text = f"sides contradict the geometry ({'; '.join(swapped)}; x grows to the patient's right)"
+        yield Severity.PROBLEM, "sides", text, 1e6 * len(swapped)
 
 
 def _slice_faults(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator[Fault]:
     if labels.empty_inside:
         first, last = labels.labelled_slices
-        text = f"no label at all in slices {slice_ranges(labels.empty_inside)}, within the labelled {first}-{last}"
+        text = f"no label at all in {slice_ranges(labels.empty_inside)}, within the labelled {first}-{last}"
         yield Severity.PROBLEM, "gap", text, float(len(labels.empty_inside))
     for label in classes:
         own = labels.classes[label.value]
         gaps = [k for k in own.gaps if k not in labels.empty_inside]
         if gaps:
             within = f"within its {own.first_slice}-{own.last_slice}"
-            text = f"{label.display_name} is missing in slices {slice_ranges(gaps)}, {within}"
+            text = f"{label.display_name} is missing in {slice_ranges(gaps)}, {within}"
             yield Severity.LOOK, "gap", text, float(len(gaps))
 
 

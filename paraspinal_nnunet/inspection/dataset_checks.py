@@ -38,7 +38,7 @@ def _grid_measures() -> tuple[tuple[_Measure, Callable[[CaseFacts], float]], ...
         (_Measure("shape", "field of view, right to left", "mm", True, 0.1), extent(0)),
         (_Measure("shape", "field of view, front to back", "mm", True, 0.1), extent(1)),
         (_Measure("shape", "field of view, head to feet", "mm", True, 0.1), extent(2)),
-        (_Measure("orientation", "obliquity", "degrees", False, 10.0), lambda f: f.obliquity_deg),
+        (_Measure("orientation", "obliquity", "degrees", False, 15.0), lambda f: f.obliquity_deg),
     )
 
 

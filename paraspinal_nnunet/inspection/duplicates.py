@@ -1,52 +1,56 @@
 """Suspected copies among the cases: the same voxels, shared slices, the same labels, and nearly the same texture."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from itertools import combinations, product
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations, pairwise, product
 
 import numpy as np
 
 from paraspinal_nnunet.inspection.facts import CaseFacts
-from paraspinal_nnunet.inspection.findings import Finding, Severity
+from paraspinal_nnunet.inspection.findings import Finding, Severity, some
 
 NEAR_CORRELATION = 0.85
 """Thumbnails that correlate at least so well are suspected copies.
 
-Source: measured by ``benchmarks/near_duplicates.py``; docs of its `main` give the table. Scans of different phantoms,
-which share one anatomy and so are more alike than people, stay below 0.76 in any of the eight mirrorings; copies that
-were rescaled, shaded by 40 %, clipped to 8 bit, noised by 5 %, resampled to half the matrix or shortened by a slice
-stay above 0.89.
+Source: measured by ``benchmarks/near_duplicates.py``. Scans of 60 different phantoms, which share one computed anatomy
+and so are more alike than people, reach 0.72 in the best of eight mirrorings, those of the two persons among the real
+scans 0.12. Copies that were rescaled, shaded by 40 %, cut to 8 bit, noised by 5 %, resampled to half the matrix,
+turned by 2 degrees or shortened by one slice stay above 0.85. Copies cropped on one side or by many slices may fall
+below it; unaltered slices are found by their hashes even then.
 """
 
 LEAST_SHARED_SLICES = 2
 """One equal slice may be chance only where it is nearly empty, but two are a copy."""
 
+_MOST_OWNERS = 30  # a slice in more cases than these shows nothing of a person
 _BLOCK = 256
 _MIRRORINGS = tuple(product((1, -1), repeat=3))
 
 Pair = tuple[int, int]
+Evidence = tuple[Pair, str, float]
 
 
 def duplicate_findings(cases: Sequence[CaseFacts]) -> list[Finding]:
-    """Suspected copies, each pair of cases once and by its strongest evidence.
+    """Suspected copies, each group of them once and by its strongest evidence.
 
     Copies across subjects are problems, since both sides of a fold may hold them; within a subject they are notes.
 
     Args:
         cases: Of the whole data set.
     """
-    seen: set[Pair] = set()
+    told: dict[int, int] = {}
     found = []
     for kind, evidence in (
         ("duplicate", _same_voxels(cases)),
         ("duplicate", _shared_slices(cases)),
         ("near-duplicate", _near(cases)),
     ):
-        for pair, text, weight in evidence:
-            if pair not in seen:
-                seen.add(pair)
-                found.append(_finding(cases, pair, kind, text, weight))
-    return found + [_finding(cases, pair, "same-labels", text, w) for pair, text, w in _same_labels(cases)]
+        fresh = [e for e in evidence if told.get(e[0][0], -1) != told.get(e[0][1], -2)]
+        for group, text, weight in _grouped(fresh):
+            found.append(_finding(cases, group, kind, text, weight))
+            told |= {index: len(found) for index in group if index not in told}
+    labels = _grouped(_same_labels(cases))
+    return found + [_finding(cases, group, "same-labels", text, weight) for group, text, weight in labels]
 
 
 def mirrored_correlations(thumbnails: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
@@ -68,29 +72,46 @@ def mirrored_correlations(thumbnails: np.ndarray) -> Iterator[tuple[slice, np.nd
         yield rows, best
 
 
-def _finding(cases: Sequence[CaseFacts], pair: Pair, kind: str, text: str, weight: float) -> Finding:
-    first, second = (cases[i] for i in pair)
-    same = first.subject == second.subject
-    whose = f"both of subject {first.subject}" if same else f"subjects {first.subject} and {second.subject}"
-    severity = Severity.NOTE if same else Severity.PROBLEM
-    return Finding(severity, kind, f"{first.case}, {second.case}", f"{text} ({whose})", weight)
+def _grouped(evidence: Iterable[Evidence]) -> list[tuple[tuple[int, ...], str, float]]:
+    """Pairs that hang together as groups, each with the text and weight of its strongest pair."""
+    strongest = sorted(evidence, key=lambda e: -e[2])
+    group_of: dict[int, list[int]] = {}
+    for (first, second), _, _ in strongest:
+        one, other = group_of.setdefault(first, [first]), group_of.setdefault(second, [second])
+        if one is not other:
+            one += other
+            group_of |= dict.fromkeys(other, one)
+    groups = {}
+    for (first, _), text, weight in strongest:
+        groups.setdefault(id(group_of[first]), (tuple(sorted(group_of[first])), text, weight))
+    return list(groups.values())
 
 
-def _same_voxels(cases: Sequence[CaseFacts]) -> Iterator[tuple[Pair, str, float]]:
+def _finding(cases: Sequence[CaseFacts], group: Sequence[int], kind: str, text: str, weight: float) -> Finding:
+    own = [cases[index] for index in group]
+    subjects = list(dict.fromkeys(case.subject for case in own))
+    number = f"; {len(own)} cases" if len(own) > 2 else ""
+    whose = f"of subject {subjects[0]} alone" if len(subjects) == 1 else f"of subjects {some(subjects)}"
+    severity = Severity.NOTE if len(subjects) == 1 else Severity.PROBLEM
+    return Finding(severity, kind, ", ".join(case.case for case in own), f"{text}{number or ';'} {whose}", weight)
+
+
+def _same_voxels(cases: Sequence[CaseFacts]) -> Iterator[Evidence]:
     owners: dict[str, list[int]] = defaultdict(list)
     for index, case in enumerate(cases):
         for digest in {channel.sha256 for channel in case.channels}:
             owners[digest].append(index)
     for group in owners.values():
-        yield from ((pair, "images hold the same voxels", 2.0) for pair in combinations(group, 2))
+        yield from ((pair, "images hold the same voxels", 2.0) for pair in pairwise(group))
 
 
-def _shared_slices(cases: Sequence[CaseFacts]) -> Iterator[tuple[Pair, str, float]]:
+def _shared_slices(cases: Sequence[CaseFacts]) -> Iterator[Evidence]:
     owners: dict[bytes, set[int]] = defaultdict(set)
     for index, case in enumerate(cases):
         for digest in {d for fingerprint in case.prints for d in fingerprint.slices}:
             owners[digest].add(index)
-    shared = Counter(pair for group in owners.values() if len(group) > 1 for pair in combinations(sorted(group), 2))
+    few = [sorted(group) for group in owners.values() if 1 < len(group) <= _MOST_OWNERS]
+    shared = Counter(pair for group in few for pair in combinations(group, 2))
     for pair, count in shared.items():
         if count >= LEAST_SHARED_SLICES:
             total = min(len({d for p in cases[i].prints for d in p.slices}) for i in pair)
@@ -98,7 +119,7 @@ def _shared_slices(cases: Sequence[CaseFacts]) -> Iterator[tuple[Pair, str, floa
             yield pair, text, 1 + count / total
 
 
-def _near(cases: Sequence[CaseFacts]) -> Iterator[tuple[Pair, str, float]]:
+def _near(cases: Sequence[CaseFacts]) -> Iterator[Evidence]:
     known = [(i, case.prints[0].thumbnail) for i, case in enumerate(cases) if case.prints]
     indices = [i for i, thumbnail in known if thumbnail is not None]
     thumbnails = [thumbnail for _, thumbnail in known if thumbnail is not None]
@@ -113,10 +134,10 @@ def _near(cases: Sequence[CaseFacts]) -> Iterator[tuple[Pair, str, float]]:
                 yield (first, second), text, value
 
 
-def _same_labels(cases: Sequence[CaseFacts]) -> Iterator[tuple[Pair, str, float]]:
+def _same_labels(cases: Sequence[CaseFacts]) -> Iterator[Evidence]:
     owners: dict[str, list[int]] = defaultdict(list)
     for index, case in enumerate(cases):
         if case.labels is not None and any(c.voxels for c in case.labels.classes.values()):
             owners[case.labels.sha256].append(index)
     for group in owners.values():
-        yield from ((pair, "label maps hold the same voxels", 1.0) for pair in combinations(group, 2))
+        yield from ((pair, "label maps hold the same voxels", 1.0) for pair in pairwise(group))

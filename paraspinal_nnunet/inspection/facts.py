@@ -47,7 +47,8 @@ class ClassFacts:
         area_cm2: Mean cross-section: volume by length.
         x_mm: Centroid along the patient's axis to the right (RAS x).
         gaps: Slices between the lowest and the highest that lack it.
-        islands: Connected components beyond the largest (voxels that share a face, edge or corner are connected).
+        islands: Connected components beyond the largest (voxels that share a face, edge or corner are connected, and
+            so are slices on both sides of a gap).
         island_voxels: Voxels of all of those.
         island_ml: Their volume.
         border_voxels: Voxels in the outermost rows and columns of the image; those of the lowest and highest slice do

@@ -91,7 +91,7 @@ def _channel_facts(image: Volume) -> ChannelFacts:
         maximum=float(array.max()),
         mean=float(array.mean(dtype=np.float64)),
         sd=float(array.std(dtype=np.float64)),
-        zero_share=1 - np.count_nonzero(array) / array.size,
+        zero_share=1 - int(np.count_nonzero(array)) / array.size,
         number_type=str(array.dtype),
         sha256=voxel_hash(image),
     )

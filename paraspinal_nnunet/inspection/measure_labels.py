@@ -34,7 +34,7 @@ def label_facts(
     values, voxels = np.unique(array, return_counts=True)
     unknown = {int(v): int(n) for v, n in zip(values, voxels, strict=True) if int(v) not in known}
     boxes = _boxes(array, [c.value for c in classes])
-    labelled = np.any([array == c.value for c in classes], axis=(0, 1, 2)) if classes else np.zeros(array.shape[2])
+    labelled = np.asarray(np.isin(array, [c.value for c in classes])).any(axis=(0, 1))
     inside = np.flatnonzero(labelled) + 1
     first, last = (int(inside[0]), int(inside[-1])) if len(inside) else (0, 0)
     step = spacing_mm(ras)[2]
@@ -78,7 +78,7 @@ def _class_facts(array: np.ndarray, ras: np.ndarray, value: int, box: tuple[slic
     per_slice = np.count_nonzero(mask, axis=(0, 1))
     length = mask.shape[2] * spacing_mm(ras)[2]
     centre = [box[axis].start + _mean_place(mask, axis, count) for axis in range(3)]
-    components, islands = label(mask, _NEIGHBOURS)
+    components, islands = label(mask[:, :, per_slice > 0], _NEIGHBOURS)
     strays = count - int(np.bincount(components.ravel())[1:].max())
     low = box[2].start + 1
     return ClassFacts(

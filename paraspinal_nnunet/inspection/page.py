@@ -8,7 +8,7 @@ from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import ParaspinalError
 from paraspinal_nnunet.inspection.classes import LabelClass
 from paraspinal_nnunet.inspection.dataset import CaseFiles
-from paraspinal_nnunet.inspection.findings import Finding, Severity, counts
+from paraspinal_nnunet.inspection.findings import Finding, Severity, counts, some
 from paraspinal_nnunet.inspection.inspect_dataset import Inspection
 from paraspinal_nnunet.inspection.outliers import RULE
 from paraspinal_nnunet.inspection.pool import each
@@ -31,6 +31,7 @@ table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular
 th, td { padding: .25rem .7rem; text-align: left; border-bottom: 1px solid #d5dbe3; vertical-align: top; }
 .numbers td:not(:first-child), .numbers th:not(:first-child) { text-align: right; }
 .wide { overflow-x: auto; }
+.findings td:nth-child(2) { white-space: nowrap; } .findings td:nth-child(3) { min-width: 9em; }
 .note { color: #4a5666; }
 .severity { display: inline-block; min-width: 4.6em; padding: 0 .5em; border-radius: .6em; text-align: center;
   font-size: .85em; }
@@ -78,11 +79,13 @@ def inspection_page(inspection: Inspection, *, workers: int = 1) -> str:
 def shown_cases(inspection: Inspection) -> list[str]:
     """The cases that get a viewer: those with the worst and the most findings first."""
 
-    def badness(case: str) -> tuple[int, ...]:
-        severities = [finding.severity for finding in inspection.of_case(case)]
-        return tuple(-severities.count(severity) for severity in Severity)
+    def badness(case: str) -> tuple[int | str, ...]:
+        own = inspection.of_case(case)
+        severities = [finding.severity for finding in own]
+        worst = inspection.findings.index(own[0]) if own else len(inspection.findings)
+        return (*(-severities.count(severity) for severity in Severity), worst, case)
 
-    return sorted((facts.case for facts in inspection.cases), key=lambda case: (badness(case), case))[:MOST_CASES]
+    return sorted((facts.case for facts in inspection.cases), key=badness)[:MOST_CASES]
 
 
 def _findings(findings: Sequence[Finding]) -> str:
@@ -96,11 +99,12 @@ def _findings(findings: Sequence[Finding]) -> str:
 
 def _finding_table(findings: Sequence[Finding]) -> str:
     rows = "".join(
-        f"<tr><td>{_badge(f)}</td><td>{html.escape(f.kind)}</td><td>{html.escape(f.case or 'all')}</td>"
+        f"<tr><td>{_badge(f)}</td><td>{html.escape(f.kind)}</td><td>{html.escape(some(f.cases) or 'all')}</td>"
         f"<td>{html.escape(f.text)}</td></tr>"
         for f in findings
     )
-    return f"<div class='wide'><table><tr><th></th><th>about</th><th>case</th><th>finding</th></tr>{rows}</table></div>"
+    head = "<tr><th></th><th>about</th><th>case</th><th>finding</th></tr>"
+    return f"<div class='wide'><table class='findings'>{head}{rows}</table></div>"
 
 
 def _badge(finding: Finding) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
+from scipy.ndimage import maximum_filter, minimum_filter
 
 from paraspinal_nnunet.errors import DatasetError, InputError
 from paraspinal_nnunet.files import atomic_path
@@ -13,7 +14,7 @@ from paraspinal_nnunet.inspection.classes import LabelClass
 from paraspinal_nnunet.inspection.dataset import CaseFiles, describe_dataset
 from paraspinal_nnunet.inspection.pool import each
 from paraspinal_nnunet.inspection.shown import Colour, ShownCase, labelled_slices, legend, load_shown
-from paraspinal_nnunet.viewer.slices import display_stack, font, slice_image
+from paraspinal_nnunet.viewer.slices import DisplayStack, display_stack, font, overlay_image, slice_image
 
 CASES_PER_PAGE = 24
 COLUMNS = 3
@@ -24,9 +25,10 @@ SLICE_PX = (206, 160)
 MARGIN_MM = 20.0
 """Shown around the muscles."""
 
-BRIGHTENED = 0.3
+BRIGHTENED = 0.2
 """Outlines are mixed with so much white: the dark colours of the right side would drown in dark muscle."""
 
+_OUTLINE_WIDTH = 5  # neighbourhood in pixels: two to each side
 _GAP, _LINE = 8, 18
 _HEADING = "the patient's right (R) is on the left; slices from the feet upwards"
 
@@ -137,9 +139,19 @@ def _slices(case: ShownCase, places: np.ndarray, colours: Mapping[int, Colour]) 
     stack = display_stack(case.image[:, :, places], maps, case.affine, margin_mm=MARGIN_MM)
     width, height = stack.display_size
     scale = min(SLICE_PX[0] / width, SLICE_PX[1] / height)
-    fitted = max(1, int(height * scale))
-    shown = "labels" if maps else None
-    return [slice_image(stack, n, shown, height_px=fitted, colours=colours, outlined=True) for n in range(len(places))]
+    return [_slice(stack, n, max(1, int(height * scale)), colours) for n in range(len(places))]
+
+
+def _slice(stack: DisplayStack, index: int, height_px: int, colours: Mapping[int, Colour]) -> Image.Image:
+    """A slice with outlines two pixels wide, which remain visible on a whole page."""
+    picture = slice_image(stack, index, None, height_px=height_px)
+    if "labels" in stack.labels:
+        plane = Image.fromarray(stack.labels["labels"][index]).resize(picture.size, Image.Resampling.NEAREST)
+        labels = np.asarray(plane)
+        inside = minimum_filter(labels, _OUTLINE_WIDTH) == maximum_filter(labels, _OUTLINE_WIDTH)
+        drawn = overlay_image(np.where(inside, np.uint8(0), labels), colours, fill_opacity=1.0).convert("RGBA")
+        picture.paste(drawn.convert("RGB"), mask=drawn.getchannel("A"))
+    return picture
 
 
 def _wrapped(draw: ImageDraw.ImageDraw, text: str, width: int) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from paraspinal_nnunet.inspection.findings import Severity, counts
+from paraspinal_nnunet.inspection.findings import Severity, counts, some
 from paraspinal_nnunet.inspection.inspect_dataset import Inspection
 from paraspinal_nnunet.inspection.outliers import LEAST_VALUES, RULE
 from paraspinal_nnunet.inspection.volume_checks import PAPER_SOURCE
@@ -30,7 +30,7 @@ def inspection_text(inspection: Inspection, *, most: int | None = MOST_FINDINGS)
         blocks.append(aligned(folds, numbers_from=1))
     if shown:
         rows = [("severity", "about", "case", "finding")]
-        blocks.append(aligned(rows + [(f.severity.word, f.kind, f.case or "all", f.text) for f in shown]))
+        blocks.append(aligned(rows + [(f.severity.word, f.kind, some(f.cases) or "all", f.text) for f in shown]))
     blocks.append("\n".join(closing(inspection, len(shown))))
     return "\n\n".join(blocks)
 
