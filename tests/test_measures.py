@@ -12,7 +12,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
-import SimpleITK as sitk
+import SimpleITK as sitk  # noqa: N813
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 
 import paraspinal_nnunet.measures.case

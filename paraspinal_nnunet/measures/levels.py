@@ -257,15 +257,12 @@ def _head_first(levels: list[Level]) -> tuple[Level, ...]:
 
 
 def _parsed(text: str, path: Path) -> dict[Any, Any]:
-    try:
-        if path.suffix.lower() in (".yaml", ".yml"):
-            import yaml
+    import yaml
 
-            content = yaml.safe_load(text)
-        else:
-            content = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{path}: is no valid JSON or YAML ({error})") from error
+    try:
+        content = yaml.safe_load(text) if path.suffix.lower() in (".yaml", ".yml") else json.loads(text)
+    except (ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: is no valid JSON or YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds a {type(content).__name__}, not a mapping of values to levels")
     return content

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from paraspinal_nnunet.anatomy import BY_KEY, Structure
+from paraspinal_nnunet.anatomy import BY_KEY, Muscle, Structure
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.geometry import SideEvidence, side_evidence
 from paraspinal_nnunet.measures.comparison import asymmetries, field_of_view_note, is_comparable
@@ -149,7 +149,8 @@ def _sides(evidence: Evidence) -> Iterator[Flag]:
     for each in evidence.sides:
         if not each.agrees:
             text = f"{each}; x grows to the patient's right, so the labels or the header are mirrored"
-            yield Flag("sides", "serious", each.muscle, text, each.right_x_mm - each.left_x_mm, 0.0)
+            muscle = next(m.value for m in Muscle if m.display_name == each.muscle)
+            yield Flag("sides", "serious", muscle, text, each.right_x_mm - each.left_x_mm, 0.0)
 
 
 def _fragments(evidence: Evidence) -> Iterator[Flag]:

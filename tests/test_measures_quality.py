@@ -1,0 +1,158 @@
+"""Each flag where it belongs and not elsewhere, and the order of review."""
+
+import numpy as np
+import pytest
+
+from paraspinal_nnunet import measure
+from paraspinal_nnunet.anatomy import STRUCTURES
+from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.measures.quality import KINDS, TrainingDescription, severity_score
+from paraspinal_nnunet.measures.result import Flag
+
+AFFINE = np.diag([2.0, 2.0, 8.0, 1.0])
+SHAPE = (100, 60, 40)
+MILLILITRES = (120, 120, 300, 300, 160, 160)
+
+
+def whole():
+    """Six columns of about the paper's mean volumes in 320 mm: 32 mm3 voxels, 36 slices."""
+    labels = np.zeros(SHAPE, np.uint8)
+    places = [(52, 3), (32, 3), (72, 3), (12, 3), (70, 32), (15, 32)]
+    for value, (ml, (x, y)) in enumerate(zip(MILLILITRES, places, strict=True), start=1):
+        depth = round(ml * 1000 / 32 / 36 / 12)
+        labels[x : x + 12, y : y + depth, 2:38] = value
+    return labels
+
+
+def flags(labels, image=None, affine=AFFINE, **options):
+    given = None if image is None else (image, affine)
+    return measure(given, (labels, affine), **options).flags
+
+
+def kinds(found):
+    return [(flag.kind, flag.subject) for flag in found]
+
+
+def test_a_sound_case_has_none():
+    assert flags(whole()) == ()
+    assert measure(None, (whole(), AFFINE)).severity == 0
+
+
+def changed(name):
+    labels = whole()
+    right = labels == 1
+    if name == "missing":
+        labels[right] = 0
+    elif name == "sides":
+        labels = np.where(right, 2, np.where(labels == 2, 1, labels))
+    elif name == "fragments":
+        labels[95:98, 50:56, 20:25] = 1
+    elif name == "border":
+        labels[0:12, 3:6, 20][labels[0:12, 3:6, 20] == 0] = 4
+    elif name == "end of stack":
+        labels[52:64, 3:12, 38:] = 1
+    elif name == "gap":
+        labels[:, :, 20][labels[:, :, 20] == 1] = 0
+        labels[51, 3, 20] = 0
+    return labels
+
+
+@pytest.mark.parametrize(
+    ("name", "subject", "severity"),
+    [
+        ("missing", "multifidus_right", "serious"),
+        ("sides", "multifidus", "serious"),
+        ("fragments", "multifidus_right", "warning"),
+        ("border", "erector_spinae_left", "warning"),
+        ("end of stack", "multifidus_right", "info"),
+    ],
+)
+def test_one_fault_one_flag(name, subject, severity):
+    found = [f for f in flags(changed(name)) if f.kind == name]
+    assert [(f.subject, f.severity) for f in found] == [(subject, severity)]
+    assert not set(kinds(flags(changed(name)))) - {(name, subject)}
+
+
+def test_a_gap_is_two_flags():
+    """One slice without the muscle cuts it in two."""
+    found = {f.kind: f for f in flags(changed("gap"))}
+    assert set(found) == {"gap", "fragments"}
+    assert found["gap"].value == 1
+    assert found["fragments"].severity == "serious"
+    assert found["fragments"].value == pytest.approx(17 / 35)
+
+
+def test_volumes_outside_three_sd():
+    """Results: multifidus right 119.9 (25.7) ml, so that 197.0 ml is the upper limit and 42.8 ml the lower."""
+    labels = whole()
+    labels[52:64, 3:21, 2:38] = 1  # 18 rows: 248.8 ml
+    labels[32:44, 3:21, 2:38] = 2
+    found = [f for f in flags(labels) if f.kind == "volume"]
+    assert [f.subject for f in found] == ["multifidus_right", "multifidus_left"]
+    assert found[0].threshold == pytest.approx(119.9 + 3 * 25.7)
+    assert found[0].value == pytest.approx(12 * 18 * 36 * 0.032)
+    small = whole()
+    small[:, 5:30][np.isin(small[:, 5:30], (1, 2))] = 0  # 2 rows: 27.6 ml
+    assert [f.subject for f in flags(small) if f.kind == "volume"] == ["multifidus_right", "multifidus_left"]
+    short = small[:, :, :20]  # half the field of view: small volumes mean nothing
+    assert {f.kind for f in flags(short)} == {"field of view", "end of stack"}
+
+
+@pytest.mark.parametrize(("rows", "severity"), [(8, None), (6, "warning"), (4, "serious")])
+def test_asymmetry(rows, severity):
+    """Nine rows left; 8 right: 12 %; 6: 40 %; 4: 77 %."""
+    labels = whole()
+    labels[52:64, 3 + rows : 20] = 0
+    found = [f for f in flags(labels) if f.kind == "asymmetry"]
+    assert [f.severity for f in found] == ([severity] if severity else [])
+    if found:
+        assert found[0].value == pytest.approx(100 * (rows - 9) / ((rows + 9) / 2))
+
+
+def test_training_data():
+    labels = whole()
+    image = np.where(labels > 0, 50, 10) + np.arange(40) % 2
+    z = measure((image, AFFINE), (labels, AFFINE)).structure("multifidus_right").intensity_z
+    like = {s.key: (z, 0.1) for s in STRUCTURES[:6]}
+    same = TrainingDescription.from_preprocessing({"spacing_mm": [8.0, 2.0, 2.0], "muscle_intensity": like})
+    assert flags(labels, image, training=same) == ()
+    entry = {"spacing_mm": [5.0, 0.39, 0.39], "muscle_intensity": {"multifidus_left": [z - 0.4, 0.1]}}
+    found = flags(labels, image, training=TrainingDescription.from_preprocessing(entry))
+    assert kinds(found) == [("spacing", ""), ("spacing", ""), ("intensity", "multifidus_left")]
+    assert (found[0].value, found[0].threshold) == (8.0, 5.0)
+    assert found[2].value == pytest.approx(4)
+    assert TrainingDescription.from_preprocessing({"spacing_mm": [0.39, 0.39]}).spacing_mm is None
+    with pytest.raises(InputError, match="preprocessing entry cannot be understood"):
+        TrainingDescription.from_preprocessing({"spacing_mm": ["a", 1, 1]})
+
+
+def test_folds_that_disagree():
+    found = flags(
+        whole(), disagreement={"multifidus_right": 0.3, "psoas_major_left": 0.12, "erector_spinae_left": 0.05}
+    )
+    assert [(f.kind, f.subject, f.severity) for f in found] == [
+        ("folds", "multifidus_right", "serious"),
+        ("folds", "psoas_major_left", "warning"),
+    ]
+    with pytest.raises(InputError, match="names 'liver'"):
+        flags(whole(), disagreement={"liver": 0.1})
+
+
+def test_no_threshold_is_flagged():
+    found = flags(whole(), np.full(SHAPE, 3.0), fat_methods=("otsu",))
+    assert {f.kind for f in found} == {"fat"}
+    assert len(found) == 6
+
+
+def test_order_of_review():
+    def flag(severity):
+        return Flag("gap", severity, "", "", 0.0, 0.0)
+
+    assert severity_score([]) == 0
+    many_warnings = [flag("warning")] * 60
+    assert severity_score([flag("serious")]) > severity_score(many_warnings) > severity_score([flag("info")] * 60)
+    labels = changed("missing")
+    labels[52:64, 40:45, 20] = 3
+    found = flags(labels)
+    assert [f.severity for f in found] == sorted((f.severity for f in found), key=["serious", "warning", "info"].index)
+    assert {f.kind for f in found} <= set(KINDS)
