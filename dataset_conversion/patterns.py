@@ -1,66 +1,19 @@
-"""Finding image/label pairs by file name patterns: globs with a `{case}` placeholder."""
+"""Finding image/label pairs by file name patterns."""
 
 import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from paraspinal_nnunet.dataset_conversion.cases import Case, Found, Refusal
+from paraspinal_nnunet.dataset_conversion.file_patterns import Pattern as Pattern
+from paraspinal_nnunet.dataset_conversion.file_patterns import pattern as pattern
 from paraspinal_nnunet.errors import InputError
 
 CASE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """Ids become file names on every system."""
-
-_TOKEN = re.compile(r"\{case\}|\*\*/|\*|\?")
-_TRANSLATION = {"**/": "(?:.+/)?", "*": "[^/]*", "?": "[^/]"}
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """A glob, relative to the input folder, that says where the case id stands.
-
-    `{case}` is one or more characters without `/`; a second `{case}` repeats the first; `*`, `?` and `**/` are as in
-    globs.
-
-    Attributes:
-        text: E.g. ``'sub-*/anat/{case}_T2w.nii.gz'``.
-        regex: The same as a regular expression with the group ``case``.
-    """
-
-    text: str
-    regex: re.Pattern[str]
-
-    @property
-    def literal_length(self) -> int:
-        """Characters outside the placeholders: of two patterns that match a file, the longer one knows it better."""
-        return len(_TOKEN.sub("", self.text))
-
-    def case_of(self, relative: str) -> str | None:
-        """The case id of a file, or None when the pattern does not match."""
-        match = self.regex.fullmatch(relative)
-        return match["case"] if match else None
-
-
-def pattern(text: str) -> Pattern:
-    """Read a pattern.
-
-    Raises:
-        InputError: Without `{case}`.
-    """
-    if "{case}" not in text:
-        raise InputError(f"pattern '{text}': says not where the case id stands; write e.g. {{case}}_img.nii.gz")
-    pieces, end, seen = [], 0, False
-    for token in _TOKEN.finditer(text):
-        pieces.append(re.escape(text[end : token.start()]))
-        if token[0] == "{case}":
-            pieces.append("(?P=case)" if seen else "(?P<case>[^/]+)")
-            seen = True
-        else:
-            pieces.append(_TRANSLATION[token[0]])
-        end = token.end()
-    return Pattern(text, re.compile("".join([*pieces, re.escape(text[end:])])))
 
 
 def find_pairs(
@@ -71,7 +24,10 @@ def find_pairs(
     second_label: Pattern | None = None,
     more_images: Sequence[Pattern] = (),
 ) -> Found:
-    """Pair the images and labels of a folder; each case is its own subject.
+    """Pair the images and labels of a folder; each case is its own subject unless the image pattern says otherwise.
+
+    Where the label pattern has `{structure}`, the label of a case is one name that stands for all its masks; see
+    `structure_pairs.with_masks`.
 
     Args:
         folder: Searched with all its sub-folders; hidden files are passed over.
@@ -85,17 +41,23 @@ def find_pairs(
     """
     kinds = [image, label, *more_images, *([second_label] if second_label else [])]
     by_kind: list[dict[str, list[Path]]] = [defaultdict(list) for _ in kinds]
+    subjects: dict[str, str] = {}
     others = 0
     for relative in walk(folder):
         kind = _best_kind(kinds, relative)
         if kind is None:
             others += 1
-        else:
-            by_kind[kind][kinds[kind].case_of(relative) or ""].append(folder / relative)
+            continue
+        case, path = kinds[kind].case_of(relative) or "", folder / kinds[kind].one_for_all(relative)
+        if path not in by_kind[kind][case]:
+            by_kind[kind][case].append(path)
+        if kind == 0:
+            subjects[case] = image.subject_of(relative) or case
     if not by_kind[0]:
         raise InputError(f"{folder}: no file matches the image pattern '{image.text}'")
     second = by_kind.pop() if second_label else {}
     found = pair_up(by_kind[0], by_kind[1], second)
+    found = replace(found, cases=tuple(replace(case, subject=subjects[case.case]) for case in found.cases))
     for place, (channel, files) in enumerate(zip(more_images, by_kind[2:], strict=True), start=2):
         found = with_channel(found, files, f"channel {place} ('{channel.text}')")
     return replace(found, other_files=others)
