@@ -16,7 +16,13 @@ from paraspinal_nnunet.dataset_conversion.report import Mode, Report
 from paraspinal_nnunet.dataset_conversion.resume import Task, Workbench, tasks_of, workbench
 from paraspinal_nnunet.dataset_conversion.selection import Selection, select
 from paraspinal_nnunet.dataset_conversion.take import IMAGES, LABELS, SECOND_LABELS, take_case
-from paraspinal_nnunet.dataset_conversion.target import cannot_write, check_sources_stay, elsewhere, free_number
+from paraspinal_nnunet.dataset_conversion.target import (
+    cannot_write,
+    check_place,
+    check_sources_stay,
+    elsewhere,
+    free_number,
+)
 from paraspinal_nnunet.datasets import dataset_name
 from paraspinal_nnunet.errors import DatasetError
 from paraspinal_nnunet.files import replace_folders, restore_set_aside
@@ -89,6 +95,7 @@ def convert(
     """
     checks, selection = checks or Checks(), selection or Selection()
     target, bench = raw / dataset_name(number, name), workbench(raw, number)
+    check_place(raw, folder)
     if mode == "dry run":
         replaced = free_number(target, number, folder, overwrite=overwrite)
         found = _found(source, folder, selection, replaced)

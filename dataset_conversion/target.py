@@ -11,6 +11,16 @@ from paraspinal_nnunet.errors import DatasetError, InputError, SetupError
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
+def check_place(raw: Path, folder: Path) -> None:
+    """Refuse to write into the folder that is converted.
+
+    Raises:
+        InputError: `raw` lies in it.
+    """
+    if raw.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"{raw}: lies in the folder to convert, which is never written to; choose another")
+
+
 def free_number(target: Path, number: int, folder: Path, *, overwrite: bool) -> list[Path]:
     """The data sets that give way to a new one.
 
@@ -22,10 +32,8 @@ def free_number(target: Path, number: int, folder: Path, *, overwrite: bool) -> 
 
     Raises:
         DatasetError: The number is taken.
-        InputError: The data set would stand in the folder that is converted, or replace it.
+        InputError: The data set would replace the folder that is converted.
     """
-    if target.parent.resolve().is_relative_to(folder.resolve()):
-        raise InputError(f"{target.parent}: lies in the folder to convert, which is never written to; choose another")
     taken = datasets_with_number(target.parent, number)
     if taken and not overwrite:
         names = ", ".join(p.name for p in taken)
