@@ -16,7 +16,7 @@ from paraspinal_nnunet.viewer.slices import ViewerCase, encoded
 from paraspinal_nnunet.viewer.surface import Mesh, surface_meshes
 from paraspinal_nnunet.viewer.surface_page import snapshot, surface_html
 
-MONTAGE_SLICES, MONTAGE_PX = 12, 230
+MONTAGE_SLICES, MONTAGE_PX = 9, 260
 SNAPSHOTS = ("front", "behind", "left")
 SNAPSHOT_PX = 330
 _VIEWER = {"front": "from the front", "behind": "from behind", "left": "from the left"}

@@ -29,6 +29,7 @@ DIFFERENCE_COLOURS = {value: colour for value, _, colour in DIFFERENCES}
 LABEL_COLOURS = {label: structure.colour for label, structure in BY_LABEL.items()}
 _WINDOW_PERCENTILES = (1.0, 99.5)
 _MARK_SHARE = 0.06  # height of the letters L and R as a share of the slice's
+_TWO_PIXELS_FROM = 200  # pictures at least so high have outlines of two pixels
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,9 @@ def slice_image(
         plane = Image.fromarray(stack.labels[overlay][index]).resize((width, height), Image.Resampling.NEAREST)
         labels = np.asarray(plane)
         if outlined:
-            labels = np.where(_outline(labels), labels, 0).astype(np.uint8)
+            edge = _outline(labels)
+            edge |= _outline(np.where(edge, 0, labels)) if height >= _TWO_PIXELS_FROM else edge
+            labels = np.where(edge, labels, 0).astype(np.uint8)
         picture.alpha_composite(overlay_image(labels, colours).convert("RGBA"))
     picture = picture.convert("RGB")
     _draw_sides(picture)
@@ -238,7 +241,7 @@ def render_slices(
 def encoded(picture: Image.Image, kind: str) -> bytes:
     """A picture as the bytes of a PNG or JPEG file; a palette keeps its transparency."""
     target = io.BytesIO()
-    options = {"quality": 85} if kind == "JPEG" else {"optimize": True}
+    options = {"quality": 80} if kind == "JPEG" else {"optimize": True}
     picture.save(target, kind, **options)
     return target.getvalue()
 
@@ -267,9 +270,7 @@ def _crop_box(
     shape: Sequence[int], labels: list[np.ndarray], spacing: Sequence[float], margin_mm: float | None
 ) -> tuple[slice, slice]:
     """The in-plane box (along RAS x and y) to show."""
-    used = np.zeros(shape[:2], bool)
-    for array in labels:
-        used |= array.any(axis=2)
+    used = np.any([np.zeros(shape[:2], bool), *(array.any(axis=2) for array in labels)], axis=0)
     if margin_mm is None or not used.any():
         return slice(0, shape[0]), slice(0, shape[1])
     box = []
@@ -293,8 +294,7 @@ def _outline(labels: np.ndarray) -> np.ndarray:
 
 
 def _draw_sides(picture: Image.Image) -> None:
-    draw = ImageDraw.Draw(picture)
-    size = max(9, round(_MARK_SHARE * picture.height))
+    draw, size = ImageDraw.Draw(picture), max(9, round(_MARK_SHARE * picture.height))
     for letter, x, anchor in (("R", 0.02, "lm"), ("L", 0.98, "rm")):
         place = (x * picture.width, 0.5 * picture.height)
         draw.text(place, letter, fill="white", font=font(size), anchor=anchor, stroke_width=1, stroke_fill="black")

@@ -1,7 +1,7 @@
 (function () {
   "use strict";
 
-  const WIDTH = 720, HEIGHT = 640, START = [215, 18], BACKGROUND = 0xfffaf8f6;
+  const WIDTH = 720, HEIGHT = 600, START = [215, 18], BACKGROUND = 0xfffaf8f6;
   const STEP_DEG = 10, MOST_TILT = 90;
 
   function element(tag, className, parent) {
@@ -139,7 +139,7 @@
     const list = element("ul", "", side);
     element("p", "", side).textContent =
       "Drag or arrow keys: turn. + and -: size. R is the patient's right, A the front, S the head. Surfaces are " +
-      "smoothed for looking; the numbers come from the voxels. The grey line is the slice shown above.";
+      "smoothed for looking; the numbers come from the voxels. The grey frame is the slice shown above.";
 
     function turnTo(turn, tilt) {
       state.turn = (turn % 360 + 360) % 360;
@@ -184,7 +184,7 @@
       context.font = "700 26px system-ui, sans-serif";
       Object.keys(data.marks).forEach(function (letter) {
         const direction = data.marks[letter], across = Math.hypot(dot(axes[0], direction), dot(axes[1], direction));
-        if (across < 0.35) return;
+        if (across < 0.5) return;
         const p = at(direction.map(function (d, axis) { return d * (data.half[axis] + 14); }));
         const place = [Math.max(16, Math.min(WIDTH - 16, p[0])), Math.max(18, Math.min(HEIGHT - 18, p[1]))];
         context.globalAlpha = dot(axes[2], direction) < -0.5 ? 0.35 : 1;
@@ -244,6 +244,8 @@
       else return;
       event.preventDefault();
     });
+    const viewer = document.querySelector(".paraspinal-viewer[data-mm]");
+    if (viewer) state.level = Number(viewer.getAttribute("data-mm"));
     document.addEventListener("paraspinal-slice", function (event) {
       state.level = event.detail;
       later();

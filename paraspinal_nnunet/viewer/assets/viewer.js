@@ -204,6 +204,7 @@
       sliceSlider.value = state.slice;
       place.textContent = "slice " + pictured.number + " of " + shown.count + ", z = " + pictured.mm + " mm";
       shownCanvas.setAttribute("aria-label", shown.name + ", slice " + pictured.number);
+      root.setAttribute("data-mm", pictured.mm);
       root.dispatchEvent(new CustomEvent("paraspinal-slice", { detail: Number(pictured.mm) }));
       draw();
     }
