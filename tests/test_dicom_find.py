@@ -62,7 +62,7 @@ def test_a_linked_folder_is_read_once_and_a_loop_ends(tmp_path):
 
 
 def test_empty_and_missing_folders(tmp_path):
-    with pytest.raises(InputError, match="no such folder"):
+    with pytest.raises(InputError, match="no such file or folder"):
         find_series(tmp_path / "none")
     (tmp_path / "a.txt").write_text("a")
     with pytest.raises(InputError, match=r"holds no DICOM file \(1 other"):

@@ -1,11 +1,11 @@
 """DICOM in: series found, sorted, checked and chosen, DICOM SEG as labels, and nothing of the patient let out."""
 
-from paraspinal_nnunet.dicom.find import find_series, scan_study
+from paraspinal_nnunet.dicom.find import Study, find_series, scan_study
 from paraspinal_nnunet.dicom.records import Kind, Series
 from paraspinal_nnunet.dicom.seg import read_segmentation
-from paraspinal_nnunet.dicom.sift import SeriesVerdict, Sifted, sift_study
+from paraspinal_nnunet.dicom.sift import SeriesVerdict, Sifted, sift, sift_study
 from paraspinal_nnunet.dicom.source import opened_source
-from paraspinal_nnunet.dicom.stack import StackedImage, read_stack
+from paraspinal_nnunet.dicom.stack import StackedImage, read_grid, read_stack
 
 __all__ = [
     "Kind",
@@ -13,10 +13,13 @@ __all__ = [
     "SeriesVerdict",
     "Sifted",
     "StackedImage",
+    "Study",
     "find_series",
     "opened_source",
+    "read_grid",
     "read_segmentation",
     "read_stack",
     "scan_study",
+    "sift",
     "sift_study",
 ]

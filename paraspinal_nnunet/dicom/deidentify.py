@@ -1,6 +1,7 @@
 """What may leave of a patient: sex, age in years and body mass index; names of subjects are pseudonyms."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -56,6 +57,11 @@ def identity_of(patient: Patient) -> str:
     return f"id:{patient.patient_id}" if patient.patient_id else f"study:{patient.study_uid}"
 
 
+def order_of(text: str) -> bytes:
+    """A key to sort by that tells nothing of the text."""
+    return hashlib.sha256(text.encode()).digest()
+
+
 def pseudonyms(patients: Iterable[Patient], *, table: Mapping[str, str] | None = None) -> dict[str, str]:
     """Subject names for a batch of patients.
 
@@ -78,7 +84,7 @@ def pseudonyms(patients: Iterable[Patient], *, table: Mapping[str, str] | None =
         if absent:
             raise InputError(f"--ids: has no row for {len(absent)} of {len(by_identity)} patients; add their PatientID")
         return {identity: table[p.patient_id] for identity, p in by_identity.items()}
-    ordered = sorted(by_identity, key=lambda identity: hashlib.sha256(identity.encode()).digest())
+    ordered = sorted(by_identity, key=order_of)
     digits = max(3, len(str(len(ordered))))
     return {identity: f"case{n:0{digits}d}" for n, identity in enumerate(ordered, start=1)}
 
@@ -117,7 +123,7 @@ def without_identifiers(text: str, patients: Sequence[Patient]) -> str:
     """A message with everything that identifies a patient replaced by ``***``."""
     for patient in patients:
         for secret in sorted(identifiers(patient), key=len, reverse=True):
-            text = text.replace(secret, "***")
+            text = re.sub(re.escape(secret), "***", text, flags=re.IGNORECASE)
     return text
 
 

@@ -40,7 +40,7 @@ def find_series(path: Path) -> list[Series]:
     """The series below a folder, sorted by number.
 
     Args:
-        path: A folder; for a zip archive open it with `opened_source` first.
+        path: A folder, or one DICOM file; for a zip archive open it with `opened_source` first.
 
     Raises:
         InputError: As `scan_study`.
@@ -54,18 +54,19 @@ def scan_study(path: Path) -> Study:
     A file is DICOM by its content, whatever its name; all others are passed over and counted.
 
     Args:
-        path: A folder; for a zip archive open it with `opened_source` first.
+        path: A folder, or one DICOM file; for a zip archive open it with `opened_source` first.
 
     Raises:
         InputError: No such folder, no DICOM file in it, or a DICOM file that is damaged.
     """
     path = Path(path)
-    if not path.is_dir():
-        raise InputError(f"{path}: no such folder")
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    root, files = (path, files_below(path)) if path.is_dir() else (path.parent, [path])
     frames: dict[str, list[Frame]] = defaultdict(list)
     other_files = 0
-    for file in tqdm(files_below(path), desc="reading DICOM headers", unit="file", delay=BAR_DELAY_S):
-        found = read_file(file, file.relative_to(path).as_posix())
+    for file in tqdm(files, desc="reading DICOM headers", unit="file", delay=BAR_DELAY_S):
+        found = read_file(file, file.relative_to(root).as_posix())
         if found is None:
             other_files += 1
             continue

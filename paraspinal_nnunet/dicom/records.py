@@ -1,7 +1,7 @@
 """What is kept of DICOM headers: the file, its patient, its slices and the series they make."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
@@ -181,6 +181,11 @@ class Series:
     def files(self) -> tuple[Path, ...]:
         """The files, sorted."""
         return tuple(sorted({frame.header.path for frame in self.frames}))
+
+    def moved(self, root: Path) -> "Series":
+        """The same files below another root: of an archive that was unpacked anew."""
+        headers = {f.header.path: replace(f.header, path=root / f.header.shown) for f in self.frames}
+        return replace(self, frames=tuple(replace(f, header=headers[f.header.path]) for f in self.frames))
 
     @property
     def name(self) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from paraspinal_nnunet.dicom.find import scan_study
+from paraspinal_nnunet.dicom.find import Study, scan_study
 from paraspinal_nnunet.dicom.records import Kind, Series
 from paraspinal_nnunet.dicom.sift_rules import RULES
 from paraspinal_nnunet.errors import InputError
@@ -79,7 +79,11 @@ def sift_study(path: Path, *, series: str | int | None = None) -> Sifted:
     Raises:
         InputError: No DICOM, nothing that fits, or several that fit equally well, with all candidates listed.
     """
-    study = scan_study(Path(path))
+    return sift(scan_study(Path(path)), series=series)
+
+
+def sift(study: Study, *, series: str | int | None = None) -> Sifted:
+    """As `sift_study`, of headers that are read already."""
     if series is None:
         lines = _choose(study.series)
     else:
@@ -89,28 +93,30 @@ def sift_study(path: Path, *, series: str | int | None = None) -> Sifted:
     return Sifted(chosen, tuple(lines), study.series, study.other_files)
 
 
-def pick(series: Sequence[Series], wanted: str) -> Series:
-    """The one image series that a user named.
+def pick(series: Sequence[Series], wanted: str, *, kind: Kind = Kind.IMAGE, flag: str = "--series") -> Series:
+    """The one series that a user named.
 
     Args:
         series: All series of a study.
         wanted: Key, number, UID or regular expression (capitals ignored); tried in this order.
+        kind: What it is to be.
+        flag: For messages.
 
     Raises:
         InputError: None or several fit, or an expression that is invalid.
     """
-    images = [s for s in series if s.kind is Kind.IMAGE]
+    images = [s for s in series if s.kind is kind]
     by_key = [s for s in images if s.key == wanted or s.uid == wanted] or [s for s in images if str(s.number) == wanted]
     if not by_key:
         try:
             regex = re.compile(wanted, re.IGNORECASE)
         except re.error as error:
-            raise InputError(f"--series '{wanted}': is no regular expression ({error})") from error
+            raise InputError(f"{flag} '{wanted}': is no regular expression ({error})") from error
         by_key = [s for s in images if regex.search(s.description)]
     if len(by_key) == 1:
         return by_key[0]
     found = "fits " + _listing(by_key) if by_key else f"fits none of {_listing(images)}"
-    raise InputError(f"--series '{wanted}': {found}; give the number (as shown here) or the UID of one")
+    raise InputError(f"{flag} '{wanted}': {found}; give the number (as shown here) or the UID of one")
 
 
 def _choose(series: Sequence[Series]) -> list[SeriesVerdict]:

@@ -1,12 +1,15 @@
 """One DICOM stack as a volume on a grid, its slices sorted by place and checked, never by file name."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from paraspinal_nnunet.dicom.grid import slice_grid
-from paraspinal_nnunet.dicom.records import Kind, Series
+from paraspinal_nnunet.dicom.records import Frame, Kind, Series
 from paraspinal_nnunet.dicom.voxels import check_grey, read_voxels
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.nifti import Volume
@@ -41,11 +44,20 @@ def read_stack(series: Series, *, name: str | None = None) -> StackedImage:
         GeometryError: Slices that make no regular grid; see `grid.slice_grid`.
     """
     called = name or series.name
+    return _stacked(series, called, partial(read_voxels, name=called))
+
+
+def read_grid(series: Series, *, name: str | None = None) -> StackedImage:
+    """As `read_stack`, without its voxels: all are 0. Enough for labels that are to be laid on the image."""
+    return _stacked(series, name or series.name, _no_voxels)
+
+
+def _stacked(series: Series, called: str, voxels: Callable[[Sequence[Frame]], np.ndarray]) -> StackedImage:
     if series.kind is not Kind.IMAGE:
         raise InputError(f"{called}: holds no image ({series.header.sop_class}); choose another series")
     check_grey(series.frames, called)
     grid = slice_grid(series.frames, called)
-    array = read_voxels(grid.frames, called)
+    array = voxels(grid.frames)
     facts = dict(series.facts)
     if series.header.photometric == "MONOCHROME1":
         facts["photometric"] = "MONOCHROME1: low values are bright; values are kept as stored"
@@ -55,3 +67,7 @@ def read_stack(series: Series, *, name: str | None = None) -> StackedImage:
         source_datasets=tuple(dict.fromkeys(f.header.path for f in grid.frames)),
         frame_of_reference_uid=series.header.frame_of_reference_uid,
     )
+
+
+def _no_voxels(frames: Sequence[Frame]) -> np.ndarray:
+    return np.broadcast_to(np.uint8(0), (frames[0].columns, frames[0].rows, len(frames)))
