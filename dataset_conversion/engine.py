@@ -24,7 +24,7 @@ from paraspinal_nnunet.dataset_conversion.target import (
     free_number,
 )
 from paraspinal_nnunet.datasets import dataset_name
-from paraspinal_nnunet.errors import DatasetError
+from paraspinal_nnunet.errors import DatasetError, InputError
 from paraspinal_nnunet.files import replace_folders, restore_set_aside
 
 PREVIEWS = "previews"
@@ -139,8 +139,11 @@ def _writing(target: Path, number: int, bench: Workbench) -> Iterator[None]:
 
 
 def _found(source: Source, folder: Path, selection: Selection, replaced: Sequence[Path]) -> Found:
-    found = select(source.find_cases(folder), folder, source, selection)
-    check_sources_stay(found.cases, replaced)
+    try:
+        found = select(source.find_cases(folder), folder, source, selection)
+        check_sources_stay(found.cases, replaced)
+    except OSError as error:
+        raise InputError(f"{error.filename or folder}: cannot be read ({error.strerror or error})") from error
     return found
 
 

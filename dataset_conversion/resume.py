@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import partial
 from pathlib import Path
@@ -171,7 +171,7 @@ def _described(value: Any) -> Any:
         return [_described(entry) for entry in value]
     if isinstance(value, set | frozenset):
         return sorted(map(str, value))
-    if isinstance(value, Callable):  # type: ignore[arg-type]
+    if callable(value):
         return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
     return str(value)
 

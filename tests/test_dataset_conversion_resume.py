@@ -18,9 +18,10 @@ import pytest
 from paraspinal_nnunet.dataset_conversion import resume, take
 from paraspinal_nnunet.dataset_conversion.author import author_source
 from paraspinal_nnunet.dataset_conversion.cases import Case, Checks, Person
-from paraspinal_nnunet.dataset_conversion.engine import convert
+from paraspinal_nnunet.dataset_conversion.engine import RefusedError, convert
 from paraspinal_nnunet.dataset_conversion.lock import number_lock
 from paraspinal_nnunet.datasets import case_ids
+from paraspinal_nnunet.errors import DatasetError, InputError
 
 UNFINISHED = ".Dataset501.unfinished"
 
@@ -439,7 +440,6 @@ def test_two_commands_at_once_make_one_whole_data_set(scans):
 
 def test_a_case_for_which_memory_does_not_suffice_is_named(cohort):
     source = replace(author_source(), read_images=_too_large)
-    from paraspinal_nnunet.errors import DatasetError
 
     with pytest.raises(DatasetError, match=r"a_img.nii.gz: memory does not suffice"):
         convert(source, cohort.folder, number=501, name="X", raw=cohort.raw)
@@ -447,3 +447,18 @@ def test_a_case_for_which_memory_does_not_suffice_is_named(cohort):
 
 def _too_large(_case):
     raise MemoryError
+
+
+def test_a_source_file_without_the_right_to_read_it_is_a_refusal_not_a_fault_of_the_target(cohort):
+    source = replace(author_source(), read_images=_forbidden)
+    with pytest.raises(RefusedError) as caught:
+        convert(source, cohort.folder, number=501, name="X", raw=cohort.raw)
+    assert {r.reason for r in caught.value.report.refusals} == {"/mr/IM1: cannot be read (Permission denied)"}
+    source = replace(author_source(), find_cases=_forbidden)
+    with pytest.raises(InputError, match=r"^/mr/IM1: cannot be read \(Permission denied\)"):
+        convert(source, cohort.folder, number=501, name="X", raw=cohort.raw)
+    assert list(cohort.raw.iterdir()) == []
+
+
+def _forbidden(_given):
+    raise PermissionError(errno.EACCES, "Permission denied", "/mr/IM1")

@@ -2,7 +2,9 @@
 
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.dataset_conversion.sources import SOURCES
@@ -204,6 +206,16 @@ def test_a_refused_conversion_reports_where_it_is_asked_to(cohort, tmp_path):
     report = json.loads((tmp_path / "report.json").read_text())
     assert (report["cases_taken"], report["refused"][0]["case"]) == (3, "01_a")
     assert not cohort.dataset.exists()
+
+
+def test_previews_show_every_case_when_asked_for(cohort):
+    assert cohort.convert() == 0
+    assert not list(cohort.dataset.rglob("*.png"))
+    assert cohort.convert("--previews", "--overwrite") == 0
+    (sheet,) = (cohort.dataset / "previews").iterdir()
+    with Image.open(sheet) as picture:
+        assert np.asarray(picture.convert("L")).std() > 10
+    assert case_ids(cohort.dataset) == ["01_a", "01_b", "02_a", "02_b"]
 
 
 def test_nothing_is_written_when_all_are_refused(scans):
