@@ -12,9 +12,10 @@ from paraspinal_nnunet.anatomy import PARASPINAL
 from paraspinal_nnunet.errors import DatasetError
 from paraspinal_nnunet.inspection import Severity, inspect_dataset
 from paraspinal_nnunet.inspection.classes import LabelClass, classes_of, side_pairs_of
+from paraspinal_nnunet.inspection.dataset import describe_dataset
 from paraspinal_nnunet.inspection.findings import Finding, worst_first
 from paraspinal_nnunet.inspection.outliers import modified_z, outliers
-from paraspinal_nnunet.inspection.splits_check import dealing_z
+from paraspinal_nnunet.inspection.splits_check import check_dataset_splits, dealing_z
 from paraspinal_nnunet.inspection.volume_checks import asymmetry_percent, paper_reference
 
 PROBLEM, LOOK, NOTE = Severity.PROBLEM, Severity.LOOK, Severity.NOTE
@@ -107,6 +108,9 @@ class Small:
 
     def inspect(self):
         return inspect_dataset(self.folder, preprocessed=self.preprocessed)
+
+    def of_splits(self):
+        return check_dataset_splits(describe_dataset(self.folder), preprocessed=self.preprocessed).findings
 
     def found(self, kind):
         return [f for f in self.inspect().findings if f.kind == kind]
@@ -347,7 +351,8 @@ def test_when_most_cases_are_off_the_paper_it_is_said_once(small):
 )
 def test_faults_of_dataset_json(small, entries, severity, text):
     small.edit_json(**entries)
-    assert any(f.severity is severity and text in f.text for f in small.found("dataset.json")), small.inspect().findings
+    found = describe_dataset(small.folder).findings
+    assert any((f.kind, f.severity) == ("dataset.json", severity) and text in f.text for f in found), found
 
 
 def test_unpaired_files(small):
@@ -369,9 +374,9 @@ def test_mixed_orientations_matter_without_the_reorienting_reader(small):
 def test_cases_table(small):
     table = small.folder / "cases.tsv"
     table.write_text("case\tsubject\ncase-0\tp\n")
-    assert [f.severity for f in small.found("cases.tsv")] == [PROBLEM]
+    assert [(f.kind, f.severity) for f in describe_dataset(small.folder).findings] == [("cases.tsv", PROBLEM)]
     table.unlink()
-    assert [f.severity for f in small.found("cases.tsv")] == [NOTE]
+    assert [(f.kind, f.severity) for f in describe_dataset(small.folder).findings] == [("cases.tsv", NOTE)]
 
 
 def _without(case):
@@ -397,7 +402,7 @@ def _without(case):
 )  # fmt: skip
 def test_faults_of_splits(small, splits, severity, case, text):
     small.splits.write_text(json.dumps(splits))
-    found = small.found("splits")
+    found = small.of_splits()
     assert any((f.severity, f.case) == (severity, case) and text in f.text for f in found), found
 
 
@@ -410,16 +415,16 @@ def test_a_subject_on_both_sides_of_a_fold(small):
 
 def test_splits_that_are_not_there(small):
     small.splits.unlink()
-    assert [f.severity for f in small.found("splits")] == [NOTE]
+    assert [f.severity for f in small.of_splits()] == [NOTE]
     small.one_person(0, 1)
-    assert [f.severity for f in small.found("splits")] == [LOOK]
+    assert [f.severity for f in small.of_splits()] == [LOOK]
 
 
 def test_unbalanced_folds(small):
     """4 of 8 women, all in one fold of 4: s^2 = 2/7, SE = sqrt(2/7/4 (1 - 4/8)) = 0.189; 0.5 / 0.189 = 2.65."""
     women, men = CASES[::2], CASES[1::2]
     small.splits.write_text(json.dumps([{"train": men, "val": women}, {"train": women, "val": men}]))
-    found = small.found("balance")
+    found = [f for f in small.of_splits() if f.kind == "balance"]
     assert [f.severity for f in found] == [LOOK, LOOK]
     assert "the share of women of the test subjects is 100 %, of all 50 % (+2.6 standard errors)" in found[0].text
 
@@ -433,6 +438,29 @@ def test_a_label_set_of_others(small):
     texts = [f.text for f in inspection.findings if f.severity is PROBLEM]
     assert texts == ["autochthon: right lies to the left of left in slice 4"]
     assert [v.reference for v in inspection.volumes] == [None] * 6
+
+
+def test_every_channel_is_measured(small):
+    small.edit_json(channel_names={"0": "fat", "1": "water"})
+    for n, case in enumerate(CASES):
+        save(small.folder / "imagesTr" / f"{case}_0001.nii.gz", scan(20 + n) * (9 if n == 4 else 1))
+    shutil.copy(small.image(0), small.folder / "imagesTr" / "case-7_0001.nii.gz")
+    save(small.folder / "imagesTr" / "case-5_0001.nii.gz", scan(25)[:, :, 1:])
+    findings = small.inspect().findings
+    assert [(f.kind, f.case) for f in findings if f.severity is PROBLEM] == [
+        ("grid", "case-5"), ("duplicate", "case-0, case-7")
+    ]  # fmt: skip
+    assert {f.case for f in findings if f.kind == "intensity"} == {"case-4"}
+    assert all(f.text.startswith("water: ") for f in findings if f.kind == "intensity")
+
+
+def test_files_listed_in_dataset_json(small):
+    """nnU-Net takes the files from 'dataset' where that is given, wherever they lie."""
+    entry = {"images": ["imagesTr/case-2_0000.nii.gz"], "label": "labelsTr/case-2.nii.gz"}
+    small.edit_json(dataset={"other": entry}, numTraining=1)
+    (small.folder / "cases.tsv").unlink()
+    (facts,) = small.inspect().cases
+    assert (facts.case, facts.labels.classes[1].voxels) == ("other", 800)
 
 
 def test_other_formats_are_read(small):

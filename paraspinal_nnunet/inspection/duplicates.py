@@ -81,7 +81,7 @@ def _grouped(evidence: Iterable[Evidence]) -> list[tuple[tuple[int, ...], str, f
         if one is not other:
             one += other
             group_of |= dict.fromkeys(other, one)
-    groups = {}
+    groups: dict[int, tuple[tuple[int, ...], str, float]] = {}
     for (first, _), text, weight in strongest:
         groups.setdefault(id(group_of[first]), (tuple(sorted(group_of[first])), text, weight))
     return list(groups.values())

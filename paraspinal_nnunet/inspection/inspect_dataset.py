@@ -1,7 +1,7 @@
 """Inspecting a whole data set: measure every case, compare them, and gather the findings."""
 
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from paraspinal_nnunet.inspection.case_checks import case_findings
@@ -41,7 +41,15 @@ class Inspection:
 
     def of_case(self, case: str) -> tuple[Finding, ...]:
         """The findings that name a case, the worst first."""
-        return tuple(finding for finding in self.findings if case in finding.cases)
+        return self._by_case.get(case, ())
+
+    @cached_property
+    def _by_case(self) -> dict[str, tuple[Finding, ...]]:
+        found: dict[str, tuple[Finding, ...]] = {}
+        for finding in self.findings:
+            for case in finding.cases:
+                found[case] = (*found.get(case, ()), finding)
+        return found
 
 
 def inspect_dataset(folder: Path, *, preprocessed: Path | None = None, workers: int = 1) -> Inspection:

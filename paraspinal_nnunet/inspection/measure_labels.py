@@ -34,7 +34,8 @@ def label_facts(
     values, voxels = np.unique(array, return_counts=True)
     unknown = {int(v): int(n) for v, n in zip(values, voxels, strict=True) if int(v) not in known}
     boxes = _boxes(array, [c.value for c in classes])
-    labelled = np.asarray(np.isin(array, [c.value for c in classes])).any(axis=(0, 1))
+    is_class: np.ndarray = np.isin(array, [c.value for c in classes])
+    labelled = np.count_nonzero(is_class, axis=(0, 1)) > 0
     inside = np.flatnonzero(labelled) + 1
     first, last = (int(inside[0]), int(inside[-1])) if len(inside) else (0, 0)
     step = spacing_mm(ras)[2]
