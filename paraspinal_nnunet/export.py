@@ -18,11 +18,13 @@ from paraspinal_nnunet.safe_zip import write_zip
 from paraspinal_nnunet.seam import check_nnunet, installed
 from paraspinal_nnunet.trained_model import TrainedModel, read_trained_model
 
-EXPORTERS = {"nnunet": "paraspinal_nnunet.export_nnunet"}
+EXPORTERS = {"nnunet": "paraspinal_nnunet.export_nnunet", "onnx": "paraspinal_nnunet.export_onnx"}
 """Format -> module with `export_files(model, plans_name, folder)`, which writes all files but the manifest."""
 
 ORIENTATION_OF_READER = {"NibabelIOWithReorient": "RAS"}
-RECORDED_PACKAGES = ("nnunetv2", "torch", "monai", "numpy")
+RECORDED_PACKAGES = ("nnunetv2", "torch", "monai", "numpy", "onnx")
+INTENSITY_KEYS = ("mean", "std", "percentile_00_5", "percentile_99_5")
+"""What nnU-Net's normalisation schemes read of the training set's intensities."""
 
 CITE_PAPER = f"Wesselink et al., Sci Rep 2022;12:13485, doi:{DOI}"
 CITE_NNUNET = "Isensee et al., Nat Methods 2021;18:203-211, doi:10.1038/s41592-020-01008-z"
@@ -116,9 +118,12 @@ def _fill(folder: Path, model: TrainedModel, request: ExportRequest) -> None:
 
 def preprocessing_entry(model: TrainedModel) -> dict[str, Any]:
     """From scan to network and back, in words and numbers; arrays are (z, y, x)."""
+    from paraspinal_nnunet.export_nnunet import size_multiple
+
     configuration = model.resolved_configuration()
     resampling = configuration["resampling_fn_data_kwargs"]
     reader = model.plans["image_reader_writer"]
+    intensities = model.plans["foreground_intensity_properties_per_channel"]
     return {
         "orientation": ORIENTATION_OF_READER.get(reader, "as stored"),
         "image_reader_writer": reader,
@@ -129,6 +134,17 @@ def preprocessing_entry(model: TrainedModel) -> dict[str, Any]:
         "interpolation_order_z": resampling["order_z"],
         "patch_size": configuration["patch_size"],
         "step_size": PAPER.inference.step_size,
+        "size_multiple": size_multiple(model),
+        "channels": len(model.dataset_json["channel_names"]),
+        "intensities": [{k: intensities[c][k] for k in INTENSITY_KEYS if k in intensities[c]} for c in intensities],
+        "transpose_forward": list(model.plans["transpose_forward"]),
+        "transpose_backward": list(model.plans["transpose_backward"]),
+        "preprocessor": configuration["preprocessor_name"],
+        "resampling_data": {"name": configuration["resampling_fn_data"], **resampling},
+        "resampling_probabilities": {
+            "name": configuration["resampling_fn_probabilities"],
+            **configuration["resampling_fn_probabilities_kwargs"],
+        },
     }
 
 

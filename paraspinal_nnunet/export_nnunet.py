@@ -3,6 +3,7 @@
 from contextlib import redirect_stdout
 from copy import deepcopy
 from io import StringIO
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def trained_architecture(model: TrainedModel, planned: dict[str, Any]) -> dict[s
     """
     from paraspinal_nnunet.trainers.base import ParaspinalTrainer
 
-    trainer = _trainer_class(model)
+    trainer = trainer_class(model)
     if not issubclass(trainer, ParaspinalTrainer):
         return deepcopy(planned)
     protocol = resolve(trainer.settings, model.plans)
@@ -96,6 +97,17 @@ def trained_architecture(model: TrainedModel, planned: dict[str, Any]) -> dict[s
     architecture = plans_architecture(protocol.network, kwargs["spatial_dims"], kwargs["slices"])
     architecture["arch_kwargs"]["precision"] = protocol.training.precision
     return architecture
+
+
+def size_multiple(model: TrainedModel) -> list[int]:
+    """Per axis of the patch, what sizes must be a multiple of for the network to come back to them."""
+    configuration = model.resolved_configuration()
+    strides = trained_architecture(model, configuration["architecture"])["arch_kwargs"]["strides"]
+    axes = len(configuration["patch_size"])
+    per_level = [[step] * axes if isinstance(step, int) else list(step) for step in strides]
+    if model.configuration == "2.5d":
+        per_level = [[1, *steps[1:]] for steps in per_level]
+    return [prod(steps) for steps in zip(*per_level, strict=True)]
 
 
 def check_same_network(model: TrainedModel, plans: dict[str, Any]) -> None:
@@ -110,7 +122,7 @@ def check_same_network(model: TrainedModel, plans: dict[str, Any]) -> None:
     patch = plans["configurations"][model.configuration]["patch_size"]
     noise = torch.randn(1, len(model.dataset_json["channel_names"]), *patch, generator=torch.Generator().manual_seed(0))
     outputs = []
-    for trainer, described in ((_trainer_class(model), model.plans), (nnUNetTrainer, plans)):
+    for trainer, described in ((trainer_class(model), model.plans), (nnUNetTrainer, plans)):
         network = build_from_plans(trainer, described, model.configuration, model.dataset_json)
         try:
             network.load_state_dict(weights)
@@ -122,7 +134,12 @@ def check_same_network(model: TrainedModel, plans: dict[str, Any]) -> None:
         raise InputError(f"{model.folder}: {model.trainer} builds another network than its plans say; not exported")
 
 
-def _trainer_class(model: TrainedModel) -> Any:
+def trainer_class(model: TrainedModel) -> Any:
+    """The class of the trainer that made a model, as nnU-Net's look-up finds it.
+
+    Raises:
+        InputError: It is not installed.
+    """
     from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
     register_trainers()

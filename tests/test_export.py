@@ -29,6 +29,7 @@ BASELINE_PLANS = "TinyBaseline"
 DEEP = "nnUNetTrainerParaspinalDeep"
 PAPERS = "nnUNetTrainerParaspinal"
 BASELINE = "nnUNetTrainerBaseline"
+RESAMPLER = "resample_data_or_seg_to_shape"
 CASES = tuple(f"sub-00{n}" for n in range(1, 7))
 
 
@@ -221,6 +222,8 @@ def test_the_manifest_describes_the_model(exported, papers):
     assert [label["key"] for label in manifest.labels][:2] == ["multifidus_right", "multifidus_left"]
     assert len(manifest.labels) == 6
     assert manifest.training == {"cases": 6, "subjects": 6}
+    plans = json.loads((papers / "plans.json").read_text())
+    intensities = plans["foreground_intensity_properties_per_channel"]["0"]
     assert manifest.preprocessing == {
         "orientation": "RAS",
         "image_reader_writer": "NibabelIOWithReorient",
@@ -231,7 +234,17 @@ def test_the_manifest_describes_the_model(exported, papers):
         "interpolation_order_z": 1,
         "patch_size": [32, 32],
         "step_size": 0.5,
-    }
+        "size_multiple": [8, 8],
+        "channels": 1,
+        "intensities": [{key: intensities[key] for key in ("mean", "std", "percentile_00_5", "percentile_99_5")}],
+        "transpose_forward": [0, 1, 2],
+        "transpose_backward": [0, 1, 2],
+        "preprocessor": "DefaultPreprocessor",
+        "resampling_data": {"name": RESAMPLER, "is_seg": False, "order": 1, "order_z": 1, "force_separate_z": None},
+        "resampling_probabilities": {
+            "name": RESAMPLER, "is_seg": False, "order": 1, "order_z": 1, "force_separate_z": None
+        },
+    }  # fmt: skip
     numbers = {row["key"]: (row["value"], row["is_papers"]) for row in manifest.protocol}
     assert numbers["iterations"] == (7, False)
     assert numbers["learning_rate"] == (0.001, True)

@@ -17,7 +17,8 @@ from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.fast.pipeline import Pipeline, read_pipeline
 from paraspinal_nnunet.fast.preprocessing import prepare, restore
 from paraspinal_nnunet.fast.runtimes import Runtime, load_runtime
-from paraspinal_nnunet.fast.tiles import Tiling, averaged, mirror_sets, slice_logits, volume_logits
+from paraspinal_nnunet.fast.slices import all_slices, fast_slices
+from paraspinal_nnunet.fast.tiles import Tiling, averaged, mirror_sets
 from paraspinal_nnunet.manifest import FILE_NAME, Manifest, check_files, read_manifest
 from paraspinal_nnunet.safe_zip import extract_zip
 
@@ -139,9 +140,10 @@ class PortableModel:
 
         Args:
             volume: The scan.
-            mode: ``'tiles'`` gives the labels of nnU-Net's own prediction; ``'fast'`` takes whole slices instead.
-            step_size: Between tiles, as a share of the patch; the model's own when None. It has no meaning in mode
-                ``'fast'`` of a network of slices.
+            mode: ``'tiles'`` gives the labels of nnU-Net's own prediction; ``'fast'`` lays as few tiles as cover the
+                muscles, see `fast_slices`.
+            step_size: Between tiles, as a share of the patch; the model's own when None. In mode ``'fast'`` it holds
+                across slices only.
             mirroring: Average over mirrored images where the model was trained so.
             uncertainty: Tell how far the folds disagree.
 
@@ -169,12 +171,11 @@ class PortableModel:
         self, data: np.ndarray, mode: Mode, step: float, mirroring: bool, disagreement: "_Disagreement | None"
     ) -> Iterator[np.ndarray]:
         flips = mirror_sets(self.manifest.mirroring_axes) if mirroring else ((),)
-        tiling = Tiling(self.pipeline.patch_size, step, len(self.folds), flips)
-        if self.pipeline.by_slices:
-            per_slice = slice_logits(data, tiling, self._stream)
+        tiling = Tiling(self.pipeline.patch_size, len(self.folds), flips)
+        if mode == "fast":
+            per_slice = fast_slices(data, tiling, self._stream, self.pipeline, step)
         else:
-            whole = list(volume_logits(data, tiling, self._stream))
-            per_slice = ([fold[:, z] for fold in whole] for z in range(data.shape[1]))
+            per_slice = all_slices(data, tiling, self._stream, (step,) * len(tiling.patch_size))
         for folds in per_slice:
             if disagreement:
                 disagreement.add(folds)

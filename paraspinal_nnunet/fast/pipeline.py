@@ -173,7 +173,11 @@ class _Entry:
         value = self.get(key)
         if not isinstance(value, dict):
             self.fail(key)
-        name, orders, force = value.get("name"), (value.get("order"), value.get("order_z")), value.get("force_separate_z")
+        name, orders, force = (
+            value.get("name"),
+            (value.get("order"), value.get("order_z")),
+            value.get("force_separate_z"),
+        )
         if name != RESAMPLER:
             raise InputError(f"{self.where}: {key} is done by '{name}'; portable models know {RESAMPLER} only")
         sound = all(type(order) is int and 0 <= order <= highest for order in orders)

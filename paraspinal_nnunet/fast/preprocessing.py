@@ -54,7 +54,9 @@ def prepare(volume: "Volume", pipeline: Pipeline) -> Prepared:
     target = pipeline.spacing_mm if len(pipeline.spacing_mm) == 3 else (spacing[0], *pipeline.spacing_mm)
     shape = new_shape_of(image.shape, spacing, target)
     if min(shape) < 1:
-        raise InputError(f"a scan of {image.shape} voxels of {spacing} mm (z, y, x) vanishes at the model's {target} mm")
+        raise InputError(
+            f"a scan of {image.shape} voxels of {spacing} mm (z, y, x) vanishes at the model's {target} mm"
+        )
     resampled = resample_image(image, shape, spacing, target, pipeline.data)
     return Prepared(resampled[None], array.shape, box, image.shape, spacing, target)
 
@@ -157,7 +159,9 @@ def _in_network_order(volume: "Volume", pipeline: Pipeline) -> tuple[np.ndarray,
         orientation = io_orientation(volume.affine)
         array = apply_orientation(array, orientation)
         spacing = tuple(spacing[int(axis)] for axis in np.argsort(orientation[:, 0]))
-    spacing_zyx = [float(np.float32(mm)) for mm in spacing[::-1]]  # NIfTI headers hold, and nnU-Net reads, single floats
+    spacing_zyx = [
+        float(np.float32(mm)) for mm in spacing[::-1]
+    ]  # NIfTI headers hold, and nnU-Net reads, single floats
     forward = pipeline.transpose_forward
     return array.transpose(2, 1, 0).transpose(forward), tuple(spacing_zyx[axis] for axis in forward)
 

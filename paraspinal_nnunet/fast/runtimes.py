@@ -102,9 +102,7 @@ def _has_cuda() -> bool:
 
 
 class _OnnxRuntime:
-    def __init__(
-        self, networks: Sequence[bytes], threads: int, parallel: bool, device: str | None, where: str
-    ) -> None:
+    def __init__(self, networks: Sequence[bytes], threads: int, parallel: bool, device: str | None, where: str) -> None:
         try:
             import onnxruntime
         except ImportError as error:
@@ -184,43 +182,41 @@ class _OpenVino:
         for model in self._models:
             shapes = [(i.get_any_name(), list(i.get_partial_shape())) for i in model.inputs]
             _check_signature(shapes, len(model.outputs), where)
-        self._requests: dict[tuple[int, tuple[int, ...]], list[Any]] = {}
+        self._compiled: dict[tuple[int, tuple[int, ...]], Any] = {}
+        self._free: dict[tuple[int, tuple[int, ...]], list[Any]] = {}
 
     def stream(self, requests: Iterable[tuple[int, np.ndarray]]) -> Iterator[np.ndarray]:
-        waiting: deque[Any] = deque()
-        used: dict[tuple[int, tuple[int, ...]], int] = {}
+        waiting: deque[tuple[tuple[int, tuple[int, ...]], Any]] = deque()
         try:
             for network, patch in requests:
                 key = (network, patch.shape)
-                ring = self._ring(key)
-                request = ring[used.get(key, 0) % len(ring)]
-                used[key] = used.get(key, 0) + 1
+                request = self._request(key)
                 request.start_async({0: patch}, share_inputs=False)
-                waiting.append(request)
+                waiting.append((key, request))
                 if len(waiting) > self._streams:
-                    yield self._result(waiting.popleft())
+                    yield from self._result(*waiting.popleft())
             while waiting:
-                yield self._result(waiting.popleft())
+                yield from self._result(*waiting.popleft())
         finally:
-            for request in waiting:
+            for _, request in waiting:
                 request.wait()
 
-    def _ring(self, key: tuple[int, tuple[int, ...]]) -> list[Any]:
-        """As many requests as can be under way, and one that is being read."""
-        if key not in self._requests:
+    def _request(self, key: tuple[int, tuple[int, ...]]) -> Any:
+        if key not in self._compiled:
             network, shape = key
             model = self._models[network]
             with _as_input_error((RuntimeError,), self._where):
                 model.reshape(list(shape))
-                compiled = self._core.compile_model(model, "CPU", self._settings)
-            self._requests[key] = [compiled.create_infer_request() for _ in range(self._streams + 2)]
-        return self._requests[key]
+                self._compiled[key] = self._core.compile_model(model, "CPU", self._settings)
+        free = self._free.setdefault(key, [])
+        return free.pop() if free else self._compiled[key].create_infer_request()
 
-    def _result(self, request: Any) -> np.ndarray:
+    def _result(self, key: tuple[int, tuple[int, ...]], request: Any) -> Iterator[np.ndarray]:
+        """One result; its memory is used again once the caller asks for the next."""
         with _as_input_error((RuntimeError,), self._where):
             request.wait()
-        logits: np.ndarray = request.get_output_tensor(0).data
-        return logits
+        yield request.get_output_tensor(0).data
+        self._free[key].append(request)
 
 
 class _as_input_error:  # noqa: N801 - reads as a statement
@@ -247,5 +243,3 @@ def _onnxruntime_errors() -> tuple[type[BaseException], ...]:
 def _check_signature(inputs: "Sequence[tuple[str, Sequence[Any]]]", outputs: int, where: str) -> None:
     if len(inputs) != 1 or outputs != 1 or len(inputs[0][1]) not in (4, 5):
         raise InputError(f"{where}: the network has {len(inputs)} inputs and {outputs} outputs, not one image; refused")
-
-

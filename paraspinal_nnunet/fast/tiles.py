@@ -8,7 +8,7 @@ Source: nnU-Net 2.8, sliding_window_prediction.py and predict_from_raw_data.py.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations, product
+from itertools import combinations, product, tee
 from math import ceil
 
 import numpy as np
@@ -21,22 +21,39 @@ Stream = Callable[[Iterable[tuple[int, np.ndarray]]], Iterator[np.ndarray]]
 PEAK = 10
 """Largest weight."""
 
+UNSEEN = 10.0
+"""Logit of the background where no window lies."""
+
+
+Window = tuple[slice, ...]
+
 
 @dataclass(frozen=True)
 class Tiling:
-    """How windows are laid and what is done with them.
+    """What is done with each window.
 
     Attributes:
         patch_size: (y, x) or (z, y, x).
-        step_size: As a share of the patch.
         folds: How many networks are averaged.
         flips: Axes to mirror, sets of (y, x) or (z, y, x) axes; the empty set is the image as it is.
     """
 
     patch_size: tuple[int, ...]
-    step_size: float
     folds: int
     flips: tuple[tuple[int, ...], ...] = ((),)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One slice, or one whole volume, and the windows that are laid over it.
+
+    Attributes:
+        image: (channels, y, x) or (channels, z, y, x) float32.
+        windows: In the order in which their logits are summed.
+    """
+
+    image: np.ndarray
+    windows: tuple[Window, ...]
 
 
 def mirror_sets(axes: Sequence[int] | None) -> tuple[tuple[int, ...], ...]:
@@ -77,52 +94,51 @@ def padding(shape: Sequence[int], patch_size: Sequence[int]) -> list[tuple[int, 
     return [(n // 2, n - n // 2) for n in missing]
 
 
-def slice_logits(data: np.ndarray, tiling: Tiling, stream: Stream) -> Iterator[list[np.ndarray]]:
-    """Logits of a network of slices, slice by slice.
+def lay_windows(shape: Sequence[int], patch_size: Sequence[int], steps: Sequence[float]) -> tuple[Window, ...]:
+    """Windows over a whole slice or volume, in nnU-Net's order.
 
     Args:
-        data: (channels, z, y, x) float32.
-        tiling: With a patch of (y, x).
-        stream: The networks.
-
-    Yields:
-        For each z one (classes, y, x) float16 array per fold.
+        shape: Of the padded image.
+        patch_size: Of the windows.
+        steps: Per axis, as a share of the patch.
     """
-    pads = padding(data.shape[2:], tiling.patch_size)
+    starts = [tile_starts(n, t, step) for n, t, step in zip(shape, patch_size, steps, strict=True)]
+    return tuple(
+        tuple(slice(s, s + t) for s, t in zip(at, patch_size, strict=True)) for at in product(*starts)
+    )  # fmt: skip
+
+
+def padded(data: np.ndarray, patch_size: Sequence[int]) -> tuple[np.ndarray, Window]:
+    """The image with zeros around it where a tile would not fit, and the slices that take them off again."""
+    spatial = data.shape[-len(patch_size) :]
+    pads = padding(spatial, patch_size)
+    keep = tuple(slice(low, low + size) for (low, _), size in zip(pads, spatial, strict=True))
     if any(map(any, pads)):
-        data = np.pad(data, [(0, 0), (0, 0), *pads])
-    windows = _windows(data.shape[2:], tiling)
-    jobs = [(z, window) for z in range(data.shape[1]) for window in windows]
-    constants = [_constant(data[(slice(None), z, *window)]) for z, window in jobs]
-    results = _predictions([(data[:, z], window) for z, window in jobs], constants, tiling, stream, len(windows))
-    keep = tuple(slice(low, size - high) for (low, high), size in zip(pads, data.shape[2:], strict=True))
-    weight_sum = _weight_sum(data.shape[2:], windows, tiling.patch_size)
-    for _ in range(data.shape[1]):
+        data = np.pad(data, [(0, 0)] * (data.ndim - len(pads)) + pads)
+    return data, keep
+
+
+def layer_logits(layers: Iterable[Layer], tiling: Tiling, stream: Stream) -> Iterator[list[np.ndarray]]:
+    """Logits of each layer: one (classes, *spatial) float16 array per fold.
+
+    Voxels that no window covers get `UNSEEN` for the background and 0 for the rest.
+
+    Args:
+        layers: Taken one ahead of what is yielded.
+        tiling: The windows' patch and folds.
+        stream: The networks.
+    """
+    for_requests, for_sums = tee((layer, [_constant(layer.image[(slice(None), *w)]) for w in layer.windows])
+                                 for layer in layers)  # fmt: skip
+    answers = stream(_requests(for_requests, tiling))
+    known: dict[tuple[int, float], np.ndarray] = {}
+    for layer, constants in for_sums:
+        weight_sum = _weight_sum(layer.image.shape[1:], layer.windows, tiling.patch_size)
         folds = []
-        for _ in range(tiling.folds):
-            folds.append(_accumulated(results, windows, data.shape[2:], weight_sum, tiling)[(slice(None), *keep)])
+        for fold in range(tiling.folds):
+            predictions = (_prediction(answers, tiling, fold, value, known) for value in constants)
+            folds.append(_accumulated(predictions, layer, weight_sum, tiling))
         yield folds
-
-
-def volume_logits(data: np.ndarray, tiling: Tiling, stream: Stream) -> Iterator[np.ndarray]:
-    """Logits of a network of volumes or stacks, one (classes, z, y, x) float16 array per fold.
-
-    Args:
-        data: (channels, z, y, x) float32.
-        tiling: With a patch of (z, y, x).
-        stream: The networks.
-    """
-    pads = padding(data.shape[1:], tiling.patch_size)
-    if any(map(any, pads)):
-        data = np.pad(data, [(0, 0), *pads])
-    shape = data.shape[1:]
-    windows = _windows(shape, tiling)
-    constants = [_constant(data[(slice(None), *window)]) for window in windows]
-    results = _predictions([(data, window) for window in windows], constants, tiling, stream, len(windows))
-    keep = tuple(slice(low, size - high) for (low, high), size in zip(pads, shape, strict=True))
-    weight_sum = _weight_sum(shape, windows, tiling.patch_size)
-    for _ in range(tiling.folds):
-        yield _accumulated(results, windows, shape, weight_sum, tiling)[(slice(None), *keep)]
 
 
 def averaged(folds: Sequence[np.ndarray]) -> np.ndarray:
@@ -137,59 +153,38 @@ def averaged(folds: Sequence[np.ndarray]) -> np.ndarray:
     return total
 
 
-def _windows(shape: Sequence[int], tiling: Tiling) -> list[tuple[slice, ...]]:
-    starts = [tile_starts(n, t, tiling.step_size) for n, t in zip(shape, tiling.patch_size, strict=True)]
-    return [tuple(slice(s, s + t) for s, t in zip(at, tiling.patch_size, strict=True)) for at in product(*starts)]
-
-
 def _constant(tile: np.ndarray) -> float | None:
     """The one value of a tile that has no other, e.g. of the empty margin of a scan."""
     value = tile.flat[0]
     return float(value) if tile[..., 0, 0].max() == value and bool((tile == value).all()) else None
 
 
-def _predictions(
-    jobs: "list[tuple[np.ndarray, tuple[slice, ...]]]",
-    constants: "list[float | None]",
-    tiling: Tiling,
-    stream: Stream,
-    per_fold: int,
-) -> Iterator[np.ndarray]:
-    """Averaged logits (classes, *patch) float32 of each job, fold after fold for every `per_fold` jobs.
-
-    A tile of one value throughout is computed once per fold, since equal tiles have equal logits.
-    """
-    order = [
-        (fold, place)
-        for first in range(0, len(jobs), per_fold)
-        for fold in range(tiling.folds)
-        for place in range(first, first + per_fold)
-    ]
+def _requests(layers: "Iterable[tuple[Layer, list[float | None]]]", tiling: Tiling) -> Iterator[tuple[int, np.ndarray]]:
+    """A tile of one value throughout is asked for once per fold, since equal tiles have equal logits."""
     asked: set[tuple[int, float]] = set()
-
-    def requests() -> Iterator[tuple[int, np.ndarray]]:
-        for fold, place in order:
-            value = constants[place]
+    for layer, constants in layers:
+        for fold, (window, value) in product(range(tiling.folds), zip(layer.windows, constants, strict=True)):
             if value is not None:
                 if (fold, value) in asked:
                     continue
                 asked.add((fold, value))
-            image, window = jobs[place]
-            tile = image[(slice(None), *window)][None]
+            tile = layer.image[(slice(None), *window)][None]
             for axes in tiling.flips:
-                flipped = np.flip(tile, [a + 2 for a in axes]) if axes else tile
-                yield fold, np.ascontiguousarray(flipped)
+                yield fold, np.ascontiguousarray(np.flip(tile, [a + 2 for a in axes]) if axes else tile)
 
-    answers = stream(requests())
-    known: dict[tuple[int, float], np.ndarray] = {}
-    for fold, place in order:
-        value = constants[place]
-        if value is None:
-            yield _mirrored(answers, tiling)
-            continue
-        if (fold, value) not in known:
-            known[fold, value] = _mirrored(answers, tiling).copy()
-        yield known[fold, value]
+
+def _prediction(
+    answers: Iterator[np.ndarray],
+    tiling: Tiling,
+    fold: int,
+    value: float | None,
+    known: dict[tuple[int, float], np.ndarray],
+) -> np.ndarray:
+    if value is None:
+        return _mirrored(answers, tiling)
+    if (fold, value) not in known:
+        known[fold, value] = _mirrored(answers, tiling).copy()
+    return known[fold, value]
 
 
 def _mirrored(answers: Iterator[np.ndarray], tiling: Tiling) -> np.ndarray:
@@ -203,19 +198,12 @@ def _mirrored(answers: Iterator[np.ndarray], tiling: Tiling) -> np.ndarray:
     return total
 
 
-def _accumulated(
-    results: Iterator[np.ndarray],
-    windows: Sequence[tuple[slice, ...]],
-    shape: Sequence[int],
-    weight_sum: np.ndarray,
-    tiling: Tiling,
-) -> np.ndarray:
+def _accumulated(predictions: Iterator[np.ndarray], layer: Layer, weight_sum: np.ndarray, tiling: Tiling) -> np.ndarray:
     weights = gaussian_weights(tiling.patch_size).astype(np.float32)
     total: np.ndarray | None = None
-    for window in windows:
-        logits = next(results)
+    for window, logits in zip(layer.windows, predictions, strict=True):
         if total is None:
-            total = np.zeros((len(logits), *shape), np.float16)
+            total = np.zeros((len(logits), *layer.image.shape[1:]), np.float16)
         part = total[(slice(None), *window)]
         for label in range(len(logits)):
             weighted = logits[label] * weights
@@ -223,17 +211,28 @@ def _accumulated(
             part[label] = weighted
     if total is None:
         raise InputError("no tile fits the scan")
+    unseen = weight_sum == 0
+    divisor = np.where(unseen, np.float32(1), weight_sum)
     for label in range(len(total)):
-        total[label] = total[label].astype(np.float32) / weight_sum
+        total[label] = total[label].astype(np.float32) / divisor
+    total[0][unseen] = UNSEEN
     if np.isinf(total).any():
         raise InputError("the network's logits are beyond half precision; this model is damaged or foreign to the scan")
     return total
 
 
-def _weight_sum(shape: Sequence[int], windows: Sequence[tuple[slice, ...]], patch_size: tuple[int, ...]) -> np.ndarray:
+def _weight_sum(shape: Sequence[int], windows: Sequence[Window], patch_size: tuple[int, ...]) -> np.ndarray:
     """Sum of the weights at each voxel, rounded to float16 at each addition, as float32."""
+    bounds = tuple(tuple((side.start, side.stop) for side in window) for window in windows)
+    return _weight_sum_of(tuple(shape), bounds, patch_size)
+
+
+@lru_cache(maxsize=4)
+def _weight_sum_of(
+    shape: tuple[int, ...], bounds: tuple[tuple[tuple[int, int], ...], ...], patch_size: tuple[int, ...]
+) -> np.ndarray:
     weights = gaussian_weights(patch_size)
-    total = np.zeros(tuple(shape), np.float16)
-    for window in windows:
-        total[window] += weights
+    total = np.zeros(shape, np.float16)
+    for window in bounds:
+        total[tuple(slice(start, stop) for start, stop in window)] += weights
     return total.astype(np.float32)
