@@ -6,7 +6,7 @@ from typing import Protocol, cast
 
 from paraspinal_nnunet.dataset_conversion.cases import Source
 
-SOURCES = ("pairs", "author", "lpm", "bids", "musclemap", "totalsegmentator", "dicom")
+SOURCES = ("pairs", "author", "lpm", "bids", "musclemap", "totalsegmentator", "dicom", "myosegmentum")
 """Module names in `paraspinal_nnunet.dataset_conversion`, the general one first."""
 
 

@@ -23,6 +23,7 @@ class StackedImage:
         volume: (column, row, slice) voxels and their affine to RAS+; rescaled, else as stored.
         facts: The acquisition, fit for JSON, without anything of the patient, the place, the time or any UID.
         source_datasets: The files, in the order of the slices.
+        frame_order: Of one multi-frame file, which of its frames each slice is, from 0; () for several files.
         frame_of_reference_uid: What the coordinates refer to; '' where the header does not say.
     """
 
@@ -30,6 +31,7 @@ class StackedImage:
     facts: Mapping[str, Any]
     source_datasets: tuple[Path, ...]
     frame_of_reference_uid: str = ""
+    frame_order: tuple[int, ...] = ()
 
 
 def read_stack(series: Series, *, name: str | None = None) -> StackedImage:
@@ -66,6 +68,7 @@ def _stacked(series: Series, called: str, voxels: Callable[[Sequence[Frame]], np
         facts=facts,
         source_datasets=tuple(dict.fromkeys(f.header.path for f in grid.frames)),
         frame_of_reference_uid=series.header.frame_of_reference_uid,
+        frame_order=tuple(f.index for f in grid.frames) if len(series.files) == 1 else (),
     )
 
 
