@@ -6,6 +6,7 @@ superior), as nibabel gives them. Arrays in this module are in NIfTI order (i, j
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from nibabel.orientations import aff2axcodes, apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
@@ -133,12 +134,12 @@ def side_evidence(labels: np.ndarray, affine: np.ndarray, structures: tuple[Stru
     Returns:
         One entry per muscle that has both sides in the map.
     """
-    evidence = []
-    for right, left in side_pairs(structures):
-        x_right, x_left = (_centroid_x_mm(labels == s.label, affine) for s in (right, left))
-        if x_right is not None and x_left is not None:
-            evidence.append(SideEvidence(right.muscle.display_name, x_right, x_left))
-    return evidence
+    x_mm = _centroids_x_mm(labels, affine)
+    return [
+        SideEvidence(right.muscle.display_name, x_mm[right.label], x_mm[left.label])
+        for right, left in side_pairs(structures)
+        if right.label in x_mm and left.label in x_mm
+    ]
 
 
 def check_sides(labels: np.ndarray, affine: np.ndarray, structures: tuple[Structure, ...], name: str) -> None:
@@ -155,15 +156,18 @@ def check_sides(labels: np.ndarray, affine: np.ndarray, structures: tuple[Struct
         )
 
 
-def _centroid_x_mm(mask: np.ndarray, affine: np.ndarray) -> float | None:
-    count = int(mask.sum())
-    if not count:
-        return None
-    means = []
-    for axis in range(3):
-        others = tuple(a for a in range(3) if a != axis)
-        means.append(float(mask.sum(axis=others) @ np.arange(mask.shape[axis])) / count)
-    return float(affine[0, :3] @ means + affine[0, 3])
+def _centroids_x_mm(labels: np.ndarray, affine: np.ndarray) -> dict[int, float]:
+    """Label value -> x of its centroid; one pass over the map, in the order in which it lies in memory."""
+    order: Literal["F", "C"] = "F" if labels.flags.f_contiguous else "C"
+    flat = labels.ravel(order)
+    labelled = np.flatnonzero(flat)
+    values = flat[labelled]
+    counts = np.bincount(values)
+    sums = [np.bincount(values, weights=index) for index in np.unravel_index(labelled, labels.shape, order)]
+    return {
+        int(value): float(affine[0, :3] @ [total[value] / counts[value] for total in sums] + affine[0, 3])
+        for value in np.flatnonzero(counts)
+    }
 
 
 def _mm(values: Sequence[float] | np.ndarray) -> str:
