@@ -7,8 +7,9 @@ from paraspinal_nnunet.anatomy import Side, Structure, side_pairs
 from paraspinal_nnunet.measures.result import Asymmetry, CohortPlace, StructureMeasures
 from paraspinal_nnunet.protocol import PAPER
 
-COMPARABLE_SHARE = 0.8
-"""A stack of at least this share of the paper's field of view may be compared with its volumes. Source: ours."""
+COMPARABLE_SHARE = 0.75
+"""A stack of at least this share of the paper's field of view may be compared with its volumes. Source: ours; 240 mm
+hold L1 to S1 with the muscles' ends."""
 
 SIZES = ("volume_ml", "csa_mean_mm2", "csa_max_mm2")
 FAT = ("fat_fraction", "functional_csa_mean_mm2")
