@@ -1,25 +1,29 @@
-"""Masks for new scans, by nnU-Net's own predictor in this process."""
+"""Masks for new scans: by nnU-Net's own predictor in this process, or by a portable model without nnU-Net."""
 
 import logging
 import os
-from collections.abc import Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tqdm import tqdm
-
+from paraspinal_nnunet.batch import Job, Outcome, failed, run_batch
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.exported_model import CHECKPOINT, initialize_predictor, is_exported, opened_model
-from paraspinal_nnunet.nifti import read_image
+from paraspinal_nnunet.fast import MODES, is_portable, open_model
+from paraspinal_nnunet.files import atomic_path
+from paraspinal_nnunet.nifti import Volume, read_image, write_labels
 from paraspinal_nnunet.seam import register_trainers
 
 log = logging.getLogger(__name__)
 
 ENDINGS = (".nii.gz", ".nii")
+
+MakeJob = Callable[[Path, Path, bool], Job[Any, Any]]
+"""From a scan, its mask's path, and whether that is to be kept."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,9 @@ class PredictionRequest:
         mirroring: Average over mirrored images where the model was trained so; ours never are.
         overwrite: Predict again what is there already.
         shard: (k, n): only the k-th of n equal shares of the scans, counted from 1.
+        mode: For portable models: ``'tiles'`` or ``'fast'``.
+        runtime: For portable models: ``'auto'``, ``'onnxruntime'`` or ``'openvino'``.
+        threads: For portable models: processor threads; all when None.
     """
 
     scans: Path
@@ -47,6 +54,9 @@ class PredictionRequest:
     mirroring: bool = True
     overwrite: bool = False
     shard: tuple[int, int] = (1, 1)
+    mode: str = "tiles"
+    runtime: str = "auto"
+    threads: int | None = None
 
 
 def predict(request: PredictionRequest) -> list[Path]:
@@ -56,24 +66,89 @@ def predict(request: PredictionRequest) -> list[Path]:
         One mask file per scan, those that were there already included.
 
     Raises:
-        InputError: No scans, no model, or a scan that cannot be read; scans are checked before the first is predicted.
-        SetupError: nnU-Net is missing.
+        InputError: No scans, no model, or, after all others were predicted, scans that failed.
+        SetupError: nnU-Net, or the runtime of portable models, is missing.
     """
-    targets = {mask: scan for scan, mask in _targets(request)}
-    for scan in targets.values():
-        read_image(scan)
+    outcomes = predict_scans(request)
+    if failed(outcomes):
+        raise InputError(failure_summary(outcomes))
+    return [request.output / outcome.name for outcome in outcomes]
+
+
+def predict_scans(request: PredictionRequest) -> list[Outcome]:
+    """Predict all scans; one that fails is told of at once and stops none.
+
+    Returns:
+        One outcome per scan, named as its mask's file.
+
+    Raises:
+        InputError: No scans, no model, or flags that the model has no use for.
+        SetupError: nnU-Net, or the runtime of portable models, is missing.
+    """
+    number, count = request.shard
+    targets = {mask: scan for scan, mask in _targets(request)[number - 1 :: count]}
     todo = {mask: scan for mask, scan in targets.items() if request.overwrite or not mask.exists()}
-    if todo:
-        predictor = _predictor(request)
+    if not todo:
+        return [Outcome(mask.name, "kept") for mask in targets]
+    with _portable(request) if is_portable(request.model) else _nnunet(request) as (make_job, process):
         request.output.mkdir(parents=True, exist_ok=True)
+        jobs = (make_job(scan, mask, mask not in todo) for mask, scan in targets.items())
+        return run_batch(jobs, process, total=len(targets))
+
+
+def failure_summary(outcomes: Sequence[Outcome]) -> str:
+    """One line on what failed."""
+    bad = failed(outcomes)
+    return f"{len(bad)} of {len(outcomes)} scans failed: " + "; ".join(f"{o.name} ({o.message})" for o in bad)
+
+
+@contextmanager
+def _portable(request: PredictionRequest) -> "Iterator[tuple[MakeJob, Callable[[Any], Any]]]":
+    if request.mode not in MODES:
+        raise InputError(f"mode '{request.mode}' is unknown; take one of {', '.join(MODES)}")
+    model = open_model(
+        request.model, folds=request.folds, runtime=request.runtime, threads=request.threads, device=request.device
+    )
+
+    def job(scan: Path, mask: Path, done: bool) -> Job[Any, Any]:
+        def write(result: Any) -> None:
+            with atomic_path(mask) as temporary:
+                write_labels(temporary, result.labels, result.affine)
+
+        return Job(mask.name, lambda: read_image(scan), write, done)
+
+    def process(volume: Volume) -> Any:
+        return model.segment(volume, mode=request.mode, step_size=request.step_size, mirroring=request.mirroring)
+
+    yield job, process
+
+
+@contextmanager
+def _nnunet(request: PredictionRequest) -> "Iterator[tuple[MakeJob, Callable[[Any], Any]]]":
+    if (request.mode, request.runtime, request.threads) != ("tiles", "auto", None):
+        raise InputError(
+            f"{request.model}: mode, runtime and threads are for models of 'paraspinal export --format onnx'"
+        )
+    predictor = _predictor(request)
+    request.output.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
         # nnU-Net writes plans.json, dataset.json and its arguments beside the masks, over what may stand there.
-        with TemporaryDirectory(prefix=".predicting-", dir=request.output) as workplace:
-            for mask, scan in tqdm(todo.items(), desc="predicting", unit="scan"):
-                truncated = Path(workplace) / mask.name.removesuffix(ENDINGS[0])
-                with redirect_stdout(StringIO()):
-                    predictor.predict_from_files_sequential([[str(scan)]], [str(truncated)])
-                os.replace(Path(workplace) / mask.name, mask)
-    return list(targets)
+        workplace = Path(stack.enter_context(TemporaryDirectory(prefix=".predicting-", dir=request.output)))
+
+        def job(scan: Path, mask: Path, done: bool) -> Job[Any, Any]:
+            def load() -> tuple[Path, Path]:
+                read_image(scan)
+                return scan, workplace / mask.name
+
+            return Job(mask.name, load, lambda made: os.replace(made, mask), done)
+
+        def process(paths: tuple[Path, Path]) -> Path:
+            scan, made = paths
+            with redirect_stdout(StringIO()):
+                predictor.predict_from_files_sequential([[str(scan)]], [str(made).removesuffix(ENDINGS[0])])
+            return made
+
+        yield job, process
 
 
 def _targets(request: PredictionRequest) -> list[tuple[Path, Path]]:

@@ -102,11 +102,23 @@ def test_an_interrupted_prediction_leaves_no_mask(scans, tmp_path, predictor, mo
     assert list((tmp_path / "masks").iterdir()) == []
 
 
-def test_unreadable_scans_are_refused_before_the_first_is_predicted(scans, tmp_path, predictor):
-    (scans / "c.nii.gz").write_bytes(b"no scan")
-    with pytest.raises(InputError, match=r"c\.nii\.gz"):
+def test_an_unreadable_scan_stops_no_other(scans, tmp_path, predictor, capsys):
+    (scans / "aa.nii.gz").write_bytes(b"no scan")
+    with pytest.raises(InputError, match=r"1 of 3 scans failed: aa\.nii\.gz \(.*aa\.nii\.gz: is no NIfTI file"):
         predict(request(scans, tmp_path))
-    assert predictor.asked == []
+    assert predictor.asked == ["a.nii.gz", "b_0000.nii.gz"]
+    model = str(tmp_path / "model")
+    assert main(["predict", "-i", str(scans), "-o", str(tmp_path / "masks"), "-m", model]) == 1
+    printed = capsys.readouterr()
+    assert printed.out.split() == [str(tmp_path / "masks" / name) for name in ("a.nii.gz", "b.nii.gz")]
+    assert "paraspinal predict: 1 of 3 scans failed" in printed.err
+    assert len(predictor.asked) == 2
+
+
+def test_flags_for_portable_models_are_refused_with_others(scans, tmp_path, predictor):
+    for changes in ({"mode": "fast"}, {"runtime": "openvino"}, {"threads": 2}):
+        with pytest.raises(InputError, match="are for models of 'paraspinal export --format onnx'"):
+            predict(request(scans, tmp_path, **changes))
 
 
 def test_two_scans_for_one_mask_are_refused(scans, tmp_path):

@@ -1,4 +1,4 @@
-"""Make a trained model ready to travel: slim, safe to load, with a manifest, for nnU-Net's own commands or without them."""
+"""Make a trained model ready to travel: slim, safe to load, with a manifest, for nnU-Net's commands or without them."""
 
 import argparse
 from pathlib import Path

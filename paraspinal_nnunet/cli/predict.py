@@ -1,6 +1,7 @@
-"""Predict new scans with a trained model: `nnUNetv2_predict` with our trainers found, for files of any name."""
+"""Predict new scans with a trained model: as `nnUNetv2_predict` does, or with a portable model and without nnU-Net."""
 
 import argparse
+import sys
 from pathlib import Path
 
 HELP = "predict new scans with a trained model"
@@ -17,15 +18,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--disable_tta", action="store_true", help="no mirroring, for models trained with it")
     parser.add_argument("--overwrite", action="store_true", help="predict again what is there already")
     parser.add_argument(
+        "--mode",
+        choices=["tiles", "fast"],
+        default="tiles",
+        help="portable models: tiles gives nnU-Net's labels, fast lays fewer tiles, over the muscles (default: tiles)",
+    )
+    parser.add_argument(
+        "--runtime",
+        choices=["auto", "onnxruntime", "openvino"],
+        default="auto",
+        help="portable models: what runs the network (default: auto, openvino on a CPU where it is installed)",
+    )
+    parser.add_argument("--threads", type=int, help="portable models: processor threads (default: all)")
+    parser.add_argument(
         "--shard", type=_shard, default=(1, 1), metavar="K/N", help="only the K-th of N equal shares of the scans"
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Predict."""
-    from paraspinal_nnunet.prediction import PredictionRequest, predict
+    from paraspinal_nnunet.batch import failed
+    from paraspinal_nnunet.prediction import PredictionRequest, failure_summary, predict_scans
 
-    masks = predict(
+    outcomes = predict_scans(
         PredictionRequest(
             scans=args.input,
             output=args.output,
@@ -36,10 +51,17 @@ def run(args: argparse.Namespace) -> int:
             mirroring=not args.disable_tta,
             overwrite=args.overwrite,
             shard=args.shard,
+            mode=args.mode,
+            runtime=args.runtime,
+            threads=args.threads,
         )
     )
-    for mask in masks:
-        print(mask)
+    for outcome in outcomes:
+        if outcome.status != "failed":
+            print(args.output / outcome.name)
+    if failed(outcomes):
+        print(f"paraspinal predict: {failure_summary(outcomes)}", file=sys.stderr)
+        return 1
     return 0
 
 

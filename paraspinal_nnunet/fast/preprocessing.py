@@ -159,9 +159,7 @@ def _in_network_order(volume: "Volume", pipeline: Pipeline) -> tuple[np.ndarray,
         orientation = io_orientation(volume.affine)
         array = apply_orientation(array, orientation)
         spacing = tuple(spacing[int(axis)] for axis in np.argsort(orientation[:, 0]))
-    spacing_zyx = [
-        float(np.float32(mm)) for mm in spacing[::-1]
-    ]  # NIfTI headers hold, and nnU-Net reads, single floats
+    spacing_zyx = [float(np.float32(mm)) for mm in spacing[::-1]]  # as NIfTI headers hold it
     forward = pipeline.transpose_forward
     return array.transpose(2, 1, 0).transpose(forward), tuple(spacing_zyx[axis] for axis in forward)
 
