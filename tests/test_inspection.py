@@ -520,6 +520,14 @@ def test_classes_of_regions_and_sides():
     assert [(p.muscle, p.right.value, p.left.value) for p in side_pairs_of(found)] == [("psoas", 4, 3)]
 
 
+def test_gross_asymmetry_is_told_however_common_it_is(small):
+    for case in range(8):
+        small.edit_labels(case, set_to(0, slice(31, 36), ALL, ALL))  # 5 of 10 columns: 200 (1 - 2) / (1 + 2)
+    found = small.found("asymmetry")
+    assert {f.text for f in found} == {"Multifidus right and left differ by -67 % of their mean"}
+    assert len(found) == 8
+
+
 def test_the_worst_come_first():
     found = [
         Finding(NOTE, "coverage", "", "a"),

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from paraspinal_nnunet.cli import main
-from paraspinal_nnunet.errors import DatasetError
+from paraspinal_nnunet.errors import DatasetError, InputError
 from paraspinal_nnunet.inspection import inspect_dataset, inspection_text, write_inspection, write_previews
 from paraspinal_nnunet.inspection.previews import _tile_size
 
@@ -212,6 +212,17 @@ def test_two_processes_find_the_same(raw, written):
     again = inspect_dataset(raw / "Dataset501_Small", workers=2)
     assert again.findings == written[0].findings
     assert [f.channels for f in again.cases] == [f.channels for f in written[0].cases]
+
+
+def test_an_earlier_inspection_gives_way(raw, tmp_path):
+    for name in ("previews_07.png", "mine.png", "inspection.json"):
+        (tmp_path / name).write_text("old")
+    write_inspection(inspect_dataset(raw / "Dataset502_Good"), tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "cases.tsv", "findings.tsv", "inspection.html", "inspection.json", "mine.png", "previews.png"
+    ]  # fmt: skip
+    with pytest.raises(InputError, match="cannot be written to"):
+        write_inspection(inspect_dataset(raw / "Dataset502_Good"), tmp_path / "mine.png" / "out")
 
 
 def test_known_errors(raw, capsys):

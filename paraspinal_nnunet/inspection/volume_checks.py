@@ -20,6 +20,9 @@ LEAST_VOLUME_FACTOR = 1.25
 LEAST_ASYMMETRY_PERCENT = 15.0
 """Asymmetries within so many percentage points of the median are never outliers."""
 
+GROSS_ASYMMETRY_PERCENT = 50.0
+"""Asymmetries beyond this are remarked however common they are: more likely a mistaken label than a person."""
+
 PAPER_SOURCE = f"{PAPER.cohort.subjects} subjects, L1 to L5, doi:{DOI}, Results"
 
 
@@ -172,9 +175,11 @@ def _asymmetries(cases: Sequence[CaseFacts], classes: Sequence[LabelClass]) -> I
                 for right, left in zip(*sides, strict=True)
             ]
         )
-        for index, score in outliers(percent, least=LEAST_ASYMMETRY_PERCENT):
-            text = (
-                f"{pair.right.display_name} and left differ by {percent[index]:+.0f} % of their mean, the median by "
-                f"{np.nanmedian(percent):+.0f} % (robust z {score:+.1f})"
-            )
-            yield Finding(Severity.LOOK, "asymmetry", cases[index].case, text, abs(score))
+        scores = dict(outliers(percent, least=LEAST_ASYMMETRY_PERCENT))
+        gross = np.flatnonzero(np.abs(percent) > GROSS_ASYMMETRY_PERCENT).tolist()
+        scores = dict.fromkeys(gross, 0.0) | scores
+        for index, score in scores.items():
+            text = f"{pair.right.display_name} and left differ by {percent[index]:+.0f} % of their mean"
+            if score:
+                text += f", the median by {np.nanmedian(percent):+.0f} % (robust z {score:+.1f})"
+            yield Finding(Severity.LOOK, "asymmetry", cases[index].case, text, abs(percent[index]))

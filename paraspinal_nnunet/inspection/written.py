@@ -11,6 +11,7 @@ from typing import Any
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.datasets import MISSING
+from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.files import write_json, write_text
 from paraspinal_nnunet.inspection.classes import LabelClass, canonical_key, side_pairs_of
 from paraspinal_nnunet.inspection.facts import CaseFacts
@@ -39,14 +40,25 @@ def write_inspection(inspection: Inspection, folder: Path, *, workers: int = 1) 
 
     Returns:
         The files: `RECORD_FILE`, `CASES_FILE`, `FINDINGS_FILE`, the contact sheets and `PAGE_FILE`.
+
+    Raises:
+        InputError: The folder cannot be written to.
     """
-    folder = Path(folder)
+    try:
+        return _write(inspection, Path(folder), workers)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written to ({error.strerror or error})") from error
+
+
+def _write(inspection: Inspection, folder: Path, workers: int) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / RECORD_FILE, _without_nan(record(inspection)))
     write_text(folder / CASES_FILE, _tsv([_case_row(facts, inspection) for facts in inspection.cases]))
     columns = ("severity", "kind", "case", "text", "weight")
     write_text(folder / FINDINGS_FILE, _tsv([_finding(f) for f in inspection.findings], columns))
     sheets = write_previews(inspection.dataset.folder, folder / PREVIEWS_FILE, workers=workers)
+    for earlier in set(folder.glob("previews*.png")) - set(sheets):
+        earlier.unlink()
     write_text(folder / PAGE_FILE, inspection_page(inspection, workers=workers))
     return [*(folder / name for name in (RECORD_FILE, CASES_FILE, FINDINGS_FILE)), *sheets, folder / PAGE_FILE]
 
