@@ -84,11 +84,13 @@ def bids_source(
 
     Raises:
         InputError: No such folder, no images or labels in it, or several derivatives to choose from.
-        LabelError: No look-up table, or tables that contradict each other.
+        LabelError: No look-up table, tables that contradict each other, or masks beside `labels`.
     """
     choice = choice or Choice()
     layout = read_layout(folder, choice)
     if layout.masks:
+        if labels:
+            raise LabelError(f"--labels {labels}: the labels are masks, whose names say what they are")
         keys = {key for label in layout.used if (key := mask_class(label)) is not None}
         meaning = mask_labels("names of the masks", sorted(keys), quadratus=quadratus)
     else:

@@ -233,6 +233,10 @@ def test_masks_by_their_names(masked, raw):
     np.testing.assert_array_equal(converted(raw, "sub-01"), labels())
 
 
+def test_masks_need_no_label_map(masked, raw, capsys):
+    refused(capsys, convert(masked, "--labels", "author"), "--labels author: the labels are masks")
+
+
 def test_faulty_masks_are_refused(masked, raw, capsys):
     masked.label("sub-01_label-MFR_mask", (labels() % 2).astype(np.uint8))
     # the boxes of erector spinae right: 3 x 3 x 4 = 36 voxels of 80 mm3

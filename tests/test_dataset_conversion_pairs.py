@@ -1,5 +1,8 @@
 """The general converter: patterns, one mask per structure, label maps of every kind, formats beside NIfTI."""
 
+import os
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -294,3 +297,49 @@ def test_colour_images_are_refused(tmp_path):
     sitk.WriteImage(colours, str(tmp_path / "a.mha"))
     with pytest.raises(InputError, match="more than one channel"):
         read_image(tmp_path / "a.mha")
+
+
+# Real data
+
+
+@pytest.mark.real_data
+def test_the_real_scan_is_the_same_by_every_route(scans, raw):
+    real = os.environ.get("PARASPINAL_REAL_DATA")
+    if not real:
+        pytest.skip("PARASPINAL_REAL_DATA is not set")
+    image, label = (nib.load(Path(real) / f"abdomen01_{kind}.nii.gz") for kind in ("image", "dseg"))
+    grey_values, values = np.asanyarray(image.dataobj), np.asanyarray(label.dataobj)
+    names = ("MFR", "MFL", "ESR", "ESL", "PMR", "PML", "QLR", "QLL")
+    for kind in ("mha", "nrrd"):
+        save(scans / f"{kind}/a_img.{kind}", grey_values, image.affine)
+        save(scans / f"{kind}/a_seg.{kind}", values, image.affine)
+    save(scans / "masks/a.nii.gz", grey_values, image.affine)
+    for value, name in enumerate(names, start=1):
+        save(scans / f"masks/a_{name}.nii.gz", (values == value).astype(np.uint8), image.affine)
+    save(scans / "bids/sub-a/anat/sub-a_T2w.nii.gz", grey_values, image.affine)
+    save(scans / "bids/derivatives/m/sub-a/anat/sub-a_dseg.nii.gz", values, image.affine)
+    table = "".join(f"{value}\t{name}\n" for value, name in enumerate(names, start=1))
+    (scans / "bids/derivatives/m/dseg.tsv").write_text(f"index\tname\n{table}")
+
+    by_pattern = [
+        "--image-pattern",
+        "{case}.nii.gz",
+        "--label-pattern",
+        "{case}_{structure}.nii.gz",
+        "--labels",
+        "names",
+    ]
+    routes = [
+        ["bids", "-i", str(scans / "bids")],
+        ["pairs", "-i", str(scans / "masks"), *by_pattern, "--labels", "names"],
+    ]
+    for kind in ("mha", "nrrd"):
+        by_kind = ["--image-pattern", f"{{case}}_img.{kind}", "--label-pattern", f"{{case}}_seg.{kind}"]
+        routes.append(["pairs", "-i", str(scans / kind), *by_kind, "--labels", "musclemap-abdomen"])
+    for number, route in enumerate(routes, start=601):
+        assert main(["convert", *route, "-d", str(number), "-n", "A", "-np", "1", "--quadratus"]) == 0
+        dataset = raw / f"Dataset{number}_A"
+        for part, expected in (("imagesTr", grey_values), ("labelsTr", values)):
+            (written,) = map(nib.load, (dataset / part).iterdir())
+            np.testing.assert_array_equal(np.asanyarray(written.dataobj), expected)
+            np.testing.assert_allclose(written.affine, image.affine, atol=1e-4)
