@@ -96,3 +96,50 @@ def test_nnunet_accepts_the_data_set(real, raw):
     assert "verify_dataset_integrity Done" in done.stdout
     description = json.loads((raw / "Dataset502_LPM/dataset.json").read_text())
     assert description["overwrite_image_reader_writer"] in done.stdout
+
+
+def test_lpm_fat_and_water_lie_on_each_other_voxel_by_voxel(real, raw):
+    """The water image's origin is lost, yet both label maps are the same in every voxel: one acquisition, one grid."""
+    fat, water = (
+        next(real.glob(pattern)) for pattern in ("TUM01_fat_manual_label_*.nii.gz", "TUM01_water_*-label.nii.gz")
+    )
+    np.testing.assert_array_equal(array(fat), array(water))
+    assert convert(real, "lpm", "--dixon", "channels", "--crop-to-labels") == 0
+    dataset = raw / "Dataset502_LPM"
+    written = [nib.load(dataset / f"imagesTr/TUM01_000{channel}.nii.gz") for channel in (0, 1)]
+    for image, contrast in zip(written, ("fat", "water"), strict=True):
+        stored = nib.load(real / f"TUM01_{contrast}_img_img_L2-L5.nii.gz")
+        np.testing.assert_array_equal(
+            np.asanyarray(image.dataobj), np.asanyarray(stored.dataobj, dtype=np.float32)[..., : image.shape[2]]
+        )
+    np.testing.assert_array_equal(written[0].affine, written[1].affine)
+    assert written[0].affine[0, 3] == pytest.approx(204.5075, abs=1e-3)
+
+
+def test_images_that_do_not_show_the_same_place_are_not_resampled_onto_each_other(real, raw, capsys):
+    """Taken as any two channels, by their headers, fat and water images do not overlap."""
+    given = ["--image-pattern", "{case}_fat_img_img_L2-L5.nii.gz", "--channel", "fat"]
+    given += ["--image-pattern", "{case}_water_img_img_L2-L5.nii.gz", "--channel", "water"]
+    given += ["--label-pattern", "{case}_fat_manual_label_segmentation_L2-L5.nii.gz", "--labels", "lpm", "-n", "A"]
+    assert convert(real, "pairs", *given) == 1
+    assert "lies on another grid" in capsys.readouterr().err
+    assert convert(real, "pairs", *given, "--resample-channels") == 1
+    assert "voxels before" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--swap-sides", "--trust-labels"])
+def test_real_labels_with_their_sides_exchanged_are_mended(real, raw, tmp_path, flag):
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    (folder / "a_image.nii.gz").symlink_to(real / "abdomen01_image.nii.gz")
+    stored = nib.load(real / "abdomen01_dseg.nii.gz")
+    values = np.asanyarray(stored.dataobj).astype(np.uint8)
+    exchanged = np.array([0, 2, 1, 4, 3, 6, 5, 8, 7], np.uint8)[values]
+    nib.save(nib.Nifti1Image(exchanged, stored.affine), folder / "a_dseg.nii.gz")
+    given = ["-n", "A", *ABDOMEN, "--labels", "musclemap-abdomen", "--quadratus", flag]
+    assert convert(folder, "pairs", *given) == 0
+    labels = nib.load(raw / "Dataset502_A/labelsTr/a.nii.gz")
+    expected = values if flag == "--swap-sides" else exchanged
+    np.testing.assert_array_equal(np.asanyarray(labels.dataobj), expected)
+    x = [(labels.affine @ [*np.argwhere(np.asanyarray(labels.dataobj) == v).mean(axis=0), 1])[0] for v in range(1, 9)]
+    assert all(right > left for right, left in zip(x[::2], x[1::2], strict=True))
