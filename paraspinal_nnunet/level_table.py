@@ -1,5 +1,6 @@
 """The table that says in which slices of a scan vertebrae and discs lie."""
 
+import csv
 from pathlib import Path
 
 import pandas as pd
@@ -15,12 +16,16 @@ def read_levels(path: Path) -> pd.DataFrame:
     `slice` counts from 1 at the feet, as the viewer shows it.
 
     Raises:
-        InputError: Missing, other columns, slices that are no whole numbers from 1 on, or a level given twice.
+        InputError: Missing, no table, other columns, slices that are no whole numbers from 1 on, or a level given
+            twice.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"table of levels {path} does not exist")
-    table = pd.read_csv(path, sep=None, engine="python", dtype=str, keep_default_na=False)
+    try:
+        table = pd.read_csv(path, sep=None, engine="python", dtype=str, keep_default_na=False)
+    except (ValueError, csv.Error) as error:
+        raise InputError(f"{path}: is no table ({' '.join(str(error).split())})") from error
     if not set(LEVEL_COLUMNS) <= set(table.columns):
         raise InputError(f"{path} has the columns {', '.join(table.columns)}; needed are {', '.join(LEVEL_COLUMNS)}")
     wrong = table[~table["slice"].str.fullmatch(r"[1-9]\d*")]

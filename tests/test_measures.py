@@ -132,6 +132,24 @@ def test_stored_order_does_not_matter():
     assert len(expected["levels"]) == 6 * 3
 
 
+def test_a_mirrored_person_has_the_other_sides_numbers():
+    labels, image = fat_by_hand()
+    swap = np.array([0, 2, 1], np.uint8)
+    here = measure((image, AFFINE), (labels, AFFINE), fat_per="side", case="c")
+    there = measure((image[::-1], AFFINE), (swap[labels][::-1], AFFINE), fat_per="side", case="c")
+    for key, other in (("multifidus_right", "multifidus_left"), ("multifidus_left", "multifidus_right")):
+        one, two = here.structure(key), there.structure(other)
+        assert (one.volume_ml, one.csa_max_mm2, one.intensity_mean) == (
+            two.volume_ml,
+            two.csa_max_mm2,
+            two.intensity_mean,
+        )
+        assert one.fat == two.fat
+    for one, two in zip(here.asymmetry, there.asymmetry, strict=True):
+        assert one.difference_percent == pytest.approx(-two.difference_percent, nan_ok=True)
+    assert any(each.difference_percent > 0 or each.difference_percent < 0 for each in here.asymmetry)
+
+
 def test_oblique_slices_are_the_stacks_own():
     tilt = np.deg2rad(25)
     turned = np.eye(4)

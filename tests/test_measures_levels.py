@@ -96,6 +96,10 @@ def test_table_of_discs_gives_vertebrae_between(tmp_path):
     assert np.isnan(table.loc["L4-L5", "csa_mean_mm2"])
     with pytest.raises(InputError, match="has no level of case d; it has c, other"):
         rows(path, case="d")
+    for content in (b"", b"\xff\xfe\x00", b"level\nL4\n"):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"levels\.csv"):
+            rows(path, case="c")
 
 
 def test_given_middle_of_a_vertebra_wins():
