@@ -9,8 +9,9 @@ from paraspinal_nnunet.nifti import Volume
 SAME_CORRELATION = 0.999
 """Pearson's r of a cut-out with its own place; number types and scaling differ between tools, voxels do not."""
 
-MARGIN = 0.005
-"""By how much every other place must be worse."""
+MARGIN = 0.002
+"""By how much every other place must be worse. In subject TUM01 of LPM_Segmentator, cut-outs of 6 to 20 slices
+correlate with the place one slice off by 0.978 to 0.994."""
 
 SPACING_TOLERANCE = 1e-3
 """Relative: tools round the voxel size."""

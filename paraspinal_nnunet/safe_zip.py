@@ -14,6 +14,8 @@ from tqdm import tqdm
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.files import atomic_path
 
+BAR_DELAY_S = 2.0
+
 _BLOCK = 1 << 20
 _DATE = (1980, 1, 1, 0, 0, 0)
 """Members carry no time of their own, so that equal files make equal archives."""
@@ -69,7 +71,8 @@ def extract_zip(path: Path, folder: Path, limits: Limits | None = None) -> None:
             _check_members(path, archive.infolist(), limits)
             members = [m for m in archive.infolist() if not m.is_dir()]
             total = sum(m.file_size for m in members)
-            with tqdm(total=total, desc=f"unpacking {path.name}", unit="B", unit_scale=True) as progress:
+            bar = tqdm(total=total, desc=f"unpacking {path.name}", unit="B", unit_scale=True, delay=BAR_DELAY_S)
+            with bar as progress:
                 for member in members:
                     _extract(archive, member, folder, progress)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import itertools
 import shutil
 import subprocess
 
@@ -86,6 +87,37 @@ def test_planes_against_the_standard_and_simpleitk(tmp_path, plane):
     array, affine = in_ras(volume.array, volume.affine)
     assert (array == itk_array).all()
     np.testing.assert_allclose(affine, itk_affine, atol=1e-4)
+
+
+def test_all_24_orientations_that_dicom_can_store(tmp_path):
+    """Rows and columns along any two axes, either way; slices follow the normal, so left-handed grids do not exist."""
+    phantom = voxels((7, 6, 5))  # in RAS
+    spacing, affine = np.array([2.5, 3.0, 4.0]), np.diag([2.5, 3.0, 4.0, 1.0])
+    tried = 0
+    for axes in itertools.permutations(range(3)):
+        for signs in itertools.product((1, -1), repeat=3):
+            directions = np.zeros((3, 3))
+            directions[list(axes), range(3)] = signs  # stored axis -> RAS axis
+            if np.linalg.det(directions) < 0:
+                continue
+            stored = phantom.transpose(axes)[tuple(slice(None, None, sign) for sign in signs)]
+            first = [0 if sign > 0 else n - 1 for sign, n in zip(signs, stored.shape, strict=True)]
+            origin_ras = np.zeros(3)
+            origin_ras[list(axes)] = np.array(first) * spacing[list(axes)]
+            lps = np.diag([-1.0, -1, 1]) @ directions
+            made = slices(
+                stored,
+                orientation=(*lps[:, 0], *lps[:, 1]),
+                spacing=spacing[list(axes)],
+                origin=origin_ras * [-1, -1, 1],
+            )
+            folder = tmp_path / f"{axes}{signs}"
+            save_series(made, folder)
+            array, found = in_ras(read(folder).volume.array, read(folder).volume.affine)
+            assert np.array_equal(array, phantom), (axes, signs)
+            np.testing.assert_allclose(found, affine, atol=1e-5)
+            tried += 1
+    assert tried == 24
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -1,6 +1,5 @@
 """All DICOM series below a folder or in a zip archive, found by content and split where one series mixes several."""
 
-import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +14,6 @@ from paraspinal_nnunet.dicom.split import split_frames
 from paraspinal_nnunet.errors import InputError
 
 BAR_DELAY_S = 2.0
-
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,8 +71,6 @@ def scan_study(path: Path) -> Study:
             frames[frame.header.series_uid].append(frame)
     if not frames:
         raise InputError(f"{path}: holds no DICOM file ({other_files} other files passed over)")
-    if other_files:
-        _LOG.info("%s: %d files passed over that are no DICOM images", path, other_files)
     ordered = sorted(frames.values(), key=_order)
     return Study(
         tuple(s for group, key in zip(ordered, _keys(ordered), strict=True) for s in split_frames(group, key)),
