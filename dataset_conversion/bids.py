@@ -14,7 +14,7 @@ from paraspinal_nnunet.dataset_conversion.bids_layout import (
     mask_class,
     read_layout,
 )
-from paraspinal_nnunet.dataset_conversion.bids_names import BidsName, inherited
+from paraspinal_nnunet.dataset_conversion.bids_names import BidsName, by_folder, inherited
 from paraspinal_nnunet.dataset_conversion.cases import Case, Found, Refusal, Source
 from paraspinal_nnunet.dataset_conversion.label_files import read_label_file
 from paraspinal_nnunet.dataset_conversion.labels import LabelMap, from_entries, label_map
@@ -114,9 +114,10 @@ def _from_tables(layout: Layout, quadratus: bool) -> LabelMap:
     entries: dict[int, str] = {}
     origin: dict[int, str] = {}
     used: list[str] = []
+    tables = by_folder(layout.tables)
     for root in layout.derivatives:
         for label in layout.labels[root]:
-            table = inherited(label, layout.tables, str(PurePosixPath(DERIVATIVES, root)))
+            table = inherited(label, tables, str(PurePosixPath(DERIVATIVES, root)))
             if table is None:
                 raise LabelError(f"{label.path}: no *_dseg.tsv says what its values mean; add one or give --labels")
             if table.path in used:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from paraspinal_nnunet.dataset_conversion.aliases import class_of
-from paraspinal_nnunet.dataset_conversion.bids_names import BidsName, images_of, not_ignored, parse
+from paraspinal_nnunet.dataset_conversion.bids_names import BidsName, by_subject, images_of, not_ignored, parse
 from paraspinal_nnunet.dataset_conversion.cases import Refusal
 from paraspinal_nnunet.dataset_conversion.patterns import walk
 from paraspinal_nnunet.errors import InputError, LabelError
@@ -72,18 +72,19 @@ def read_layout(folder: Path, choice: Choice) -> Layout:
     """
     files = not_ignored(walk(folder), folder)
     names = [name for file in files if (name := parse(file)) is not None]
-    raw = tuple(n for n in names if n.path.startswith("sub-") and _nifti(n))
+    raw = tuple(n for n in names if n.path.startswith("sub-") and "sub" in n.entities and _nifti(n))
     anatomical = (i for i in raw if PurePosixPath(i.path).parent.name == "anat")
     chosen = tuple(i for i in anatomical if i.suffix == choice.suffix and i.has(choice.image_entities))
     if not chosen:
         wanted = "_".join(("sub-*", *(f"{k}-{v}" for k, v in choice.image_entities.items()), choice.suffix))
         raise InputError(f"{folder}: no image sub-*/[ses-*/]anat/{wanted}.nii.gz; see --suffix and the like")
+    raw_of, chosen_of = by_subject(raw), by_subject(chosen)
     labels: dict[str, list[BidsName]] = defaultdict(list)
     for name in names:
         root = _derivative(name)
         if root is None or not _is_label(name) or not name.has(choice.label_entities):
             continue
-        if images_of(name, chosen) or not images_of(name, raw):
+        if images_of(name, chosen_of) or not images_of(name, raw_of):
             labels[root].append(name)
     derivatives = _derivatives(folder, choice, labels)
     masks = not any(name.suffix == "dseg" for root in derivatives for name in labels[root])
@@ -117,9 +118,10 @@ def labels_by_image(layout: Layout, root: str, refusals: list[Refusal]) -> dict[
     """
     second_rater = root != layout.derivatives[0]
     by_image: dict[str, list[BidsName]] = defaultdict(list)
+    raw_of, chosen_of = by_subject(layout.images), by_subject(layout.chosen)
     for label in layout.labels[root]:
-        meant = images_of(label, layout.images)
-        chosen = [image for image in images_of(label, layout.chosen) if image in meant]
+        meant = images_of(label, raw_of)
+        chosen = [image for image in images_of(label, chosen_of) if image in meant]
         if len(chosen) == 1:
             by_image[chosen[0].path].append(label)
         elif not meant:

@@ -4,6 +4,7 @@ Source: BIDS specification 1.10, sections 'Filenames', 'Inheritance principle' a
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -72,24 +73,46 @@ def parse(path: str) -> BidsName | None:
     return BidsName(path, entities, suffix, words[0] if words else "", ending)
 
 
-def images_of(label: BidsName, images: Iterable[BidsName]) -> list[BidsName]:
-    """The images that a label can belong to: one with just its entities, else all that contradict none of them."""
-    fitting = [i for i in images if i.has(label.source_entities) and label.source_suffix in ("", i.suffix)]
+def by_subject(images: Iterable[BidsName]) -> dict[str, list[BidsName]]:
+    """Images by the label of their sub entity."""
+    found: dict[str, list[BidsName]] = defaultdict(list)
+    for image in images:
+        found[image.entities["sub"]].append(image)
+    return found
+
+
+def images_of(label: BidsName, images: Mapping[str, Sequence[BidsName]]) -> list[BidsName]:
+    """The images that a label can belong to: one with just its entities, else all that contradict none of them.
+
+    Args:
+        label: The label.
+        images: By subject.
+    """
+    subjects = images.get(label.entities.get("sub", ""), ())
+    fitting = [i for i in subjects if i.has(label.source_entities) and label.source_suffix in ("", i.suffix)]
     exact = [i for i in fitting if i.source_entities == label.source_entities]
     return exact or fitting
 
 
-def inherited(label: BidsName, tables: Sequence[BidsName], root: str) -> BidsName | None:
+def by_folder(names: Iterable[BidsName]) -> dict[str, list[BidsName]]:
+    """Files by the folder that they lie in."""
+    found: dict[str, list[BidsName]] = defaultdict(list)
+    for name in names:
+        found[str(PurePosixPath(name.path).parent)].append(name)
+    return found
+
+
+def inherited(label: BidsName, tables: Mapping[str, Sequence[BidsName]], root: str) -> BidsName | None:
     """The table that describes a label: the nearest folder's, and there the one that shares most entities.
 
     Args:
         label: E.g. ``derivatives/manual/sub-01/anat/sub-01_dseg.nii.gz``.
-        tables: All tables of the same suffix.
+        tables: All tables of the same suffix, by folder.
         root: The derivative's folder, e.g. ``derivatives/manual``.
     """
     parents = [str(p) for p in PurePosixPath(label.path).parents if p == PurePosixPath(root) or _below(p, root)]
     for parent in parents:
-        here = [t for t in tables if str(PurePosixPath(t.path).parent) == parent and label.has(t.entities)]
+        here = [table for table in tables.get(parent, ()) if label.has(table.entities)]
         if here:
             return max(here, key=lambda table: (len(table.entities), table.path))
     return None

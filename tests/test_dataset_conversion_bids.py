@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from paraspinal_nnunet.cli import main
-from paraspinal_nnunet.dataset_conversion.bids_names import images_of, not_ignored, parse
+from paraspinal_nnunet.dataset_conversion.bids_names import by_subject, images_of, not_ignored, parse
 from paraspinal_nnunet.datasets import read_cases
 
 SHAPE = (20, 16, 6)
@@ -209,6 +209,7 @@ def test_other_suffixes_and_ignored_files_are_left_alone(data, raw, capsys):
     data.image("sub-01_ses-1_T1w")
     data.label("sub-01_ses-1_T1w_dseg", coded() * 0)
     data.image("sub-99_T2w")
+    save(data.folder / "sub-01/anat/T2w.nii.gz", labels())
     (data.folder / ".bidsignore").write_text("# pilots\nsub-99/\n*.tmp.nii.gz\n")
     assert convert(data) == 0
     assert len(taken(raw)) == 3
@@ -265,9 +266,11 @@ def test_names(name, case):
 
 def test_a_label_prefers_the_image_with_just_its_entities():
     images = [parse(f"sub-1/anat/sub-1{acq}_T2w.nii.gz") for acq in ("", "_acq-ax")]
-    assert images_of(parse("d/sub-1_desc-x_dseg.nii.gz"), images) == images[:1]
-    assert images_of(parse("d/sub-1_acq-ax_dseg.nii.gz"), images) == images[1:]
-    assert images_of(parse("d/sub-1_acq-ax_T1w_dseg.nii.gz"), images) == []
+    of = by_subject(images)
+    assert images_of(parse("d/sub-1_desc-x_dseg.nii.gz"), of) == images[:1]
+    assert images_of(parse("d/sub-1_acq-ax_dseg.nii.gz"), of) == images[1:]
+    assert images_of(parse("d/sub-1_acq-ax_T1w_dseg.nii.gz"), of) == []
+    assert images_of(parse("d/sub-2_dseg.nii.gz"), of) == []
 
 
 @pytest.mark.parametrize(

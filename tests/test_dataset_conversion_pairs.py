@@ -321,18 +321,8 @@ def test_the_real_scan_is_the_same_by_every_route(scans, raw):
     table = "".join(f"{value}\t{name}\n" for value, name in enumerate(names, start=1))
     (scans / "bids/derivatives/m/dseg.tsv").write_text(f"index\tname\n{table}")
 
-    by_pattern = [
-        "--image-pattern",
-        "{case}.nii.gz",
-        "--label-pattern",
-        "{case}_{structure}.nii.gz",
-        "--labels",
-        "names",
-    ]
-    routes = [
-        ["bids", "-i", str(scans / "bids")],
-        ["pairs", "-i", str(scans / "masks"), *by_pattern, "--labels", "names"],
-    ]
+    by_name = ["--image-pattern", "{case}.nii.gz", "--label-pattern", "{case}_{structure}.nii.gz", "--labels=names"]
+    routes = [["bids", "-i", str(scans / "bids")], ["pairs", "-i", str(scans / "masks"), *by_name]]
     for kind in ("mha", "nrrd"):
         by_kind = ["--image-pattern", f"{{case}}_img.{kind}", "--label-pattern", f"{{case}}_seg.{kind}"]
         routes.append(["pairs", "-i", str(scans / kind), *by_kind, "--labels", "musclemap-abdomen"])
