@@ -267,7 +267,7 @@ def check_options(options: MeasureOptions) -> None:
 
 def _canonical(labels: Input, values: Mapping[int, int] | None) -> Input:
     array = labels.volume.array
-    present = [int(v) for v in np.unique(array) if v]
+    present = [int(v) for v in np.unique(array[array != 0])]
     known = MappingProxyType({label: label for label in BY_LABEL}) if values is None else values
     unknown = [v for v in present if v not in known]
     if unknown:
@@ -275,6 +275,8 @@ def _canonical(labels: Input, values: Mapping[int, int] | None) -> Input:
             f"{labels.name}: holds the label {unknown[0]}; known are {', '.join(str(v) for v in sorted(known))}; name "
             "the source's label scheme"
         )
+    if values is None:
+        return Input(Volume(array.astype(np.uint8), labels.volume.affine), labels.name)
     table = np.zeros(max([*known, 0]) + 1, np.uint8)
     for value, canonical in known.items():
         table[value] = canonical

@@ -102,7 +102,7 @@ def measure_structure(
     volume_ml = number * stack.voxel_ml
     largest = int(np.argmax(area)) + 1 if number else None
     mean, sd = _intensity(voxels, counted.chosen)
-    pieces, outside = _pieces(voxels.volume == counted.structure.label) if number else (0, 0)
+    pieces, outside = _pieces(voxels, counted.chosen) if number else (0, 0)
     return StructureMeasures(
         structure=counted.structure,
         voxels=number,
@@ -214,15 +214,18 @@ def _intensity(voxels: Voxels, chosen: np.ndarray) -> tuple[float, float]:
     return float(values.mean()), float(values.std(ddof=1)) if values.size > 1 else _NAN
 
 
-def _pieces(mask: np.ndarray) -> tuple[int, int]:
-    """How many pieces a mask has, and the voxels outside the largest."""
-    box = ndimage.find_objects(mask.astype(np.uint8))[0]
-    labelled, pieces = ndimage.label(mask[box], NEIGHBOURS)
+def _pieces(voxels: Voxels, chosen: np.ndarray) -> tuple[int, int]:
+    """How many pieces a structure has, and the voxels outside the largest."""
+    places = np.stack(np.unravel_index(voxels.index[chosen], voxels.stack.shape))
+    low = places.min(axis=1, keepdims=True)
+    mask = np.zeros(places.max(axis=1) - low[:, 0] + 1, bool)
+    mask[tuple(places - low)] = True
+    labelled, pieces = ndimage.label(mask, NEIGHBOURS)
     sizes = np.bincount(labelled.ravel())[1:]
     return int(pieces), int(sizes.sum() - sizes.max())
 
 
 def _border_voxels(voxels: Voxels, chosen: np.ndarray) -> int:
-    nx, ny, nz = voxels.stack.shape
-    x, y = np.divmod(voxels.index[chosen] // nz, ny)
+    nx, ny, _ = voxels.stack.shape
+    x, y, _ = np.unravel_index(voxels.index[chosen], voxels.stack.shape)
     return int(np.count_nonzero((x == 0) | (x == nx - 1) | (y == 0) | (y == ny - 1)))
