@@ -37,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--segmentation", metavar="NUMBER|UID|REGEX", help="the DICOM SEG to take where a study holds several"
     )
     parser.add_argument(
+        "--rater2-segmentation", metavar="NUMBER|UID|REGEX", help="the DICOM SEG of a second rater, for --rater2"
+    )
+    parser.add_argument(
         "--label-pattern",
         metavar="GLOB",
         help="label maps instead of DICOM SEG, e.g. 'labels/{case}.nii.gz', where {case} is the name of the study's "
@@ -63,6 +66,7 @@ def source_from(args: argparse.Namespace) -> Source:
     choices = Choices(
         series=args.series,
         segmentation=args.segmentation,
+        second_segmentation=args.rater2_segmentation,
         label_pattern=pattern(args.label_pattern) if args.label_pattern else None,
         ids=args.ids,
         keep_identifiers=args.keep_identifiers,
@@ -120,7 +124,7 @@ def read_series(case: Case) -> tuple[Volume, ...]:
     Raises:
         InputError: As `dicom.read_stack`, without what identifies the patient.
     """
-    with _opened(case) as (image, _):
+    with _opened(case) as (image,):
         return (read_stack(image, name=_shown(case, image)).volume,)
 
 
@@ -130,11 +134,12 @@ def read_series_labels(case: Case, *, mapping: Mapping[int, str] | None) -> Volu
     Raises:
         InputError: As `dicom.read_segmentation`, without what identifies the patient.
     """
-    if not isinstance(case, DicomCase) or case.segmentation is None:
+    segmentation = case.segmentations.get(case.label) if isinstance(case, DicomCase) else None
+    if segmentation is None:
         return read_labels(case.label)
-    with _opened(case) as (image, segmentation):
+    with _opened(case, segmentation) as (image, there):
         grid = read_grid(image, name=_shown(case, image))
-        return read_segmentation(segmentation, grid, mapping=mapping, name=_shown(case, segmentation))
+        return read_segmentation(there, grid, mapping=mapping, name=_shown(case, there))
 
 
 def _segment_labels(own: LabelMap | None, quadratus: bool) -> tuple[LabelMap, dict[int, str] | None]:
@@ -160,16 +165,16 @@ def _shown(case: Case, series: Series) -> str:
 
 
 @contextmanager
-def _opened(case: Case) -> Iterator[tuple[Series, Series]]:
-    """The image series and the segmentation (or the image again) of a case, with files that exist meanwhile."""
+def _opened(case: Case, *series: Series) -> Iterator[list[Series]]:
+    """The image series of a case and others of its study, with files that exist meanwhile."""
     if not isinstance(case, DicomCase) or case.series is None:
         raise InputError(f"{case.image}: was not found as a DICOM study")
-    image, segmentation = case.series, case.segmentation or case.series
+    wanted = [case.series, *series]
     try:
         if case.archive is None:
-            yield image, segmentation
+            yield wanted
         else:
             with opened_source(case.archive) as folder:
-                yield image.moved(folder), segmentation.moved(folder)
+                yield [s.moved(folder) for s in wanted]
     except ParaspinalError as error:
-        raise type(error)(without_identifiers(str(error), [image.header.patient])) from error
+        raise type(error)(without_identifiers(str(error), [case.series.header.patient])) from error

@@ -33,12 +33,12 @@ class DicomCase(Case):
 
     Attributes:
         series: The image.
-        segmentation: The DICOM SEG; None where the label is a file of its own.
+        segmentations: DICOM SEG by `label` and `second_label`; none where the label is a file of its own.
         archive: The zip archive that holds the study; None for a folder.
     """
 
     series: Series | None = field(default=None, repr=False)
-    segmentation: Series | None = field(default=None, repr=False)
+    segmentations: Mapping[Path, Series] = field(default_factory=dict, repr=False)
     archive: Path | None = None
 
 
@@ -49,6 +49,7 @@ class Choices:
     Attributes:
         series: Which series to take; None for the rules of `dicom.sift`.
         segmentation: Which DICOM SEG; None for the only one.
+        second_segmentation: Which DICOM SEG is the second rater's.
         label_pattern: Where label maps lie, relative to the input folder; None for DICOM SEG.
         ids: Table of PatientID and subject; None for pseudonyms.
         keep_identifiers: Folder names as case ids, PatientIDs as subjects.
@@ -57,6 +58,7 @@ class Choices:
 
     series: str | None = None
     segmentation: str | None = None
+    second_segmentation: str | None = None
     label_pattern: Pattern | None = None
     ids: Path | None = None
     keep_identifiers: bool = False
@@ -147,20 +149,37 @@ def _case(
         if len(found) > 1:
             noun = "studies" if what == "study_uid" else "patients"
             raise InputError(f"{path}: holds {len(found)} {noun}; give each a folder of its own")
-    sifted = sift(study, series=choices.series)
-    archive = None if path.is_dir() else path
-    chosen, segmentation = sifted.chosen, None
     if choices.label_pattern:
-        label = _one_label(path, labels)
+        raters: list[Series] = []
+        labels_of = [_one_label(path, labels)]
     else:
-        segmentation = _one_segmentation(path, sifted, choices.segmentation)
-        label = archive or segmentation.files[0]
-    if archive is not None:
-        chosen, segmentation = chosen.moved(Path()), segmentation.moved(Path()) if segmentation else None
-    person = _person(chosen.header.patient)
+        raters = _segmentations(path, study, choices)
+        labels_of = [path / s.header.shown for s in raters]
+    sifted = sift(study, series=choices.series, labelled=raters[0] if raters else None)
+    chosen, archive = sifted.chosen, None
+    if not path.is_dir():
+        chosen, raters, archive = chosen.moved(Path()), [s.moved(Path()) for s in raters], path
     return DicomCase(
-        case, subject, (path,), label, person=person, series=chosen, segmentation=segmentation, archive=archive
+        case,
+        subject,
+        (path,),
+        labels_of[0],
+        second_label=labels_of[1] if len(labels_of) > 1 else None,
+        person=_person(chosen.header.patient),
+        series=chosen,
+        segmentations=dict(zip(labels_of, raters, strict=False)),
+        archive=archive,
     ), sifted
+
+
+def _segmentations(path: Path, study: Study, choices: Choices) -> list[Series]:
+    """The first rater's, and the second one's where it is named."""
+    found = study.of_kind(Kind.SEGMENTATION)
+    if choices.second_segmentation is None or not found:
+        return [_one_segmentation(path, study, found, choices.segmentation)]
+    second = pick(found, choices.second_segmentation, kind=Kind.SEGMENTATION, flag="--rater2-segmentation")
+    others = [s for s in found if s is not second]
+    return [_one_segmentation(path, study, others, choices.segmentation), second]
 
 
 def _one_label(path: Path, labels: Mapping[str, Sequence[Path]]) -> Path:
@@ -171,8 +190,7 @@ def _one_label(path: Path, labels: Mapping[str, Sequence[Path]]) -> Path:
     return found[0]
 
 
-def _one_segmentation(path: Path, sifted: Sifted, wanted: str | None) -> Series:
-    found = sifted.of_kind(Kind.SEGMENTATION)
+def _one_segmentation(path: Path, study: Study, found: Sequence[Series], wanted: str | None) -> Series:
     if wanted is not None and found:
         return pick(found, wanted, kind=Kind.SEGMENTATION, flag="--segmentation")
     if len(found) == 1:
@@ -180,7 +198,7 @@ def _one_segmentation(path: Path, sifted: Sifted, wanted: str | None) -> Series:
     if found:
         names = ", ".join(s.name for s in found)
         raise InputError(f"{path}: holds {len(found)} DICOM SEG ({names}); choose with --segmentation")
-    contours = "; export its contours (RTSTRUCT) as DICOM SEG" if sifted.of_kind(Kind.RTSTRUCT) else ""
+    contours = "; export its contours (RTSTRUCT) as DICOM SEG" if study.of_kind(Kind.RTSTRUCT) else ""
     raise InputError(f"{path}: holds no DICOM SEG{contours}; add one, or give --label-pattern")
 
 

@@ -210,6 +210,7 @@ def test_series_and_segmentation_are_asked_for(raw, studies, capsys):
     made = write_study(studies / "s1", 0)
     seg = segmentation(made, phantom_labels())
     seg.SeriesNumber, seg.SeriesInstanceUID, seg.SeriesDescription = 101, generate_uid(), "second"
+    seg.SOPInstanceUID = generate_uid()
     save_seg(seg, studies / "s1" / "seg2")
     assert convert(studies) == 1
     assert "holds 2 DICOM SEG (series 100 'muscles', series 101 'second'); choose with" in capsys.readouterr().out
@@ -218,8 +219,31 @@ def test_series_and_segmentation_are_asked_for(raw, studies, capsys):
     assert convert(studies, "--segmentation", "101", "--series", "t2_tse_tra") == 0
 
 
-def _lose_a_slice(folder):
-    sorted(folder.rglob("IM*"))[0].unlink()
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_second_rater(raw, studies, zipped):
+    made = write_study(studies / "s1", 0)
+    wider = phantom_labels()
+    wider[9:12, 16, 3] = 1
+    seg = segmentation(made, wider)
+    seg.SeriesNumber, seg.SeriesInstanceUID, seg.SeriesDescription = 101, generate_uid(), "reader B"
+    save_seg(seg, studies / "s1" / "seg2")
+    if zipped:
+        shutil.make_archive(str(studies / "s1"), "zip", studies / "s1")
+        shutil.rmtree(studies / "s1")
+    assert convert(studies, "--rater2", "--rater2-segmentation", "reader B") == 0
+    for part, drawn in (("labelsTr", phantom_labels()), ("labels_rater2", wider)):
+        assert (read_image(written(raw) / part / "case001.nii.gz").array == drawn).all()
+
+
+def test_the_series_that_the_seg_was_drawn_on_is_taken(raw, studies, capsys):
+    """A finer scan of the same slices would win by the rules; but the labels are the coarser one's."""
+    made = write_study(studies / "s1", 0)
+    shared = {k: made[0].get(k) for k in ("StudyInstanceUID", "FrameOfReferenceUID", "PatientID")}
+    finer = slices(phantom(1), orientation=OBLIQUE, spacing=(1.5, 1.5, 8.0), SeriesNumber=6, **shared)
+    save_series(finer, studies / "s1" / "finer")
+    assert convert(studies, "--explain") == 0
+    assert (read_image(written(raw) / "imagesTr" / "case001_0000.nii.gz").array == phantom(0)).all()
+    assert "series 6 't2_tse_tra': not the series that the DICOM SEG was drawn on" in capsys.readouterr().out
 
 
 def _contours(folder):

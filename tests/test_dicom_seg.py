@@ -20,6 +20,7 @@ from dicom_makers import (
     save_series,
     segmentation,
     slices,
+    voxels,
     with_meta,
 )
 from pydicom.uid import generate_uid
@@ -168,6 +169,15 @@ def test_another_frame_of_reference(tmp_path):
 def test_another_grid(tmp_path, image, message):
     image_and_seg(tmp_path, slices(), slices(**image))
     with pytest.raises(GeometryError, match=message):
+        read(tmp_path)
+
+
+def test_a_seg_of_wider_slices_is_no_seg_of_every_second_one(tmp_path):
+    """All its frames lie on slices of the image, but it never saw those between."""
+    wide = slices(voxels((24, 20, 5)), spacing=(2.5, 3.0, 16.0), SpacingBetweenSlices=16.0)
+    save_seg(segmentation(wide, phantom_labels()[:, :, ::2]), tmp_path / "seg")
+    save_series(slices(), tmp_path / "image")
+    with pytest.raises(GeometryError, match=r"was drawn on slices 16 mm apart, those of the image are 8 mm"):
         read(tmp_path)
 
 

@@ -134,6 +134,7 @@ def _header(dataset: "Dataset", path: Path, shown: str, sop_class: str) -> Heade
         slice_thickness_mm=number(shared("SliceThickness")),
         slice_distance_mm=number(shared("SpacingBetweenSlices")),
         manufacturer=text("Manufacturer"),
+        references=tuple(str(i.get("SeriesInstanceUID", "")) for i in dataset.get("ReferencedSeriesSequence") or ()),
         patient=_patient(dataset, text),
     )
 

@@ -70,6 +70,7 @@ class Header:
         slice_thickness_mm: SliceThickness.
         slice_distance_mm: SpacingBetweenSlices.
         manufacturer: Manufacturer.
+        references: SeriesInstanceUIDs that a derived object names as its sources.
         patient: Who was scanned.
     """
 
@@ -94,6 +95,7 @@ class Header:
     slice_thickness_mm: float | None
     slice_distance_mm: float | None
     manufacturer: str
+    references: tuple[str, ...]
     patient: Patient = field(repr=False)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from paraspinal_nnunet.anatomy import BACKGROUND, BY_KEY
-from paraspinal_nnunet.dicom.headers import numbers
+from paraspinal_nnunet.dicom.headers import number, numbers
 from paraspinal_nnunet.dicom.packages import get_highdicom
 from paraspinal_nnunet.dicom.records import Kind, Series
 from paraspinal_nnunet.dicom.seg_segments import segment_key
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 OFF_GRID_TOLERANCE = 0.01
 """Voxel centres of a SEG lie on those of the image within this share of a voxel: positions have few digits."""
+
+WIDER_SLICES = 1.5
+"""Ratio of slice distances above which a SEG was drawn on another series."""
 
 
 def read_segmentation(
@@ -47,15 +50,16 @@ def read_segmentation(
         raise GeometryError(f"{called}: has another frame of reference than the image; it was drawn on another scan")
     described = [item for item in seg.SegmentSequence if int(item.SegmentNumber) != BACKGROUND]
     keys = {int(item.SegmentNumber): segment_key(item, called, mapping) for item in described}
+    _check_distance(seg, image.volume, called)
     planes = _stored_planes(seg, called)
     labels = np.zeros(image.volume.shape, np.uint8)
     overlaps: dict[frozenset[str], int] = {}
     for index, plane in enumerate(planes):
         placed = _placed(plane != 0, _plane_affine(seg, index, called), image.volume, called)
-        for number, mask in _segments_of(seg, index, plane):
-            key = keys.get(number)
-            if number not in keys:
-                raise LabelError(f"{called}: frame {index + 1} holds segment {number}, which is not described")
+        for segment, mask in _segments_of(seg, index, plane):
+            key = keys.get(segment)
+            if segment not in keys:
+                raise LabelError(f"{called}: frame {index + 1} holds segment {segment}, which is not described")
             if key is not None:
                 _draw(labels, placed[:, mask[plane != 0]], BY_KEY[key].label, overlaps)
     if overlaps:
@@ -81,6 +85,17 @@ def _segread(path: Path, called: str) -> "Segmentation":
     if "PerFrameFunctionalGroupsSequence" not in seg:
         raise InputError(f"{called}: does not say where its frames lie")
     return seg
+
+
+def _check_distance(seg: "Segmentation", image: Volume, called: str) -> None:
+    """Refuse a SEG of slices further apart than the image's: slices that it never saw would count as background."""
+    item = _group(seg, 0, "PixelMeasuresSequence")
+    drawn_mm = number(None if item is None else item.get("SpacingBetweenSlices"))
+    if drawn_mm and drawn_mm > WIDER_SLICES * image.spacing_mm[2]:
+        raise GeometryError(
+            f"{called}: was drawn on slices {drawn_mm:.4g} mm apart, those of the image are {image.spacing_mm[2]:.4g} "
+            "mm apart; it belongs to another series"
+        )
 
 
 def _stored_planes(seg: "Segmentation", called: str) -> np.ndarray:

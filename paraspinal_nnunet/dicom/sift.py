@@ -82,10 +82,16 @@ def sift_study(path: Path, *, series: str | int | None = None) -> Sifted:
     return sift(scan_study(Path(path)), series=series)
 
 
-def sift(study: Study, *, series: str | int | None = None) -> Sifted:
-    """As `sift_study`, of headers that are read already."""
+def sift(study: Study, *, series: str | int | None = None, labelled: Series | None = None) -> Sifted:
+    """As `sift_study`, of headers that are read already.
+
+    Args:
+        study: All series.
+        series: What to take instead.
+        labelled: A DICOM SEG: where it names its source, no other series is taken.
+    """
     if series is None:
-        lines = _choose(study.series)
+        lines = _choose(study.series, labelled.header.references if labelled else ())
     else:
         asked = pick(study.series, str(series))
         lines = [SeriesVerdict(s, s is asked, "asked for" if s is asked else "not asked for") for s in study.series]
@@ -119,8 +125,11 @@ def pick(series: Sequence[Series], wanted: str, *, kind: Kind = Kind.IMAGE, flag
     raise InputError(f"{flag} '{wanted}': {found}; give the number (as shown here) or the UID of one")
 
 
-def _choose(series: Sequence[Series]) -> list[SeriesVerdict]:
+def _choose(series: Sequence[Series], sources: Sequence[str]) -> list[SeriesVerdict]:
     reasons = {id(s): next((why for rule in RULES if (why := rule(s, series))), "") for s in series}
+    if any(s.uid in sources for s in series):
+        unlabelled = [s for s in series if s.uid not in sources and not reasons[id(s)]]
+        reasons |= {id(s): "not the series that the DICOM SEG was drawn on" for s in unlabelled}
     candidates = [s for s in series if not reasons[id(s)]]
     if not candidates:
         lines = "; ".join(f"{s.name}: {reasons[id(s)]}" for s in series if s.kind is Kind.IMAGE) or "no images"

@@ -49,6 +49,7 @@ READ = (
     "ComplexImageComponent",
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
+    "ReferencedSeriesSequence",
     "EchoPulseSequence",
 )
 
