@@ -95,11 +95,14 @@ def test_a_scan_that_shows_some_of_the_classes_is_the_users_choice(release, raw,
     assert "meta.csv has no row for s0004" in out
 
 
-def test_a_sagittal_scan_is_refused(release, raw, capsys):
+def test_a_sagittal_scan_is_refused_and_can_be_left_out(release, raw, capsys):
     sagittal = np.array([[0, 0, 12.0, -38], [4.0, 0, 0, -30], [0, 4.0, 0, -12], [0, 0, 0, 1]])
     scan(release / "s0005", 5, affine=sagittal)
     assert convert(release) == 1
     assert "s0005/mri.nii.gz: slices are sagittal" in capsys.readouterr().err
+    assert not list(raw.glob("Dataset*"))
+    assert convert(release, "--skip-refused") == 1
+    assert list(read_cases(raw / "Dataset504_TotalSegmentatorMR")["case"]) == ["s0001", "s0002"]
 
 
 @pytest.mark.parametrize(
