@@ -40,5 +40,8 @@ def run(args: argparse.Namespace) -> int:
     print(inspection_text(inspection))
     if args.output is not None:
         files = write_inspection(inspection, args.output, workers=args.workers)
-        print(f"written: {', '.join(map(str, files))}")
+        sheets = [path.name for path in files if path.suffix == ".png"]
+        others = [path.name for path in files if path.suffix != ".png"]
+        shown = sheets if len(sheets) < 3 else [f"{sheets[0]} to {sheets[-1]}"]
+        print(f"written to {args.output}: {', '.join([*others, *shown])}")
     return 1 if args.strict and inspection.problems else 0

@@ -57,7 +57,7 @@ def _value_faults(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator
         text = f"labels lie on another grid than the image ({labels.grid_difference})"
         yield Severity.PROBLEM, "grid", text, 0.0
     if labels.unknown:
-        values = some((f"{v} ({n} voxels)" for v, n in labels.unknown.items()), 4)
+        values = some((f"{v} ({_voxels(n)})" for v, n in labels.unknown.items()), 4)
         yield Severity.PROBLEM, "values", f"label values that dataset.json does not know: {values}", 0.0
     missing = [c.display_name for c in classes if not labels.classes[c.value].voxels]
     if missing and len(missing) == len(classes):
@@ -101,7 +101,7 @@ def _shape_faults(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator
         if own.islands:
             yield (_island_severity(own), "islands", _island_text(label, own), own.island_ml)
         if own.border_voxels:
-            text = f"{label.display_name} is cut off by the border of the image ({own.border_voxels} voxels touch it)"
+            text = f"{label.display_name} is cut off by the border of the image ({_voxels(own.border_voxels)} there)"
             yield Severity.LOOK, "border", text, float(own.border_voxels)
 
 
@@ -112,8 +112,12 @@ def _island_severity(own: ClassFacts) -> Severity:
 
 def _island_text(label: LabelClass, own: ClassFacts) -> str:
     number = "1 island" if own.islands == 1 else f"{own.islands} islands"
-    size = f"{own.island_voxels} voxels, {own.island_ml:.2g} ml"
+    size = f"{_voxels(own.island_voxels)}, {own.island_ml:.2g} ml"
     return f"{label.display_name} has {number} beside its largest part ({size})"
+
+
+def _voxels(number: int) -> str:
+    return "1 voxel" if number == 1 else f"{number} voxels"
 
 
 def _muscle(label: LabelClass) -> str:
