@@ -1,7 +1,7 @@
 """The engine of all converters: find, check and write every case, then name the data set; or refuse it whole."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -151,8 +151,8 @@ def _take_all(
     tasks: Sequence[Task], source: Source, checks: Checks, workers: int, bench: Workbench | None
 ) -> list[Outcome]:
     take = partial(take_case, source=source, checks=checks, bench=bench)
-    outcomes = outcomes_of(take, tasks, workers=workers, begun=bench.begun if bench else list)
-    return list(tqdm(outcomes, total=len(tasks), desc="converting", unit="case", delay=BAR_DELAY_S))
+    with closing(outcomes_of(take, tasks, workers=workers, begun=bench.begun if bench else list)) as outcomes:
+        return list(tqdm(outcomes, total=len(tasks), desc="converting", unit="case", delay=BAR_DELAY_S))
 
 
 def _draw_previews(dataset: Path, title: str, workers: int) -> None:

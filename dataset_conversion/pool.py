@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
@@ -15,8 +15,8 @@ from paraspinal_nnunet.errors import DatasetError
 
 def outcomes_of(
     take: Callable[[Task], Outcome], tasks: Sequence[Task], *, workers: int, begun: Callable[[], list[str]]
-) -> Iterator[Outcome]:
-    """Take cases, in their order.
+) -> Generator[Outcome, None, None]:
+    """Take cases, in their order; closing the generator ends the processes.
 
     Args:
         take: Pickled when `workers` is above 1.
