@@ -331,7 +331,8 @@ def test_a_full_disk_says_what_to_do_and_the_next_try_goes_on(cohort, monkeypatc
 
 def _run(scans, *flags, limit_bytes=None, workers=2):
     """The command in a process of its own, with worker processes; optionally no file may grow beyond a limit."""
-    program = "import sys; from paraspinal_nnunet.cli import main; sys.exit(main(sys.argv[1:]))"
+    heard = "import signal as s; s.signal(s.SIGINT, s.default_int_handler)"  # background jobs are started deaf to it
+    program = f"{heard}; import sys; from paraspinal_nnunet.cli import main; sys.exit(main(sys.argv[1:]))"
     if limit_bytes is not None:
         program = f"import resource as r; r.setrlimit(r.RLIMIT_FSIZE, ({limit_bytes},) * 2); {program}"
     given = ["convert", "author", "-i", scans.folder, "-d", 501, "-np", workers, "--raw", scans.raw, *flags]
