@@ -1,4 +1,4 @@
-"""Rewrite the tables of README.md that are made from the code: the protocol and the trainers."""
+"""Rewrite the tables that are made from the code: protocol and trainers in README.md, fields in docs/study.md."""
 
 import re
 from pathlib import Path
@@ -6,8 +6,10 @@ from pathlib import Path
 from paraspinal_nnunet.protocol import PAPER, entries
 from paraspinal_nnunet.protocol_table import value_text
 from paraspinal_nnunet.seam import mend_trainer_lookup
+from paraspinal_nnunet.study.schema import fields_table
 
 README = Path(__file__).resolve().parents[1] / "README.md"
+STUDY = Path(__file__).with_name("study.md")
 SHOWN_SECTIONS = ("validation", "preprocessing", "network", "sampling_2d", "sampling_3d", "sampling_25d", "training")
 
 
@@ -32,20 +34,24 @@ def trainers_table() -> str:
     return "\n".join(rows)
 
 
-TABLES = {"protocol": protocol_table, "trainers": trainers_table}
+TABLES = {
+    README: {"protocol": protocol_table, "trainers": trainers_table},
+    STUDY: {"study fields": fields_table},
+}
 
 
-def with_tables(text: str) -> str:
-    """README text with every marked table made anew."""
-    for name, make in TABLES.items():
+def with_tables(text: str, path: Path = README) -> str:
+    """A document's text with every marked table made anew."""
+    for name, make in TABLES[path].items():
         start, end = f"<!-- {name}: made by docs/make_readme_tables.py -->", f"<!-- end of {name} -->"
         pattern = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", re.DOTALL)
         if not pattern.search(text):
-            raise ValueError(f"README.md has no place for the table '{name}'")
+            raise ValueError(f"{path.name} has no place for the table '{name}'")
         before, after = pattern.split(text, maxsplit=1)
         text = f"{before}{start}\n{make()}\n{end}{after}"
     return text
 
 
 if __name__ == "__main__":
-    README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for document in TABLES:
+        document.write_text(with_tables(document.read_text(encoding="utf-8"), document), encoding="utf-8")

@@ -1,24 +1,30 @@
-"""The page that ends the demonstration: what was run, the table, and every slice with its overlays."""
+"""The page that ends the demonstration: what was run, the recipes with their costs, and every slice with overlays."""
 
+import base64
 import html
-from collections.abc import Mapping, Sequence
+import io
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
+from PIL import Image
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.evaluation import read_metrics, read_record, summarise
+from paraspinal_nnunet.evaluation.comparison import comparison_table, read_costs
 from paraspinal_nnunet.evaluation.record import EvaluationRecord
-from paraspinal_nnunet.files import write_text
+from paraspinal_nnunet.evaluation.render_table import to_html
+from paraspinal_nnunet.evaluation.study_view import view_study
+from paraspinal_nnunet.files import read_json, write_text
 from paraspinal_nnunet.nifti import read_image, read_labels
-from paraspinal_nnunet.viewer.page import viewer_html
+from paraspinal_nnunet.study.settings import Study
+from paraspinal_nnunet.study.state import marker
+from paraspinal_nnunet.study.status import expected_jobs
+from paraspinal_nnunet.viewer.page import contact_sheet, viewer_html
 from paraspinal_nnunet.viewer.slices import ViewerCase
 
-if TYPE_CHECKING:
-    from paraspinal_nnunet.demo import Step
-
 TITLE = "Paraspinal muscles: demonstration on phantoms"
+SHOWN_CASES = 3
 STYLE = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: #1c2430; }
@@ -28,37 +34,45 @@ th:first-child, td:first-child { text-align: left; }
 tr:last-child td { font-weight: 600; border-top: 2px solid #1c2430; }
 code { font-size: .85rem; }
 .wide { overflow-x: auto; }
+img { max-width: 100%; }
 .note { color: #4a5666; }
 """
 
 
-def write_page(path: Path, evaluation: Path, steps: Sequence["Step"], seconds: Mapping[str, float]) -> Path:
+def write_page(path: Path, study: Study, phantom_command: Sequence[str]) -> Path:
     """Write the self-contained page.
 
     Args:
         path: Where to.
-        evaluation: Folder of `paraspinal evaluate`.
-        steps: What was run.
-        seconds: Step name -> how long it took.
+        study: The demonstration's study, complete.
+        phantom_command: What made its cohort, after `paraspinal`.
 
     Returns:
         `path`.
     """
-    metrics, record = read_metrics(evaluation), read_record(evaluation)
-    viewer = viewer_html(_cases(metrics, record), "Every slice: reference and predictions")
+    evaluation = study.folder / "evaluation" / "all"
+    metrics, record, view = read_metrics(evaluation), read_record(evaluation), view_study(evaluation)
+    costs = read_costs(evaluation)
+    cases = _cases(metrics, record)
+    sheet = contact_sheet(cases[:SHOWN_CASES], title="Phantoms that no model has seen, with their reference labels")
+    recipes = "" if costs is None else f"<div class='wide'>{to_html(comparison_table(view, costs))}</div>"
     body = [
         f"<h1>{html.escape(TITLE)}</h1>",
-        "<p>Computed scans of lumbar trunks stand in for patients. A network was trained with the paper's 2D protocol "
-        "and one with nnU-Net's self-configured 2D protocol, both far shorter than they should be, on the same "
-        f"phantoms; then both segmented {metrics['case'].nunique()} phantoms that neither had seen.</p>",
-        "<h2>Dice, mean (SD) over the new phantoms</h2>",
+        "<p>Computed scans of lumbar trunks stand in for patients. Networks were trained with the paper's protocol in "
+        "2D and in 3D, the better one also with one level more, and nnU-Net's self-configured 2D network beside them, "
+        f"all far shorter than they should be. {metrics['case'].nunique()} phantoms that none had seen were segmented."
+        "</p>",
+        f"<p><img alt='Slices of phantoms with reference labels' src='data:image/png;base64,{_png(sheet)}'></p>",
+        recipes,
+        "<h2>Dice of each muscle, mean (SD)</h2>",
         _table(metrics),
-        "<p class='note'>nnU-Net's baseline mirrors images in training and prediction, which confuses left and right "
-        "muscles, and its schedule is made for 1000 epochs: it is here to show how to run it, not to be judged.</p>",
-        viewer,
+        "<p class='note'>The 3D arm and the baseline are trained for seconds here, to show how they are run, not to be "
+        "judged. nnU-Net's default training mirrors images, which confuses left and right muscles.</p>",
+        viewer_html(cases, "Every slice: reference and predictions"),
         "<h2>What was run</h2>",
-        _commands(steps, seconds),
-        f"<p class='note'>paraspinal-nnunet {__version__}. All metrics: <code>evaluation/metrics.csv</code>.</p>",
+        _commands(study, phantom_command),
+        f"<p class='note'>paraspinal-nnunet {__version__}. The study's own report: <a href='report/report.html'>"
+        "report/report.html</a>; all metrics: <code>evaluation/all/metrics.csv</code>.</p>",
     ]
     head = f"<meta charset='utf-8'><title>{html.escape(TITLE)}</title><style>{STYLE}</style>"
     write_text(path, f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(body)}</body></html>\n")
@@ -82,11 +96,25 @@ def _table(metrics: pd.DataFrame) -> str:
     return f"<div class='wide'><table>{''.join(rows)}</table></div>"
 
 
-def _commands(steps: Sequence["Step"], seconds: Mapping[str, float]) -> str:
-    lines = [(html.escape(" ".join(step.arguments)), seconds[step.name]) for step in steps]
-    rows = "".join(f"<tr><td><code>paraspinal {line}</code></td><td>{took:.0f}</td></tr>" for line, took in lines)
-    total = f"<tr><td>all</td><td>{sum(seconds.values()):.0f}</td></tr>"
-    return f"<div class='wide'><table><tr><th>command</th><th>seconds</th></tr>{rows}{total}</table></div>"
+def _commands(study: Study, phantom_command: Sequence[str]) -> str:
+    """Every command in its order, with the seconds of the step that it belongs to."""
+    rows = [(" ".join(["paraspinal", *phantom_command]), "")]
+    total = 0.0
+    for job in expected_jobs(study):
+        content = read_json(marker(study.folder, job))
+        seconds = float(content.get("seconds", 0))
+        total += seconds
+        commands = content["commands"] or [f"paraspinal study step {' '.join(job.parts)}"]
+        rows += [(command, f"{seconds:.0f}") for command in commands]
+    rows.append(("all", f"{total:.0f}"))
+    lines = "".join(f"<tr><td><code>{html.escape(line)}</code></td><td>{took}</td></tr>" for line, took in rows)
+    return f"<div class='wide'><table><tr><th>command</th><th>seconds</th></tr>{lines}</table></div>"
+
+
+def _png(picture: Image.Image) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def _cases(metrics: pd.DataFrame, record: EvaluationRecord) -> list[ViewerCase]:

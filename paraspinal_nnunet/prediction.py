@@ -13,7 +13,7 @@ from typing import Any
 from paraspinal_nnunet.batch import Job, Outcome, failed, run_batch
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.exported_model import CHECKPOINT, initialize_predictor, is_exported, opened_model
-from paraspinal_nnunet.fast import MODES, is_portable, open_model
+from paraspinal_nnunet.fast import MODES, Mode, is_portable, open_model
 from paraspinal_nnunet.files import atomic_path
 from paraspinal_nnunet.nifti import Volume, read_image, write_labels
 from paraspinal_nnunet.seam import register_trainers
@@ -54,7 +54,7 @@ class PredictionRequest:
     mirroring: bool = True
     overwrite: bool = False
     shard: tuple[int, int] = (1, 1)
-    mode: str = "tiles"
+    mode: Mode = "tiles"
     runtime: str = "auto"
     threads: int | None = None
 

@@ -91,7 +91,8 @@ def slurm_cluster(folder: Path, *, cpus: int = 2) -> Iterator[Cluster]:
         raise ClusterUnavailableError("slurmd starts jobs of other users and needs root")
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
-    cluster = Cluster(folder, {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")})
+    path = f"{folder / 'bin'}:{os.environ.get('PATH', '')}"
+    cluster = Cluster(folder, {**os.environ, "SLURM_CONF": str(folder / "slurm.conf"), "PATH": path})
     _write_configuration(folder, cpus)
     daemons: list[subprocess.Popen[bytes]] = []
     try:
@@ -131,6 +132,10 @@ def _write_configuration(folder: Path, cpus: int) -> None:
         host=_host(), user=_user(), folder=folder, cpus=cpus, memory_mb=_memory_mb(), ctld_port=_port(), d_port=_port()
     )
     (folder / "slurm.conf").write_text(content)
+    (folder / "bin").mkdir(exist_ok=True)
+    wrapper = folder / "bin" / "srun"  # snakemake's job steps keep no SLURM_CONF; clusters have it in /etc/slurm
+    wrapper.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {_program("srun")} "$@"\n')
+    wrapper.chmod(0o755)
     (folder / "cgroup.conf").write_text(f"CgroupPlugin={_cgroup_plugin()}\n")
 
 

@@ -1,36 +1,39 @@
-"""The demonstration: its steps, its refusal of foreign folders, and (slow) a small one from end to end."""
-
-import json
-import shlex
+"""The demonstration: its study, its refusal of foreign folders, and (slow) a small one from end to end."""
 
 import pytest
 
 from paraspinal_nnunet import cli, demo
-from paraspinal_nnunet.demo import DemoSettings, demo_steps, run_demo
+from paraspinal_nnunet.demo import DemoSettings, own_spacing_mm, phantom_command, run_demo, study_text
 from paraspinal_nnunet.errors import InputError, ParaspinalError
+from paraspinal_nnunet.study.settings import further_models, read_study
 
 
-def test_every_step_is_a_command_that_a_user_could_type(tmp_path):
-    steps = list(demo_steps(DemoSettings(tmp_path)))
-    for step in steps:
-        command = shlex.split(" ".join(step.arguments))
-        cli.parser_for(command).parse_args(command)
-    assert len({step.name for step in steps}) == len(steps)
-    assert [step.name for step in steps if step.epochs] == ["train_paper", "train_baseline"]
+def test_it_is_a_study_of_two_arms_the_deeper_network_and_a_baseline(tmp_path):
+    (tmp_path / "study.yaml").write_text(study_text(DemoSettings(tmp_path)))
+    study = read_study(tmp_path)
+    roles = [(m.name, m.role, m.configuration) for m in (*study.models, *further_models(study, "2d"))]
+    assert roles == [
+        ("2d", "arm", "2d"), ("3d", "arm", "3d_fullres"), ("nnunet", "baseline", "2d"), ("2d_deep", "deep", "2d"),
+    ]  # fmt: skip
+    cli.parser_for(phantom_command(DemoSettings(tmp_path))).parse_args(phantom_command(DemoSettings(tmp_path)))
 
 
-def test_epochs_follow_the_iterations(tmp_path):
-    steps = {s.name: s for s in demo_steps(DemoSettings(tmp_path, iterations=51, baseline_iterations=25))}
-    assert (steps["train_paper"].epochs, steps["train_baseline"].epochs) == (3, 1)
+def test_iterations_reach_the_study(tmp_path):
+    settings = DemoSettings(tmp_path, iterations=51, iterations_3d=7, baseline_iterations=25)
+    (tmp_path / "study.yaml").write_text(study_text(settings))
+    study = read_study(tmp_path)
+    assert [study.model(m).overrides["iterations"] for m in ("2d", "3d", "nnunet")] == [51, 7, 25]
 
 
 def test_phantoms_are_trained_on_at_their_own_spacing(tmp_path):
     """128 of 512 voxels of 0.39 mm, 16 of 50 slices of 5 mm: 1.56 and 15.625 mm, so nothing is resampled."""
-    (plan,) = (s for s in demo_steps(DemoSettings(tmp_path)) if s.name == "plan_paper")
-    assert "spacing=15.625,1.56,1.56" in plan.arguments
+    assert own_spacing_mm() == pytest.approx((15.625, 1.56, 1.56))
+    (tmp_path / "study.yaml").write_text(study_text(DemoSettings(tmp_path)))
+    assert read_study(tmp_path).model("2d").overrides["spacing"] == [15.625, 1.56, 1.56]
 
 
 def test_a_folder_that_holds_something_else_is_refused(tmp_path):
+    pytest.importorskip("snakemake")
     (tmp_path / "thesis.docx").write_text("x")
     with pytest.raises(InputError, match="is not empty and holds no demonstration"):
         run_demo(DemoSettings(tmp_path))
@@ -44,28 +47,27 @@ def test_a_demonstration_of_other_settings_is_refused(tmp_path):
         demo._claim(DemoSettings(folder, cases=6))
 
 
-def test_a_failed_step_names_its_log(tmp_path):
-    folder = demo._claim(DemoSettings(tmp_path / "demo"))
-    step = demo.Step("bad", "a step that fails", ("phantom", "-n", "0", "-o", "cohort"))
-    with pytest.raises(ParaspinalError, match=r"'a step that fails' failed: paraspinal phantom: error: .*bad\.log"):
-        demo._run_once(folder, step)
-    assert not (folder / "logs" / "bad.done.json").exists()
+def test_phantoms_that_cannot_be_made_name_their_log(tmp_path):
+    settings = DemoSettings(tmp_path / "demo", cases=0)
+    folder = demo._claim(settings)
+    with pytest.raises(ParaspinalError, match=r"could not be made: paraspinal phantom: error: .*phantom\.log"):
+        demo._make_cohort(settings, folder)
+    assert not (folder / "cohort").exists()
 
 
 @pytest.mark.slow
-def test_a_small_demonstration_runs_resumes_and_shows_a_page(tmp_path, capsys):
+def test_a_small_demonstration_runs_and_shows_a_page(tmp_path, capsys):
     pytest.importorskip("nnunetv2")
-    flags = ["demo", "-o", str(tmp_path / "demo"), "-n", "6", "--new-cases", "2"]
-    flags += ["--iterations", "30", "--baseline-iterations", "2"]
+    pytest.importorskip("snakemake")
+    flags = ["demo", "-o", str(tmp_path / "demo"), "-n", "6"]
+    flags += ["--iterations", "25", "--iterations-3d", "2", "--baseline-iterations", "2"]
     assert cli.main(flags) == 0
     first = capsys.readouterr().out
-    assert "done already" not in first
-    (tmp_path / "demo" / "logs" / "evaluate.done.json").unlink()
+    (tmp_path / "demo" / "index.html").unlink()
     assert cli.main(flags) == 0
-    again = capsys.readouterr().out
-    assert again.count("done already") == first.count("      paraspinal ") - 1
+    assert "done: train" in first
+    assert "done: " not in capsys.readouterr().out
     page = (tmp_path / "demo" / "index.html").read_text()
     assert "http" not in page.replace("http://www.w3.org", "")
-    assert all(name in page for name in ("Multifidus right", "Psoas major left", "sub-001", "sub-002", "baseline"))
-    record = json.loads((tmp_path / "demo" / "evaluation" / "evaluation.json").read_text())
-    assert set(record["models"]) == {"paper", "baseline"}
+    assert all(name in page for name in ("Multifidus right", "Psoas major left", "_deep", "nnunet", "Which recipe"))
+    assert "Which recipe is best" in (tmp_path / "demo" / "report" / "report.html").read_text()

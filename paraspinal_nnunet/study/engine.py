@@ -86,6 +86,8 @@ def engine_command(study: Study, options: RunOptions) -> list[str]:
         command += ["--cores", str(_cores(study, options)), "--latency-wait", str(_LATENCY_SECONDS)]
         resources += [f"gpu={_gpus(study)}"]
     command += ["--resources", *resources]
+    if name == "slurm" and not _keeps_accounts():
+        command += ["--slurm-status-command", "squeue"]
     defaults = {f"slurm_{key}": value for key, value in study.content["slurm"].items() if value}
     if defaults and name != "local":
         command += ["--default-resources", *(f"{key}='{value}'" for key, value in defaults.items())]
@@ -190,6 +192,14 @@ def _profile(study: Study, name: str) -> Path:
         if (folder / "config.yaml").is_file():
             return folder.resolve()
     raise InputError(f"profile {name}: is neither slurm nor local, nor a folder with a config.yaml")
+
+
+def _keeps_accounts() -> bool:
+    """Whether the cluster tells of past jobs by `sacct`; without its data base only `squeue` tells anything."""
+    try:
+        return subprocess.run(["sacct", "-n", "-X"], capture_output=True, timeout=60).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
 
 
 def _environment(study: Study, options: RunOptions) -> dict[str, str]:

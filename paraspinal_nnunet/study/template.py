@@ -87,10 +87,10 @@ set: {spacing: [15.625, 1.56, 1.56], iterations_per_epoch: 25, val_iterations: 1
 arms:
   2d:
     configuration: 2d
-    set: {iterations: 600, batch_size: 8, patch_size: [96, 96]}
+    set: {iterations: 500, batch_size: 8, patch_size: [96, 96]}
   3d:
     configuration: 3d_fullres
-    set: {iterations: 100, 3d_fullres.batch_size: 2, 3d_fullres.patch_size: [16, 64, 64]}
+    set: {iterations: 40, 3d_fullres.batch_size: 2, 3d_fullres.patch_size: [16, 48, 48]}
 
 depth: {run: true}
 
@@ -98,7 +98,7 @@ baselines:
   nnunet:
     trainer: nnUNetTrainerBaseline
     configuration: 2d
-    set: {iterations: 100, iterations_per_epoch: 25, val_iterations: 1}
+    set: {iterations: 50, iterations_per_epoch: 25, val_iterations: 1}
 
 resources:
   convert:    {threads: 2}

@@ -1,0 +1,99 @@
+"""Studies really run: on this machine with kills in between, and on a SLURM of one node."""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("nnunetv2")
+pytest.importorskip("snakemake")
+
+pytestmark = pytest.mark.slow
+
+
+def helper(name):
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+makers, slurm = helper("study_makers"), helper("slurm_cluster")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A study that was run whole, and its folder as it was before."""
+    fresh = makers.make_study(tmp_path_factory.mktemp("study") / "fresh", iterations=30)
+    study = fresh.with_name("undisturbed")
+    shutil.copytree(fresh, study)
+    makers.finish(study)
+    return fresh, study
+
+
+def test_kills_of_engine_and_training_change_no_table(undisturbed):
+    """The training is killed in its 4th epoch, the engine in the 8th; then a second run ends it all."""
+    fresh, whole = undisturbed
+    study = fresh.with_name("killed")
+    shutil.copytree(fresh, study)
+    with makers.start(study) as process:
+        assert makers.wait_for(lambda: makers.epochs_logged(study) >= 4)
+        first = makers.training_of(study)
+        makers.kill(first)
+        assert makers.wait_for(lambda: makers.epochs_logged(study) >= 8)
+        assert set(makers.training_of(study)).isdisjoint(first)
+        makers.kill(makers.engine_of(study))
+        process.communicate()
+    makers.finish(study)  # takes over from a training that went on, and clears the engine's lock
+    assert makers.tables(study) == makers.tables(whole)
+    assert len(makers.tables(study)) > 15
+    again = makers.finish(study)
+    assert "done: " not in again  # nothing is computed twice
+
+
+def test_one_arm_changed_trains_one_arm(undisturbed, tmp_path):
+    _, whole = undisturbed
+    study = tmp_path / "changed"
+    shutil.copytree(whole, study, symlinks=True)
+    text = (study / "study.yaml").read_text().replace("  2d: {}\n", "  2d: {}\n  short: {set: {iterations: 2}}\n")
+    (study / "study.yaml").write_text(text)
+    command = [sys.executable, "-m", "paraspinal_nnunet", "study", "run", "-s", str(study), "-n"]
+    plan = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    counts = dict(line.split() for line in plan.splitlines() if len(line.split()) == 2 and line.split()[1].isdigit())
+    once = ("plan", "preprocess", "train", "validate")
+    assert {rule: counts.get(rule) for rule in ("convert", "fingerprint", *once)} == {
+        "convert": None,
+        "fingerprint": None,
+        **dict.fromkeys(once, "1"),
+    }
+
+
+def test_a_study_runs_on_slurm_and_retries_what_fails(undisturbed, tmp_path_factory):
+    """Conversion fails at first (its cohort is elsewhere); the training's process is killed once; both are retried."""
+    pytest.importorskip("snakemake_executor_plugin_slurm")
+    fresh, whole = undisturbed
+    study = fresh.with_name("on_slurm")
+    shutil.copytree(fresh, study)
+    (study / "cohort").rename(study / "elsewhere")
+    try:
+        with slurm.slurm_cluster(tmp_path_factory.mktemp("slurm")) as cluster:
+            flags = ("--profile", "slurm", "--engine", "slurm-init-seconds-before-status-checks=3")
+            with makers.start(study, *flags, environment=cluster.environment) as process:
+                failed = study / "state" / "failed" / "convert.json"
+                assert makers.wait_for(failed.is_file), makers.everything_logged(study)
+                (study / "elsewhere").rename(study / "cohort")
+                assert makers.wait_for(lambda: makers.epochs_logged(study) >= 3), makers.everything_logged(study)
+                makers.kill(makers.training_of(study))
+                output, _ = process.communicate()
+            assert process.returncode == 0, output + makers.everything_logged(study)
+            ended = cluster.finished_jobs()
+    except slurm.ClusterUnavailableError as error:
+        pytest.skip(str(error))
+    states = [job["JobState"] for job in ended]
+    assert states.count("COMPLETED") == 9, states  # convert to report
+    assert states.count("FAILED") >= 2, states
+    assert makers.tables(study) == makers.tables(whole)
