@@ -179,19 +179,19 @@ def measured(stage: Stage) -> dict:
         os.setsid()
         try:
             stage.run()
-        except BaseException as error:  # noqa: BLE001 - the process ends here in any case
+        except BaseException as error:
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
             os._exit(1)
         os._exit(0)
     began, peak = time.monotonic(), 0.0
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    while os.waitpid(child, os.WNOHANG) == (0, 0):
+    while not (ended := os.waitpid(child, os.WNOHANG))[0]:
         peak = max(peak, session_mb(child))
         time.sleep(POLL_S)
     wall = time.monotonic() - began
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     outputs = stage.output()
-    if not all(path.exists() for path in outputs):
+    if ended[1] or not all(path.exists() for path in outputs):
         raise SystemExit("the stage failed; see above")
     return {
         "wall_s": wall,
