@@ -3,7 +3,7 @@
 import json
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from paraspinal_nnunet.nifti import Volume
 
 FORMAT = "onnx"
-MODES = ("tiles", "fast")
 Mode = Literal["tiles", "fast"]
+MODES: tuple[Mode, ...] = ("tiles", "fast")
 
 LARGEST_MANIFEST_BYTES = 1 << 24
 EXTERNAL_DATA = b"\x0a\x08location"
@@ -181,7 +181,7 @@ class PortableModel:
                 disagreement.add(folds)
             yield averaged(folds)
 
-    def _stream(self, requests: "Iterator[tuple[int, np.ndarray]]") -> Iterator[np.ndarray]:
+    def _stream(self, requests: Iterable[tuple[int, np.ndarray]]) -> Iterator[np.ndarray]:
         for logits in self._runtime.stream(requests):
             if logits.shape[1] != self._classes:
                 raise InputError(f"{self.path}: the network gives {logits.shape[1]} classes, not {self._classes}")

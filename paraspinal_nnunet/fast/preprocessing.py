@@ -152,7 +152,8 @@ def _z_score(image: np.ndarray, *, nonzero_only: bool) -> None:
 
 
 def _in_network_order(volume: "Volume", pipeline: Pipeline) -> tuple[np.ndarray, tuple[float, ...]]:
-    array, spacing = volume.array, volume.spacing_mm
+    array = volume.array
+    spacing: tuple[float, ...] = volume.spacing_mm
     if pipeline.reorient:
         from nibabel.orientations import apply_orientation, io_orientation
 

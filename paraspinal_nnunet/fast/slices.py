@@ -23,6 +23,7 @@ from paraspinal_nnunet.fast.tiles import (
     lay_windows,
     layer_logits,
     padded,
+    whole_classes,
 )
 
 SCOUTED_EVERY_MM = 40
@@ -53,10 +54,10 @@ def all_slices(data: np.ndarray, tiling: Tiling, stream: Stream, steps: Sequence
     if len(tiling.patch_size) == 2:
         layers = (Layer(image[:, z], windows) for z in range(data.shape[1]))
         for folds in layer_logits(layers, tiling, stream):
-            yield [fold[(slice(None), *keep)] for fold in folds]
+            yield [fold[whole_classes(keep)] for fold in folds]
         return
     (volumes,) = layer_logits([Layer(image, windows)], tiling, stream)
-    kept = [volume[(slice(None), *keep)] for volume in volumes]
+    kept = [volume[whole_classes(keep)] for volume in volumes]
     for z in range(data.shape[1]):
         yield [volume[:, z] for volume in kept]
 
@@ -100,7 +101,7 @@ def fast_slices(
             folds = next(between)
             if plans[z] != whole and _reaches_edge(largest_class(averaged(folds)), plans[z]):
                 (folds,) = layer_logits([Layer(image[:, z], whole)], tiling, stream)
-        yield [fold[(slice(None), *keep)] for fold in folds]
+        yield [fold[whole_classes(keep)] for fold in folds]
 
 
 def muscle_box(labels: np.ndarray) -> Box | None:

@@ -128,7 +128,7 @@ def layer_logits(layers: Iterable[Layer], tiling: Tiling, stream: Stream) -> Ite
         tiling: The windows' patch and folds.
         stream: The networks.
     """
-    for_requests, for_sums = tee((layer, [_constant(layer.image[(slice(None), *w)]) for w in layer.windows])
+    for_requests, for_sums = tee((layer, [_constant(layer.image[whole_classes(w)]) for w in layer.windows])
                                  for layer in layers)  # fmt: skip
     answers = stream(_requests(for_requests, tiling))
     known: dict[tuple[int, float], np.ndarray] = {}
@@ -139,6 +139,11 @@ def layer_logits(layers: Iterable[Layer], tiling: Tiling, stream: Stream) -> Ite
             predictions = (_prediction(answers, tiling, fold, value, known) for value in constants)
             folds.append(_accumulated(predictions, layer, weight_sum, tiling))
         yield folds
+
+
+def whole_classes(window: Window) -> Window:
+    """The window in an array whose first axis, of channels or classes, is taken whole."""
+    return (slice(None), *window)
 
 
 def averaged(folds: Sequence[np.ndarray]) -> np.ndarray:
@@ -168,9 +173,9 @@ def _requests(layers: "Iterable[tuple[Layer, list[float | None]]]", tiling: Tili
                 if (fold, value) in asked:
                     continue
                 asked.add((fold, value))
-            tile = layer.image[(slice(None), *window)][None]
+            tile = layer.image[whole_classes(window)][None]
             for axes in tiling.flips:
-                yield fold, np.ascontiguousarray(np.flip(tile, [a + 2 for a in axes]) if axes else tile)
+                yield fold, np.ascontiguousarray(np.flip(tile, tuple(a + 2 for a in axes)) if axes else tile)
 
 
 def _prediction(
@@ -193,7 +198,7 @@ def _mirrored(answers: Iterator[np.ndarray], tiling: Tiling) -> np.ndarray:
         return logits
     total = logits.copy()
     for axes in tiling.flips[1:]:
-        total += np.flip(next(answers)[0], [a + 1 for a in axes])
+        total += np.flip(next(answers)[0], tuple(a + 1 for a in axes))
     total /= len(tiling.flips)
     return total
 
@@ -204,7 +209,7 @@ def _accumulated(predictions: Iterator[np.ndarray], layer: Layer, weight_sum: np
     for window, logits in zip(layer.windows, predictions, strict=True):
         if total is None:
             total = np.zeros((len(logits), *layer.image.shape[1:]), np.float16)
-        part = total[(slice(None), *window)]
+        part = total[whole_classes(window)]
         for label in range(len(logits)):
             weighted = logits[label] * weights
             weighted += part[label]
