@@ -28,6 +28,7 @@ MARKS = {"R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "S": 
 """Letter -> direction in RAS+."""
 
 AMBIENT = 0.32
+MOST_PIXELS_PER_MM = 2.5
 _OVERSAMPLING = 2
 _MARGIN = 0.1
 _FRAGMENT = """<section class="paraspinal-surface">
@@ -72,23 +73,28 @@ def snapshot(meshes: Sequence[Mesh], view: str, *, height_px: int = 360) -> Imag
     Args:
         meshes: At least one.
         view: A name in `VIEWS`.
-        height_px: Height of the picture; all views of the same meshes have one scale.
+        height_px: Height of the picture at most; views from all sides of the same meshes have one scale.
     """
     low, high = _bounds(meshes)
     axes = camera(*VIEWS[view])
     half = np.abs(axes) @ (high - low) / 2
-    scale = height_px * (1 - 2 * _MARGIN) / max(2 * half[1], (high - low)[2])
-    size = (round(2 * half[0] * scale + 2 * _MARGIN * height_px), height_px)
-    big = (size[0] * _OVERSAMPLING, size[1] * _OVERSAMPLING)
-    picture = np.full((big[1], big[0], 3), 255, np.uint8)
-    points, colours = zip(*(_samples(mesh, axes, scale * _OVERSAMPLING) for mesh in meshes), strict=True)
-    placed = (np.concatenate(points) - (low + high) / 2) @ axes.T.astype(np.float32)
-    order = np.argsort(placed[:, 2])  # the nearest is painted last
-    columns = np.round(big[0] / 2 + placed[order, 0] * scale * _OVERSAMPLING).astype(int)
-    rows = np.round(big[1] / 2 - placed[order, 1] * scale * _OVERSAMPLING).astype(int)
-    kept = (columns >= 0) & (columns < big[0]) & (rows >= 0) & (rows < big[1])
-    picture[rows[kept], columns[kept]] = np.concatenate(colours)[order[kept]]
-    image = Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS)
+    scale = min(height_px * (1 - 2 * _MARGIN) / max(2 * half[1], (high - low)[2]), MOST_PIXELS_PER_MM)
+    width, height = (round(float(length * scale + _MARGIN * height_px)) * 2 for length in half[:2])
+    to_pixels = axes * (scale * _OVERSAMPLING) * np.array([[1], [-1], [1]])
+    offset = np.array([width * _OVERSAMPLING / 2, height * _OVERSAMPLING / 2, 0]) - to_pixels @ (low + high) / 2
+    parts = [_samples(mesh, axes[2], to_pixels, offset) for mesh in meshes]
+    points, light = (np.concatenate(part) for part in zip(*parts, strict=True))
+    owner = np.repeat(np.arange(len(parts)), [len(part[1]) for part in parts])
+    nearest = np.full((height * _OVERSAMPLING, width * _OVERSAMPLING), -1)
+    columns, rows = points[:, 0].round().astype(np.int32), points[:, 1].round().astype(np.int32)
+    order = np.argsort(points[:, 2])  # the nearest is painted last
+    order = order[_within(columns[order], nearest.shape[1]) & _within(rows[order], nearest.shape[0])]
+    nearest[rows[order], columns[order]] = order
+    painted = nearest >= 0
+    colours = np.array([mesh.colour for mesh in meshes])[owner[nearest[painted]]]
+    picture = np.full((*nearest.shape, 3), 255, np.uint8)
+    picture[painted] = (colours * (AMBIENT + (1 - AMBIENT) * light[nearest[painted]])[:, None]).round()
+    image = Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
     _draw_marks(image, axes, half, scale)
     return image
 
@@ -124,19 +130,27 @@ def _packed(mesh: Mesh, centre: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _samples(mesh: Mesh, axes: np.ndarray, pixels_per_mm: float) -> tuple[np.ndarray, np.ndarray]:
-    """Points on the surface that lie closer than a pixel, and their shaded colours."""
-    corners, normals = mesh.vertices_mm[mesh.quads], vertex_normals(mesh)[mesh.quads]
-    longest = float(np.quantile(np.linalg.norm(corners[:, 1] - corners[:, 0], axis=1), 0.95))
-    count = max(2, int(np.ceil(longest * pixels_per_mm)) + 1)
-    towards = normals @ axes[2]
+def _samples(mesh: Mesh, out: np.ndarray, to_pixels: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points that lie closer than a pixel on the quads that face the viewer, and how bright they are (0 to 1).
+
+    Args:
+        mesh: The surface.
+        out: Direction out of the screen.
+        to_pixels: (3, 3) from mm to column, row and depth.
+        offset: Added to these.
+    """
+    towards = (vertex_normals(mesh) @ out).astype(np.float32)[mesh.quads]
     seen = towards.max(axis=1) > 0
-    u, v = (each.ravel() for each in np.meshgrid(*[np.linspace(0, 1, count)] * 2))
+    places = (mesh.vertices_mm @ to_pixels.T + offset).astype(np.float32)[mesh.quads[seen]]
+    sides = np.linalg.norm(np.diff(places[:, [0, 1, 2], :2], axis=1), axis=2)
+    count = max(2, int(np.ceil(float(np.quantile(sides, 0.98)) * 1.1)) + 1)
+    u, v = (each.ravel() for each in np.meshgrid(*[np.linspace(0, 1, count, dtype=np.float32)] * 2))
     weights = np.stack([(1 - u) * (1 - v), u * (1 - v), u * v, (1 - u) * v], axis=1)
-    points = (weights.astype(np.float32) @ corners[seen]).reshape(-1, 3)
-    light = np.clip(towards[seen] @ weights.T, 0, 1).ravel()
-    colours = (AMBIENT + (1 - AMBIENT) * light)[:, None] * np.array(mesh.colour)
-    return points, colours.round().astype(np.uint8)
+    return (weights @ places).reshape(-1, 3), np.clip(towards[seen] @ weights.T, 0, 1).ravel()
+
+
+def _within(places: np.ndarray, size: int) -> np.ndarray:
+    return (places >= 0) & (places < size)
 
 
 def _draw_marks(image: Image.Image, axes: np.ndarray, half: np.ndarray, scale: float) -> None:

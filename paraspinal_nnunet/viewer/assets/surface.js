@@ -135,7 +135,7 @@
       button(name, function () { turnTo(data.views[name][0], data.views[name][1]); });
     });
     button("+", function () { zoom(1.2); }).setAttribute("aria-label", "larger");
-    button("−", function () { zoom(1 / 1.2); }).setAttribute("aria-label", "smaller");
+    button("\u2212", function () { zoom(1 / 1.2); }).setAttribute("aria-label", "smaller");
     const list = element("ul", "", side);
     element("p", "", side).textContent =
       "Drag or arrow keys: turn. + and -: size. R is the patient's right, A the front, S the head. Surfaces are " +
@@ -152,10 +152,11 @@
       later();
     }
 
+    // Several changes at once are drawn once.
     function later() {
       if (state.waiting) return;
       state.waiting = true;
-      requestAnimationFrame(function () { state.waiting = false; draw(); });
+      setTimeout(function () { state.waiting = false; draw(); }, 5);
     }
 
     function draw() {
