@@ -61,21 +61,22 @@ def write_scans(root: Path, count: int, shape: tuple[int, int, int]) -> None:
     loaded = []
     for path in sorted((root / "cohort").glob("*_img.nii.gz")):
         image = nib.load(path)
-        label = path.with_name(path.name.replace("_img", "_GT"))
-        loaded.append((np.asanyarray(image.dataobj), image.affine, label.read_bytes()))
+        labels = path.with_name(path.name.replace("_img", "_GT")).read_bytes()
+        loaded.append((np.asanyarray(image.dataobj), image.affine, labels))
     for number in range(count):
-        array, affine, label = loaded[number % PHANTOMS]
+        array, affine, labels = loaded[number % PHANTOMS]
         array = array.copy()
         array[0, 0, 0], array[0, 0, 1] = number % 256, number // 256
         nib.save(nib.Nifti1Image(array, affine), root / "scans" / f"s{number:04d}_img.nii.gz")
-        (root / "scans" / f"s{number:04d}_GT.nii.gz").write_bytes(label)
+        (root / "scans" / f"s{number:04d}_GT.nii.gz").write_bytes(labels)
 
 
 def run(root: Path, workers: int, *flags: str, number: int, code: int = 0) -> tuple[float, list[float]]:
     """Seconds of a conversion, and peak MB of the main process and of each worker."""
     command = [sys.executable, "-m", "paraspinal_nnunet", "convert", "author", "-i", str(root / "scans")]
     command += ["-d", str(number), "-np", str(workers), "--raw", str(root / "raw"), *flags]
-    start, peaks = time.perf_counter(), {}
+    start = time.perf_counter()
+    peaks: dict[int, float] = {}
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     while process.poll() is None:
         peaks |= memory_mb(process.pid)

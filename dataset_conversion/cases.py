@@ -1,7 +1,7 @@
 """What a case finder hands to the engine, and what the engine makes of it."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,6 +53,11 @@ class Case:
     def image(self) -> Path:
         """The first channel, by which messages and tables name the case."""
         return self.images[0]
+
+
+def paths_of(case: Case) -> list[Path]:
+    """All files and folders that a case names, also in the attributes that a source adds."""
+    return [path for entry in fields(case) for path in _paths(getattr(case, entry.name))]
 
 
 @dataclass(frozen=True)
@@ -167,3 +172,14 @@ class Outcome:
     reason: str | None = None
     image_hash: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _paths(value: Any) -> Iterator[Path]:
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, list | tuple):
+        for entry in value:
+            yield from _paths(entry)
+    elif isinstance(value, Mapping):
+        for key, entry in value.items():
+            yield from _paths((key, entry))

@@ -4,14 +4,14 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from paraspinal_nnunet import __version__
-from paraspinal_nnunet.dataset_conversion.cases import Case, Checks, Outcome, Source
+from paraspinal_nnunet.dataset_conversion.cases import Case, Checks, Outcome, Source, paths_of
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.files import read_json, write_json
 
@@ -153,7 +153,7 @@ _INDECISIVE = ("subject", "person")
 
 
 def _fingerprint(case: Case, settings: Any) -> str:
-    paths = [path for field in fields(case) for path in _paths(getattr(case, field.name))]
+    paths = paths_of(case)
     described = {f.name: _described(getattr(case, f.name)) for f in fields(case) if f.name not in _INDECISIVE}
     content = [settings, described, [_stamp(file) for path in paths for file in _files(path)]]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -174,17 +174,6 @@ def _described(value: Any) -> Any:
     if callable(value):
         return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
     return str(value)
-
-
-def _paths(value: Any) -> Iterator[Path]:
-    if isinstance(value, Path):
-        yield value
-    elif isinstance(value, list | tuple):
-        for entry in value:
-            yield from _paths(entry)
-    elif hasattr(value, "values"):
-        for entry in value.values():
-            yield from _paths(entry)
 
 
 def _files(path: Path) -> list[Path]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from paraspinal_nnunet.anatomy import Structure
 from paraspinal_nnunet.dataset_conversion.bias_field import check_magnitudes, correct_bias_field
-from paraspinal_nnunet.dataset_conversion.cases import Case, Checks, Outcome, Source
+from paraspinal_nnunet.dataset_conversion.cases import Case, Checks, Outcome, Source, paths_of
 from paraspinal_nnunet.dataset_conversion.channels import match_channels
 from paraspinal_nnunet.dataset_conversion.checks import check_classes, check_image, match_grid, voxel_hash
 from paraspinal_nnunet.dataset_conversion.crop import cropped, labelled_range
@@ -77,7 +77,7 @@ class _Checked:
 
 def _checked(case: Case, source: Source, checks: Checks, *, written: bool) -> tuple[_Checked, Outcome]:
     raters = [case.label, *([case.second_label] if case.second_label else [])]
-    _check_links([*case.images, *raters])
+    _check_links(paths_of(case))
     images, channel_facts = _checked_images(case, source, checks)
     classes, names = source.labels.structures, [str(path) for path in raters]
     maps, facts_of = zip(

@@ -4,7 +4,7 @@ import errno
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from paraspinal_nnunet.dataset_conversion.cases import Case
+from paraspinal_nnunet.dataset_conversion.cases import Case, paths_of
 from paraspinal_nnunet.datasets import FolderName, datasets_with_number, nnunet_folder
 from paraspinal_nnunet.errors import DatasetError, InputError, SetupError
 
@@ -55,7 +55,7 @@ def check_sources_stay(cases: Iterable[Case], replaced: Sequence[Path]) -> None:
     """
     gone = [path.resolve() for path in replaced]
     for case in cases if gone else ():
-        for file in (*case.images, case.label, *([case.second_label] if case.second_label else [])):
+        for file in paths_of(case):
             for path in gone:
                 if file.resolve().is_relative_to(path):
                     raise InputError(f"{file}: is a link into {path.name}, which --overwrite would remove")
