@@ -72,3 +72,31 @@ def test_models_without_a_portable_form_are_refused_before_anything_is_written(t
     plans = make_plans(normalization_schemes=["OwnNormalization"])
     with pytest.raises(InputError, match="normalises by 'OwnNormalization'"):
         export_onnx.export_files(make_model(tmp_path, plans), "Made", tmp_path)
+
+
+@pytest.mark.slow
+def test_a_model_of_our_trainer_goes_from_the_command_to_nnunets_labels(tiny, tmp_path, kept_environment, capsys):
+    import json
+    from pathlib import Path
+
+    import nibabel as nib
+
+    from paraspinal_nnunet.cli import main
+    from paraspinal_nnunet.trainers import nnUNetTrainerParaspinalStride2
+
+    plans = json.loads(tiny.plans_file.read_text())
+    plans["paraspinal"]["overrides"]["iterations"] = 1
+    dataset_json = json.loads((tiny.preprocessed / "dataset.json").read_text())
+    trainer = nnUNetTrainerParaspinalStride2(plans, "2d", 0, dataset_json, torch.device("cpu"))
+    trainer.run_training()
+    model, portable = Path(trainer.output_folder_base), tmp_path / "portable.zip"
+    assert main(["export", "-m", str(model), "-o", str(portable), "--format", "onnx", "--licence", "MIT"]) == 0
+    labels = {}
+    for name, path in (("stock", model), ("portable", portable)):
+        scan = tiny.raw / "imagesTr" / "sub-001_0000.nii.gz"
+        assert main(["predict", "-i", str(scan), "-o", str(tmp_path / name), "-m", str(path), "-device", "cpu"]) == 0
+        labels[name] = np.asarray(nib.load(tmp_path / name / "sub-001.nii.gz").dataobj)
+    assert len(np.unique(labels["stock"])) > 2
+    assert (labels["stock"] != labels["portable"]).mean() <= 1e-4
+    printed = capsys.readouterr().out.split()
+    assert printed == [str(portable), *(str(tmp_path / n / "sub-001.nii.gz") for n in ("stock", "portable"))]

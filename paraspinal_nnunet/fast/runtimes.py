@@ -115,7 +115,6 @@ class _OnnxRuntime:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.use_env_allocators", "0")
         self._sessions = []
         for content in networks:
             with _as_input_error(_onnxruntime_errors(), where):
