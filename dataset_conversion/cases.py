@@ -1,7 +1,7 @@
 """What a case finder hands to the engine, and what the engine makes of it."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,7 +57,7 @@ class Case:
 
 def paths_of(case: Case) -> list[Path]:
     """All files and folders that a case names, also in the attributes that a source adds."""
-    return [path for entry in fields(case) for path in _paths(getattr(case, entry.name))]
+    return list(dict.fromkeys(_paths(case)))
 
 
 @dataclass(frozen=True)
@@ -181,5 +181,6 @@ def _paths(value: Any) -> Iterator[Path]:
         for entry in value:
             yield from _paths(entry)
     elif isinstance(value, Mapping):
-        for key, entry in value.items():
-            yield from _paths((key, entry))
+        yield from _paths((*value.keys(), *value.values()))
+    elif is_dataclass(value):
+        yield from _paths([getattr(value, entry.name) for entry in fields(value)])
