@@ -38,6 +38,7 @@ resources:
   statistics: {threads: 1, memory_gb: 2}
   report: {threads: 1, memory_gb: 4}
 engine: {cores: 2, retries: 3}
+slurm: {partition: main}
 """
 
 
