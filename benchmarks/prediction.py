@@ -1,8 +1,8 @@
 """The stock command against portable models on the same scans, file to file: processor, wall, memory, labels, Dice.
 
-Each way runs as a command of its own, held to the same processors; its memory is the largest sum of the resident sets
-of its whole process tree (pages that processes share count in each). Labels are compared with the stock command's; Dice
-is the mean over muscles and scans against the reference.
+Each way runs as a command of its own, held to the same processors; its memory is the most that its whole process tree
+held at once, pages that processes share counted once. Labels are compared with the stock command's; Dice is the mean
+over muscles and scans against the reference.
 
     python benchmarks/prediction.py -m s1=MODEL_FOLDER s2=MODEL_FOLDER -i SCANS [-r LABELS] [--threads 2]
     python benchmarks/prediction.py --train FOLDER [--iterations 800]
@@ -30,8 +30,7 @@ from paraspinal_nnunet.seam import mended_python_path, trainer_path
 
 TRAINERS = {"s1": "nnUNetTrainerParaspinal", "s2": "nnUNetTrainerParaspinalStride2"}
 PLANS, NUMBER, NEW_NUMBER = "ParaspinalPlansBench", 511, 512
-POLL_S = 0.05
-GIB = 2**30
+POLL_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -136,20 +135,32 @@ def run(command: Sequence[object], threads: int) -> Cost:
 
 def watch(root: int, peak: list[float], done: threading.Event) -> None:
     """Follow the memory of a process and all that descend from it."""
-    page = os.sysconf("SC_PAGE_SIZE")
     while not done.wait(POLL_S):
-        parents, sizes = {}, {}
+        parents = {}
         for entry in Path("/proc").iterdir():
             if entry.name.isdecimal():
-                try:
-                    fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                except OSError:
-                    continue
-                parents[int(entry.name)], sizes[int(entry.name)] = int(fields[1]), int(fields[21]) * page
+                parents[int(entry.name)] = parent(int(entry.name))
         tree = {root}
-        while grown := {pid for pid, parent in parents.items() if parent in tree} - tree:
+        while grown := {pid for pid, above in parents.items() if above in tree} - tree:
             tree |= grown
-        peak[0] = max(peak[0], sum(sizes.get(pid, 0) for pid in tree) / GIB)
+        peak[0] = max(peak[0], sum(proportional_kib(pid) for pid in tree) / 2**20)
+
+
+def parent(pid: int) -> int | None:
+    """The parent of a process, None when it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
+
+
+def proportional_kib(pid: int) -> int:
+    """Resident memory of a process, each page divided by the number of processes that share it."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
 
 
 def compare(masks: Path, stock: Path, references: Path | None) -> tuple[float, float, float]:

@@ -152,9 +152,8 @@ def largest_class(logits: np.ndarray) -> np.ndarray:
     best = values[0].copy()
     labels = np.zeros(best.shape, np.uint8)
     for label in range(1, len(values)):
-        larger = values[label] > best
-        np.copyto(best, values[label], where=larger)
-        labels[larger] = label
+        np.copyto(labels, label, where=values[label] > best)
+        np.maximum(best, values[label], out=best)
     return labels
 
 
