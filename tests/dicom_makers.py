@@ -1,5 +1,6 @@
 """Made-up DICOM: single-frame and enhanced MR series, segmentations, and studies of them, from a small phantom."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -106,7 +107,9 @@ def series_headers(**changes):
 def slices(array=None, *, orientation=AXIAL, spacing=SPACING, origin=ORIGIN, **headers):
     """One dataset per slice, in the order of the array."""
     array = voxels() if array is None else array
-    shared = series_headers(**headers)
+    shared = Dataset()
+    for keyword, value in series_headers(**{"SpacingBetweenSlices": f"{spacing[2]:.6f}", **headers}).items():
+        setattr(shared, keyword, value)
     normal = np.cross(orientation[:3], orientation[3:])
     made = []
     for k in range(array.shape[2]):
@@ -116,9 +119,7 @@ def slices(array=None, *, orientation=AXIAL, spacing=SPACING, origin=ORIGIN, **h
 
 
 def one_slice(plane, shared, orientation, spacing, position, k):
-    dataset = Dataset()
-    for keyword, value in shared.items():
-        setattr(dataset, keyword, value)
+    dataset = copy.deepcopy(shared)
     dataset.SOPInstanceUID = generate_uid()
     dataset.InstanceNumber = k + 1
     dataset.ImagePositionPatient = [f"{v:.6f}" for v in position]
@@ -151,7 +152,8 @@ def save(dataset, path, *, syntax=ExplicitVRLittleEndian, preamble=True):
     meta.ImplementationClassUID = pydicom.uid.PYDICOM_IMPLEMENTATION_UID
     file = FileDataset(path, dataset, file_meta=meta, preamble=b"\0" * 128)
     if preamble:
-        file.save_as(path, enforce_file_format=True)
+        with pydicom.config.disable_value_validation():  # costs a quarter of the time
+            file.save_as(path, enforce_file_format=True)
     else:
         pydicom.dcmwrite(path, dataset, implicit_vr=True, little_endian=True)
     return path

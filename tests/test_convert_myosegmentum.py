@@ -116,7 +116,9 @@ def cut_affine(cut=CUT):
     return moved
 
 
-@pytest.mark.parametrize("layout", [{}, {"nested": False}, {"single_files": True}])
+@pytest.mark.parametrize(
+    "layout", [{}, pytest.param({"nested": False}, marks=pytest.mark.slow), {"single_files": True}]
+)
 def test_alone_as_four_classes(raw, tmp_path, layout):
     for n, number in enumerate(("01", "02")):
         write_subject(tmp_path / "in", number, seed=10 * n, **layout)
@@ -247,6 +249,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults(raw, tmp_path, fault, capsys):
     spoil, message = FAULTS[fault]

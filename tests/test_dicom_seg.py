@@ -23,9 +23,12 @@ from dicom_makers import (
     voxels,
     with_meta,
 )
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
 from pydicom.uid import generate_uid
 
 from paraspinal_nnunet.dicom import Kind, find_series, read_segmentation, read_stack
+from paraspinal_nnunet.dicom.seg_segments import segment_key
 from paraspinal_nnunet.errors import GeometryError, InputError, LabelError
 
 NOTHING = ("SCT", "123", "Something")
@@ -78,49 +81,61 @@ def test_on_a_multi_frame_image(tmp_path):
     assert (read(tmp_path).array == phantom_labels()).all()
 
 
-def changed(**texts):
-    """The segments with another name, code or side each."""
-    return {n: texts.get(f"s{n}", SEGMENTS[n]) for n in SEGMENTS}
+def described(name, code, side):
+    """An item of SegmentSequence."""
+    item, kind = Dataset(), Dataset()
+    item.SegmentNumber, item.SegmentLabel = 7, name
+    kind.CodingSchemeDesignator, kind.CodeValue, kind.CodeMeaning = code
+    if side:
+        modifier = Dataset()
+        modifier.CodingSchemeDesignator, modifier.CodeValue, modifier.CodeMeaning = side
+        kind.SegmentedPropertyTypeModifierCodeSequence = Sequence([modifier])
+    item.SegmentedPropertyTypeCodeSequence = Sequence([kind])
+    return item
+
+
+RIGHT, LEFT = ("SCT", "24028007", "Right"), ("SRT", "G-A101", "Left")
+MULTIFIDUS, ERECTOR, PSOAS = (SEGMENTS[n][1] for n in (1, 3, 5))
 
 
 @pytest.mark.parametrize(
-    "segments",
+    ("name", "code", "side", "key"),
     [
-        {n: (text, code, None) for n, (text, code, _) in SEGMENTS.items()},
-        {n: (text, NOTHING, side) for n, (text, _, side) in SEGMENTS.items()},
-        {n: (f"Segment {n}", code, side) for n, (_, code, side) in SEGMENTS.items()},
-        {
-            1: ("MULTIFIDUS_R", NOTHING, None),
-            2: ("multifidus_lt", NOTHING, None),
-            3: ("Erector-spinae rechts", NOTHING, None),
-            4: ("erector_spinae gauche", ("SRT", "T-14020", "Erector spinae"), None),
-            5: ("M. psoas dexter", NOTHING, None),
-            6: ("psoas_major_left", NOTHING, None),
-        },
+        ("Segment 1", MULTIFIDUS, RIGHT, "multifidus_right"),
+        ("Segment 1", ERECTOR, LEFT, "erector_spinae_left"),
+        ("Segment 1", ("SRT", "T-14020", "x"), RIGHT, "erector_spinae_right"),
+        ("Segment 1", ("FMA", "FMA18060", "x"), RIGHT, "psoas_major_right"),
+        ("Segment 1", ("FMA", "1", "Left psoas major"), None, "psoas_major_left"),
+        ("Psoas major left", PSOAS, None, "psoas_major_left"),
+        ("MULTIFIDUS_R", NOTHING, None, "multifidus_right"),
+        ("multifidus_lt", NOTHING, None, "multifidus_left"),
+        ("Erector-spinae rechts", NOTHING, None, "erector_spinae_right"),
+        ("erector_spinae gauche", NOTHING, None, "erector_spinae_left"),
+        ("M. psoas dexter", NOTHING, None, "psoas_major_right"),
+        ("quadratus lumborum L", NOTHING, None, "quadratus_lumborum_left"),
     ],
 )
-def test_segments_by_code_and_by_words(tmp_path, segments):
-    write(tmp_path, segments=segments)
-    assert (read(tmp_path).array == phantom_labels()).all()
+def test_segments_by_code_and_by_words(name, code, side, key):
+    assert segment_key(described(name, code, side), "x", None) == key
 
 
 @pytest.mark.parametrize(
-    ("segments", "message"),
+    ("name", "code", "side", "message"),
     [
-        (changed(s1=("Segment 1", NOTHING, "right")), "segment 1 'Segment 1': neither code nor name says which muscle"),
-        (changed(s2=("Multifidus", NOTHING, None)), "segment 2 'Multifidus': neither code nor name says which side"),
-        (changed(s1=("Multifidus left", SEGMENTS[1][1], "right")), "its codes and name say left and right"),
-        (changed(s5=("Psoas right", SEGMENTS[3][1], "right")), "its codes and name say erector_spinae and psoas_major"),
-        (changed(s3=("autochthon_right", SEGMENTS[3][1], "right")), "'autochthon' spans more than one muscle"),
-        (changed(s5=("iliopsoas_right", ("SCT", "68455001", "Iliopsoas muscle"), "right")), "'iliopsoas' spans"),
-        (changed(s3=("Deep", ("SCT", "244849004", "Deep muscle of back"), "right")), "spans more than one muscle"),
-        (changed(s5=("Psoas minor right", NOTHING, None)), "neither code nor name says which muscle"),
+        ("Segment 7", NOTHING, RIGHT, "segment 7 'Segment 7': neither code nor name says which muscle"),
+        ("Multifidus", NOTHING, None, "segment 7 'Multifidus': neither code nor name says which side"),
+        ("Multifidus left", MULTIFIDUS, RIGHT, "its codes and name say left and right"),
+        ("Psoas right", ERECTOR, RIGHT, "its codes and name say erector_spinae and psoas_major"),
+        ("autochthon_right", ERECTOR, RIGHT, "'autochthon' spans more than one muscle"),
+        ("iliopsoas_right", ("SCT", "68455001", "Iliopsoas muscle"), RIGHT, "'iliopsoas' spans"),
+        ("Deep", ("SCT", "244849004", "Deep muscle of back"), RIGHT, "spans more than one muscle"),
+        ("Erector spinae and multifidus R", NOTHING, None, "spans more than one muscle"),
+        ("Psoas minor right", NOTHING, None, "neither code nor name says which muscle"),
     ],
 )
-def test_segments_are_never_guessed(tmp_path, segments, message):
-    write(tmp_path, segments=segments)
+def test_segments_are_never_guessed(name, code, side, message):
     with pytest.raises(LabelError, match=message):
-        read(tmp_path)
+        segment_key(described(name, code, side), "x", None)
 
 
 def test_a_map_by_number_counts_alone(tmp_path):
@@ -174,11 +189,18 @@ def test_another_grid(tmp_path, image, message):
 
 def test_a_seg_of_wider_slices_is_no_seg_of_every_second_one(tmp_path):
     """All its frames lie on slices of the image, but it never saw those between."""
-    wide = slices(voxels((24, 20, 5)), spacing=(2.5, 3.0, 16.0), SpacingBetweenSlices=16.0)
+    wide = slices(voxels((24, 20, 5)), spacing=(2.5, 3.0, 16.0))
     save_seg(segmentation(wide, phantom_labels()[:, :, ::2]), tmp_path / "seg")
     save_series(slices(), tmp_path / "image")
     with pytest.raises(GeometryError, match=r"was drawn on slices 16 mm apart, those of the image are 8 mm"):
         read(tmp_path)
+
+
+def test_a_seg_may_repeat_a_wrong_distance_of_the_image(tmp_path):
+    made = slices(SpacingBetweenSlices=12.0)
+    save_series(made, tmp_path / "image")
+    save_seg(segmentation(made, phantom_labels()), tmp_path / "seg")
+    assert (read(tmp_path).array == phantom_labels()).all()
 
 
 def test_a_grid_shifted_by_whole_voxels_is_the_same_grid(tmp_path):

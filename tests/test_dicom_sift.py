@@ -145,7 +145,7 @@ def test_tags_count_before_words_and_words_are_whole(tmp_path, name):
         ({"ImageType": ["ORIGINAL", "PRIMARY", "DIXON", "W"]}, {"SeriesDescription": "in"}, "a Dixon part image"),
     ],
 )
-@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("order", [1, pytest.param(-1, marks=pytest.mark.slow)])
 def test_the_better_of_two(tmp_path, worse, better, reason, order):
     study(tmp_path, *[worse, better][::order])
     sifted = sift_study(tmp_path)

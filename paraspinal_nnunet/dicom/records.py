@@ -208,6 +208,7 @@ class Series:
             "image_type": list(frame.image_type),
             "slices": len(self.frames),
             "slice_thickness_mm": header.slice_thickness_mm,
+            "slice_distance_mm": header.slice_distance_mm,
             "multi_frame": header.frames > 1,
             **{name: frame.traits[name] for name in _SHOWN_TRAITS if name in frame.traits},
         }

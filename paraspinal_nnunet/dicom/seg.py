@@ -50,7 +50,7 @@ def read_segmentation(
         raise GeometryError(f"{called}: has another frame of reference than the image; it was drawn on another scan")
     described = [item for item in seg.SegmentSequence if int(item.SegmentNumber) != BACKGROUND]
     keys = {int(item.SegmentNumber): segment_key(item, called, mapping) for item in described}
-    _check_distance(seg, image.volume, called)
+    _check_distance(seg, image, called)
     planes = _stored_planes(seg, called)
     labels = np.zeros(image.volume.shape, np.uint8)
     overlaps: dict[frozenset[str], int] = {}
@@ -87,13 +87,17 @@ def _segread(path: Path, called: str) -> "Segmentation":
     return seg
 
 
-def _check_distance(seg: "Segmentation", image: Volume, called: str) -> None:
-    """Refuse a SEG of slices further apart than the image's: slices that it never saw would count as background."""
+def _check_distance(seg: "Segmentation", image: StackedImage, called: str) -> None:
+    """Refuse a SEG of slices further apart than the image's: slices that it never saw would count as background.
+
+    A SEG whose distance is that of the image's header repeats it, right or wrong.
+    """
     item = _group(seg, 0, "PixelMeasuresSequence")
     drawn_mm = number(None if item is None else item.get("SpacingBetweenSlices"))
-    if drawn_mm and drawn_mm > WIDER_SLICES * image.spacing_mm[2]:
+    distance_mm = image.volume.spacing_mm[2]
+    if drawn_mm and drawn_mm != image.facts.get("slice_distance_mm") and drawn_mm > WIDER_SLICES * distance_mm:
         raise GeometryError(
-            f"{called}: was drawn on slices {drawn_mm:.4g} mm apart, those of the image are {image.spacing_mm[2]:.4g} "
+            f"{called}: was drawn on slices {drawn_mm:.4g} mm apart, those of the image are {distance_mm:.4g} "
             "mm apart; it belongs to another series"
         )
 
