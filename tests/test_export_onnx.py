@@ -89,6 +89,7 @@ def test_a_model_of_our_trainer_goes_from_the_command_to_nnunets_labels(tiny, tm
     dataset_json = json.loads((tiny.preprocessed / "dataset.json").read_text())
     trainer = nnUNetTrainerParaspinalStride2(plans, "2d", 0, dataset_json, torch.device("cpu"))
     trainer.run_training()
+    capsys.readouterr()
     model, portable = Path(trainer.output_folder_base), tmp_path / "portable.zip"
     assert main(["export", "-m", str(model), "-o", str(portable), "--format", "onnx", "--licence", "MIT"]) == 0
     labels = {}
