@@ -210,6 +210,16 @@ class TestBatchPage:
         assert "6 cases: 1 without a result, 1 serious, 1 to look at, 3 without a flag." in page.text
         assert "No result: file is truncated" in page.text
 
+    def test_notes_are_folded_away(self):
+        flags = (("info", "short"), ("serious", "sides"), ("info", "cut"))
+        source = batch_page([CaseSummary("a", flags=flags), CaseSummary("b", flags=()), CaseSummary("c")])
+        listed, folded = re.search(r"<td class='listed'>(.*?)<details>(.*?)</details>", source, re.DOTALL).groups()
+        assert "sides" in listed
+        assert "2 notes" in folded
+        assert "short" in folded
+        assert "cut" in folded
+        assert source.index(">none<") < source.index(">not checked<")
+
     def test_summary_counts_voxels(self):
         summary = summarise_case(page_case(flags=[]), link="cases/case 1.html")
         # 8 x 10 x 6 voxels of 2 x 2 x 5 mm.

@@ -97,19 +97,25 @@ def _row(line: CaseSummary, muscles: Sequence[Muscle], is_embedded: bool) -> str
     picture = embedded(line.thumbnail, "jpeg", f"middle slice of {line.case}") if line.thumbnail else ""
     if picture and href:
         picture = f"<a href='{href}'>{picture}</a>"
-    flags = list(line.flags or ())
-    if line.failure:
-        flags.insert(0, ("serious", f"No result: {line.failure}"))
-    if flags:
-        listed = f"<ul class='flags'>{''.join(flag_html(severity, text) for severity, text in flags)}</ul>"
-    else:
-        listed = "<span class='soft'>not checked</span>" if line.flags is None else "<span class='soft'>none</span>"
     volumes = "".join(f"<td>{_pair(line.volumes_ml, muscle)}</td>" for muscle in muscles)
     urgent = "yes" if line.failure or _worst(line) in SEVERITIES[:2] else "no"
     return (
         f"<tr data-case='{name}' data-urgent='{urgent}'><td class='thumb'>{picture}</td><th>{shown}</th>"
-        f"<td class='listed'>{listed}</td>{volumes}</tr>"
+        f"<td class='listed'>{_flags(line)}</td>{volumes}</tr>"
     )
+
+
+def _flags(line: CaseSummary) -> str:
+    """What is urgent in full, mere notes folded away."""
+    failure = [("serious", f"No result: {line.failure}")] if line.failure else []
+    given = [*failure, *(line.flags or ())]
+    urgent = [flag_html(severity, text) for severity, text in given if severity in SEVERITIES[:2]]
+    notes = [flag_html(severity, text) for severity, text in given if severity not in SEVERITIES[:2]]
+    parts = f"<ul class='flags'>{''.join(urgent)}</ul>" if urgent else ""
+    if notes:
+        count = "1 note" if len(notes) == 1 else f"{len(notes)} notes"
+        parts += f"<details><summary>{count}</summary><ul class='flags'>{''.join(notes)}</ul></details>"
+    return parts or f"<span class='soft'>{'not checked' if line.flags is None else 'none'}</span>"
 
 
 def _pair(volumes: Mapping[Muscle, tuple[float | None, float | None]], muscle: Muscle) -> str:

@@ -135,7 +135,11 @@ def _asymmetry(table: pd.DataFrame) -> str:
     keyed = table.assign(kind=list(zip(table["measure"], table["method"].fillna(""), strict=True)))
     kinds = list(dict.fromkeys(keyed["kind"]))
     names = [_ASYMMETRY.get(kind, kind) + (f", {METHODS.get(by, by)}" if by else "") for kind, by in kinds]
-    head = "<tr><th>Muscle</th>" + "".join(f"<th>{as_text(name)}<small>%</small></th>" for name in names) + "</tr>"
+    head = (
+        "<tr><th class=name>Muscle</th>"
+        + "".join(f"<th>{as_text(name)}<small>%</small></th>" for name in names)
+        + "</tr>"
+    )
     rows = []
     for muscle, group in keyed.groupby("muscle", sort=False):
         values = dict(zip(group["kind"], group["difference_percent"], strict=True))
@@ -149,7 +153,7 @@ def _signed(value: Any) -> str:
 
 
 def _head(first: Sequence[str], shown: Sequence[Shown], table: pd.DataFrame) -> str:
-    cells = [f"<th>{name}</th>" for name in first]
+    cells = [f"<th class=name>{name}</th>" for name in first]
     cells += [f"<th>{s.heading}<small>{s.unit}</small></th>" for s in shown if s.name in table.columns]
     return f"<tr>{''.join(cells)}</tr>"
 
@@ -159,7 +163,10 @@ def _rows(table: pd.DataFrame, shown: Sequence[Shown], *, before: str = "") -> l
     for row in table.to_dict("records"):
         cells = [f"<th>{as_text(str(row[before]))}</th>"] if before else []
         muscle, side = str(row["muscle"]), str(row["side"])
-        cells += [f"<th>{swatch(muscle, side)}{as_text(muscle_name(muscle))}</th>", f"<td>{as_text(side)}</td>"]
+        cells += [
+            f"<th>{swatch(muscle, side)}{as_text(muscle_name(muscle))}</th>",
+            f"<td class=name>{as_text(side)}</td>",
+        ]
         cells += [f"<td>{number(row[s.name], s.digits, s.factor)}</td>" for s in shown if s.name in table.columns]
         group = (row[before], muscle) if before else muscle
         rows.append(f"<tr{' class=next' if last not in (None, group) else ''}>{''.join(cells)}</tr>")
