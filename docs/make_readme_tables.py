@@ -1,14 +1,16 @@
-"""Rewrite the tables that are made from the code: protocol and trainers in README.md, fields in docs/study.md."""
+"""Rewrite the tables that are made from the code: in README.md, docs/converting.md and docs/study.md."""
 
 import re
 from pathlib import Path
 
+from paraspinal_nnunet.dataset_conversion.sources import SOURCES, source_module
 from paraspinal_nnunet.protocol import PAPER, entries
 from paraspinal_nnunet.protocol_table import value_text
 from paraspinal_nnunet.seam import mend_trainer_lookup
 from paraspinal_nnunet.study.schema import fields_table
 
 README = Path(__file__).resolve().parents[1] / "README.md"
+CONVERTING = Path(__file__).with_name("converting.md")
 STUDY = Path(__file__).with_name("study.md")
 SHOWN_SECTIONS = ("validation", "preprocessing", "network", "sampling_2d", "sampling_3d", "sampling_25d", "training")
 
@@ -34,8 +36,17 @@ def trainers_table() -> str:
     return "\n".join(rows)
 
 
+def sources_table() -> str:
+    """The converters with how their files lie, as Markdown."""
+    rows = ["| source | what it takes | files |", "|---|---|---|"]
+    modules = {name: source_module(name) for name in SOURCES}
+    rows += [f"| `{name}` | {m.HELP} | {m.LAYOUT.replace('|', 'or')} |" for name, m in modules.items()]
+    return "\n".join(rows).replace("*", "\\*")
+
+
 TABLES = {
     README: {"protocol": protocol_table, "trainers": trainers_table},
+    CONVERTING: {"sources": sources_table},
     STUDY: {"study fields": fields_table},
 }
 
