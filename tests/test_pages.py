@@ -119,6 +119,15 @@ class TestCasePage:
         for fact in ("model A", "1.2.3", "2031-02-03", "Folds", "not a medical device", "short stack"):
             assert fact in page.text
 
+    def test_levels_are_shown_where_given(self):
+        levels = [
+            {"level": level, "muscle": "psoas_major", "side": "left", "csa_mid_mm2": area, "volume_ml": np.nan}
+            for level, area in (("L3", 812.4), ("L4", 1001.6))
+        ]
+        text = Page(case_page(page_case(measures={"levels": pd.DataFrame(levels)}))).text
+        assert "By vertebral level" in text
+        assert re.search(r"L3\s*Psoas major\s*left\s*812\s*–\s*L4\s*Psoas major\s*left\s*1002", text)
+
     def test_worst_flag_first(self, page):
         kinds = [a["class"] for t, a in page.tags if t == "li" and a.get("class") in ("serious", "warning", "info")]
         assert kinds == ["serious", "info"]
