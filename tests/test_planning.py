@@ -201,3 +201,17 @@ def test_the_command_plans(tiny_copy, capsys):
     error = capsys.readouterr().err
     assert "--overwrite to replace them" in error
     assert error.splitlines()[-1].startswith("paraspinal plan: error: ")
+
+
+def test_planning_stops_where_it_is_told(tiny_copy):
+    """Another voxel size would ask for another preprocessed copy: with --until plan there is none."""
+    (tiny_copy.preprocessed / "dataset_fingerprint.json").unlink()
+    flags = ["plan", "-d", "501", "-p", "Coarse", "-np", "1", "-c", "2d", "--set", "spacing=15.625,6.24,6.24"]
+    assert main([*flags, "--until", "fingerprint"]) == 0
+    assert (tiny_copy.preprocessed / "dataset_fingerprint.json").is_file()
+    assert not (tiny_copy.preprocessed / "Coarse.json").exists()
+    assert main([*flags, "--until", "plan"]) == 0
+    folder = json.loads((tiny_copy.preprocessed / "Coarse.json").read_text())["configurations"]["2d"]["data_identifier"]
+    assert not (tiny_copy.preprocessed / folder).exists()
+    assert main(flags) == 0
+    assert is_preprocessed(tiny_copy.preprocessed / folder)

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
+
+from paraspinal_nnunet.files import read_json
 
 pytest.importorskip("nnunetv2")
 pytest.importorskip("snakemake")
@@ -53,6 +56,24 @@ def test_kills_of_engine_and_training_change_no_table(undisturbed):
     assert len(makers.tables(study)) > 15
     again = makers.finish(study)
     assert "done: " not in again  # nothing is computed twice
+
+
+def test_costs_and_provenance_stand_beside_the_results(undisturbed):
+    """30 iterations in epochs of 2 make 15; the paper's 2D network has 1,626,871 parameters."""
+    _, study = undisturbed
+    (row,) = pd.read_csv(study / "evaluation" / "all" / "costs.csv").to_dict("records")
+    assert (row["model"], row["role"], row["parameters"], row["device"]) == ("2d", "arm", 1626871, "CPU")
+    (fold,) = (study / "nnunet" / "results").glob("*/*/fold_0")
+    record = read_json(fold / "training.json")
+    assert (record["epochs"], record["seed"], record["threads"]) == (15, 0, 1)
+    assert row["training_hours"] == pytest.approx(record["training_seconds"] / 3600)
+    assert 0 < row["inference_s"] < 600
+    for path in (fold / "provenance.json", fold / "validation_provenance.json", study / "report" / "provenance.json"):
+        content = read_json(path)
+        assert content["outputs"]
+        assert content["commands"][0].startswith("paraspinal ")
+        assert content["versions"]["nnunetv2"]
+    assert "Which recipe is best on these data" in (study / "report" / "report.html").read_text()
 
 
 def test_one_arm_changed_trains_one_arm(undisturbed, tmp_path):

@@ -16,7 +16,7 @@ from paraspinal_nnunet.errors import ParaspinalError
 from paraspinal_nnunet.files import read_json, write_json
 from paraspinal_nnunet.study import claims
 from paraspinal_nnunet.study.choice import choose_best
-from paraspinal_nnunet.study.commands import environment, find_model, job_commands
+from paraspinal_nnunet.study.commands import dataset_folder_name, environment, find_model, job_commands
 from paraspinal_nnunet.study.costs import write_costs
 from paraspinal_nnunet.study.provenance import FILE_NAME, file_hash, surroundings
 from paraspinal_nnunet.study.settings import Study, digest
@@ -27,6 +27,7 @@ from paraspinal_nnunet.study.state import (
     clear,
     failure,
     held,
+    holder,
     is_held,
     log_file,
     marker,
@@ -51,10 +52,11 @@ def run_step(study: Study, job: Job) -> None:
         StepError: It failed; the message names the log.
     """
     commands = job_commands(study, job)  # refuses unknown steps before anything is touched
-    lock = lock_file(study.folder, job)
-    if is_held(lock):
-        print(f"{job.name}: waiting for another process that does the same step", flush=True)
-    with held(lock, wait=True):
+    with ExitStack() as locks:
+        for lock in (lock_file(study.folder, job), *_shared_locks(study, job)):
+            if is_held(lock):
+                print(f"{job.name}: waiting for {holder(lock)}, which does the same", flush=True)
+            locks.enter_context(held(lock, wait=True))
         clear(study.folder, job)
         os.chdir(study.folder)
         if job.rule in _WITH_CLAIMS and (before := claims.finished(study, job)) is not None:
@@ -68,6 +70,16 @@ def run_step(study: Study, job: Job) -> None:
 def lock_file(folder: Path, job: Job) -> Path:
     """Held while a step runs."""
     return folder / "state" / "locks" / f"{'.'.join(job.parts)}.lock"
+
+
+def _shared_locks(study: Study, job: Job) -> list[Path]:
+    """Beside what other studies may use too: the data set's plans, and a model's fold."""
+    if job.rule in ("fingerprint", "plan", "preprocess"):
+        return [study.nnunet_folder("preprocessed") / f".{dataset_folder_name(study)}.lock"]
+    if job.rule in _WITH_CLAIMS:
+        folder = claims.fold_folder(study, job)
+        return [folder.with_name(f".{folder.name}.lock")]
+    return []
 
 
 def _do(study: Study, job: Job, commands: list[list[str]]) -> None:
