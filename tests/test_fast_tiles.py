@@ -173,4 +173,4 @@ def test_unseen_voxels_are_background():
 def _entry():
     from paraspinal_nnunet.export import preprocessing_entry
 
-    return preprocessing_entry(make_model("made", make_plans(patch_size=[32, 32])))
+    return preprocessing_entry(make_model("made", make_plans(patch_size=[32, 32], spacing=[4.0, 3.0, 3.0])))

@@ -29,9 +29,9 @@ from paraspinal_nnunet.fast.tiles import (
 SCOUTED_EVERY_MM = 40
 """Distance of the slices in which the muscles are looked for."""
 
-MARGIN_MM = 12
-"""Around the muscles' box: what they may bulge between two scouted slices, and what the network needs to see of their
-surroundings."""
+MARGIN_MM = 30
+"""Around the muscles' box: what they may bulge between two scouted slices, and as much of their surroundings as
+nnU-Net's tiles hold. With 8 or 12 mm the mean Dice moved by up to 0.027 on scans of a kind unknown to the network."""
 
 Box = tuple[tuple[int, int], tuple[int, int]]
 
