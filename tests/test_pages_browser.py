@@ -187,6 +187,18 @@ def test_slices_and_surfaces(tmp_path):
         assert there["marks"]["S"][1] < there["marks"]["I"][1]
 
 
+def test_an_old_browser_says_so_instead_of_showing_an_empty_mask(tmp_path):
+    page = tmp_path / "case.html"
+    old = "<script>delete window.DecompressionStream;</script>"
+    program = base64.b64encode(hashlib.sha256(b"delete window.DecompressionStream;").digest()).decode()
+    text = case_page(one_case()).replace("script-src ", f"script-src 'sha256-{program}' ")
+    page.write_text(text.replace("<body>", f"<body>{old}"), encoding="utf-8")
+    dom, said = browse(page, tmp_path, *RUN, "--dump-dom")
+    assert "CONSOLE" not in said
+    assert re.search(r'<div class="pv-place">This browser cannot', dom)
+    assert re.search(r'<div class="ps-stage">This browser cannot', dom)
+
+
 def test_without_programs_and_on_paper(tmp_path):
     page = tmp_path / "case.html"
     silent = re.sub("script-src [^;]*;", "script-src 'none';", case_page(one_case()))

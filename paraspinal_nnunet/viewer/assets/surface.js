@@ -11,7 +11,7 @@
     return made;
   }
 
-  function inflated(text) {
+  async function inflated(text) {
     const raw = Uint8Array.from(atob(text), function (letter) { return letter.charCodeAt(0); });
     const stream = new Blob([raw]).stream().pipeThrough(new DecompressionStream("deflate"));
     return new Response(stream).arrayBuffer().then(function (buffer) { return new Uint8Array(buffer); });
@@ -263,6 +263,8 @@
         box.addEventListener("change", function () { mesh.shown = box.checked; later(); });
       });
       draw();
+    }).catch(function () {
+      stage.textContent = "This browser cannot show the surfaces; Chrome 80, Firefox 113, Safari 16.4 and later can.";
     });
   }
 

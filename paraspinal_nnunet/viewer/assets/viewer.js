@@ -50,7 +50,7 @@
     return Uint8Array.from(atob(text), function (letter) { return letter.charCodeAt(0); });
   }
 
-  function inflated(text) {
+  async function inflated(text) {
     const stream = new Blob([bytes(text)]).stream().pipeThrough(new DecompressionStream("deflate"));
     return new Response(stream).arrayBuffer().then(function (buffer) { return new Uint8Array(buffer); });
   }
@@ -258,6 +258,11 @@
         stage.setAttribute("data-drawn", shown.slices[state.slice].number);
         if (state.slice + 1 < shown.slices.length) picture(state.slice + 1);
         if (state.slice > 0) picture(state.slice - 1);
+      }).catch(function () {
+        // A slice without its overlay could be taken for an empty mask.
+        shownCanvas.hidden = true;
+        place.textContent = "This browser cannot show the slices with their overlay; Chrome 80, Firefox 113, " +
+          "Safari 16.4 and later can.";
       });
     }
 
@@ -267,6 +272,7 @@
       if (index >= 0) showCase(index);
     });
     stage.addEventListener("wheel", function (event) {
+      if (event.ctrlKey) return;
       event.preventDefault();
       showSlice(state.slice + (event.deltaY < 0 ? 1 : -1));
     }, { passive: false });
