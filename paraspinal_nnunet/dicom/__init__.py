@@ -1,4 +1,4 @@
-"""DICOM in: series found, sorted, checked and chosen, DICOM SEG as labels, and nothing of the patient let out."""
+"""DICOM in: series found, sorted, checked and chosen, DICOM SEG as labels; DICOM out: masks as DICOM SEG."""
 
 from paraspinal_nnunet.dicom.find import Study, find_series, scan_study
 from paraspinal_nnunet.dicom.records import Kind, Series
@@ -6,6 +6,7 @@ from paraspinal_nnunet.dicom.seg import read_segmentation
 from paraspinal_nnunet.dicom.sift import SeriesVerdict, Sifted, sift, sift_study
 from paraspinal_nnunet.dicom.source import opened_source
 from paraspinal_nnunet.dicom.stack import StackedImage, read_grid, read_stack
+from paraspinal_nnunet.dicom.write_seg import write_segmentation
 
 __all__ = [
     "Kind",
@@ -22,4 +23,5 @@ __all__ = [
     "scan_study",
     "sift",
     "sift_study",
+    "write_segmentation",
 ]
