@@ -22,7 +22,7 @@ COST_COLUMNS = (
 """Columns of costs.csv, which a study writes beside its metrics: hours of all folds together, seconds per scan."""
 
 _HEAD = (
-    *("model", "what it is", "mean Dice (SD)", "behind the best [95 % CI]", "p (Holm)", "training, hours"),
+    *("model", "what it is", "mean Dice (SD)", "behind the best [95 % CI]", "p (Holm)", "training"),
     *("prediction, s per scan", "parameters", "the paper's Dice"),
 )
 _NONE = "-"
@@ -112,9 +112,16 @@ def _cost(cost: pd.Series) -> tuple[str, str, str]:
     if cost.empty:
         return _NONE, _NONE, _NONE
     device = f" ({cost['device']})" if isinstance(cost["device"], str) and cost["device"] else ""
-    hours = _NONE if pd.isna(cost["training_hours"]) else f"{cost['training_hours']:.2f}{device}"
+    hours = _NONE if pd.isna(cost["training_hours"]) else f"{_duration(cost['training_hours'])}{device}"
     seconds = _NONE if pd.isna(cost["inference_s"]) else f"{cost['inference_s']:.1f}"
     return hours, seconds, _NONE if pd.isna(cost["parameters"]) else f"{int(cost['parameters']):,}"
+
+
+def _duration(hours: float) -> str:
+    for unit, per_hour in (("s", 3600), ("min", 60)):
+        if hours * per_hour < 100:
+            return f"{hours * per_hour:.3g} {unit}"
+    return f"{hours:.1f} h"
 
 
 def _published(view: StudyView) -> dict[str, str]:

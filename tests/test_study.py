@@ -279,7 +279,7 @@ def test_the_first_table_ranks_recipes_with_their_costs(evaluation, tmp_path):
     assert first[0] == "near"
     assert first[2].startswith(f"{means['near'].mean():.3f} (")
     assert first[3:5] == ["-", "-"]
-    assert first[5:8] == ["1.50 (NVIDIA X)", "6.4", "1,626,871"]
+    assert first[5:8] == ["90 min (NVIDIA X)", "6.4", "1,626,871"]
     assert second[3].startswith(f"{(means['near'] - means[second[0]]).mean():.3f} [")
     assert second[5:8] == ["-", "-", "-"]
     assert read_costs(tmp_path) is None
