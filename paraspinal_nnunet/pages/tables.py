@@ -35,8 +35,8 @@ SIZE = (
     Shown("volume_ml", "Volume", "ml", 1, "All voxels of the muscle within the scan."),
     Shown(
         "cohort_percentile", "Percentile", "%", 0,
-        "Where the volume stands among the people of Wesselink et al. 2022 (most had low back pain). It depends on how "
-        "much of the muscle the scan covers.",
+        "Where the volume stands among the people of Wesselink et al. 2022. It depends on how much of the muscle the "
+        "scan covers.",
     ),
     Shown("length_mm", "Length", "mm", 0, "Slices with the muscle times their distance."),
     Shown("csa_mean_mm2", "Mean CSA", "mm²", 0, "Cross-sectional area in the plane of the slices, mean over them."),
