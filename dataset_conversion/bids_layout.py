@@ -72,12 +72,7 @@ def read_layout(folder: Path, choice: Choice) -> Layout:
     """
     files = not_ignored(walk(folder), folder)
     names = [name for file in files if (name := parse(file)) is not None]
-    raw = tuple(n for n in names if n.path.startswith("sub-") and "sub" in n.entities and _nifti(n))
-    anatomical = (i for i in raw if PurePosixPath(i.path).parent.name == "anat")
-    chosen = tuple(i for i in anatomical if i.suffix == choice.suffix and i.has(choice.image_entities))
-    if not chosen:
-        wanted = "_".join(("sub-*", *(f"{k}-{v}" for k, v in choice.image_entities.items()), choice.suffix))
-        raise InputError(f"{folder}: no image sub-*/[ses-*/]anat/{wanted}.nii.gz; see --suffix and the like")
+    chosen, raw = chosen_images(folder, names, choice)
     raw_of, chosen_of = by_subject(raw), by_subject(chosen)
     labels: dict[str, list[BidsName]] = defaultdict(list)
     for name in names:
@@ -92,6 +87,28 @@ def read_layout(folder: Path, choice: Choice) -> Layout:
     tables = tuple(n for n in names if n.suffix == "dseg" and n.ending == ".tsv")
     others = len(files) - len(chosen) - sum(map(len, kept.values()))
     return Layout(folder, raw, chosen, kept, masks, tables, derivatives, others)
+
+
+def chosen_images(
+    folder: Path, names: Sequence[BidsName], choice: Choice
+) -> tuple[tuple[BidsName, ...], tuple[BidsName, ...]]:
+    """The anatomical images that were asked for, and all raw images.
+
+    Args:
+        folder: The data set, for messages.
+        names: Its files.
+        choice: Suffix and entities of the images.
+
+    Raises:
+        InputError: No such image.
+    """
+    raw = tuple(n for n in names if n.path.startswith("sub-") and "sub" in n.entities and _nifti(n))
+    anatomical = (i for i in raw if PurePosixPath(i.path).parent.name == "anat")
+    chosen = tuple(i for i in anatomical if i.suffix == choice.suffix and i.has(choice.image_entities))
+    if not chosen:
+        wanted = "_".join(("sub-*", *(f"{k}-{v}" for k, v in choice.image_entities.items()), choice.suffix))
+        raise InputError(f"{folder}: no image sub-*/[ses-*/]anat/{wanted}.nii.gz; see --suffix and the like")
+    return chosen, raw
 
 
 def mask_class(mask: BidsName) -> str | None:

@@ -67,6 +67,7 @@ def run_batch(
     *,
     total: int | None = None,
     description: str = "predicting",
+    writers: int = 1,
 ) -> list[Outcome]:
     """Load, process and write every job.
 
@@ -78,12 +79,13 @@ def run_batch(
         process: Called in this thread, for one loaded scan at a time.
         total: Number of jobs, for the progress bar.
         description: Of the progress bar.
+        writers: Threads that write; with more than one, jobs may be written in another order.
 
     Returns:
         One outcome per job, in the order of the jobs.
     """
     with tqdm(total=total, desc=description, unit="scan") as progress:
-        return _Batch(process, progress).run(jobs)
+        return _Batch(process, progress, writers).run(jobs)
 
 
 def failed(outcomes: Iterable[Outcome]) -> list[Outcome]:
@@ -100,8 +102,8 @@ class _Work:
 
 
 class _Batch:
-    def __init__(self, process: Callable[[Any], Any], progress: "tqdm[Any]") -> None:
-        self._process, self._progress = process, progress
+    def __init__(self, process: Callable[[Any], Any], progress: "tqdm[Any]", writers: int = 1) -> None:
+        self._process, self._progress, self._writers = process, progress, writers
         self._loaded: Queue[Any] = Queue(1)
         self._computed: Queue[Any] = Queue(1)
         self._stop = Event()
@@ -110,9 +112,9 @@ class _Batch:
 
     def run(self, jobs: Iterable[Job[Any, Any]]) -> list[Outcome]:
         reader = Thread(target=self._guarded, args=(self._read, jobs), daemon=True)
-        writer = Thread(target=self._guarded, args=(self._write_all,), daemon=True)
-        reader.start()
-        writer.start()
+        writers = [Thread(target=self._guarded, args=(self._write_all,), daemon=True) for _ in range(self._writers)]
+        for thread in (reader, *writers):
+            thread.start()
         try:
             while (work := self._next()) is not _END:
                 if self._step(work, lambda work: self._process(work.content)):
@@ -120,8 +122,10 @@ class _Batch:
                 del work  # the scan would stay in memory while the next is waited for
         finally:
             self._stop_reading(reader)
-            self._computed.put(_END)
-            writer.join()
+            for _ in writers:
+                self._computed.put(_END)
+            for writer in writers:
+                writer.join()
         if self._fatal:
             raise self._fatal[0]
         return [self._outcomes[place] for place in sorted(self._outcomes)]

@@ -12,11 +12,11 @@ from tqdm import tqdm
 
 from paraspinal_nnunet.checkpoints import write_slim
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.exported_model import CHECKPOINT
 from paraspinal_nnunet.files import write_json
 from paraspinal_nnunet.network import plans_architecture
 from paraspinal_nnunet.plans import resolve
 from paraspinal_nnunet.plans_network import build_from_plans
-from paraspinal_nnunet.prediction import CHECKPOINT
 from paraspinal_nnunet.seam import register_trainers
 from paraspinal_nnunet.trained_model import TrainedModel
 

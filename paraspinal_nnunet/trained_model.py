@@ -10,8 +10,9 @@ import torch
 
 from paraspinal_nnunet.checkpoints import read_trained
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.exported_model import CHECKPOINT
 from paraspinal_nnunet.files import read_json
-from paraspinal_nnunet.prediction import CHECKPOINT, chosen_folds
+from paraspinal_nnunet.nnunet_predictor import chosen_folds
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("nnunetv2")
 
-from paraspinal_nnunet import checkpoints, prediction
+from paraspinal_nnunet import checkpoints, nnunet_predictor
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.errors import InputError, SetupError
 from paraspinal_nnunet.export import CITE_NNUNET, CITE_PAPER, ExportRequest, export
@@ -353,10 +353,10 @@ def test_folds_that_an_exported_model_lacks_are_refused(exported, scans, tmp_pat
 def test_a_pickled_checkpoint_of_a_plain_model_is_noted(papers, tmp_path, caplog):
     model = Path(shutil.copytree(papers, tmp_path / "model"))
     path = model / "fold_1" / "checkpoint_final.pth"
-    prediction._note_unsafe(model, ["0", "1"])
+    nnunet_predictor.note_unsafe(model, ["0", "1"])
     assert caplog.text == ""
     torch.save({**torch.load(path, weights_only=False), "extra": Path("x")}, path)
-    prediction._note_unsafe(model, ["0", "1"])
+    nnunet_predictor.note_unsafe(model, ["0", "1"])
     assert f"note: {path} may run code of its author's" in caplog.text
 
 

@@ -266,7 +266,7 @@ def test_the_command_predicts_where_torch_cannot_be_imported(trained, portable, 
     assert done.returncode == 1, done.stderr
     assert done.stdout.split() == [str(tmp_path / "masks" / "a.nii.gz")]
     assert "1 of 2 scans failed: b.nii.gz" in done.stderr
-    assert sorted(p.name for p in (tmp_path / "masks").iterdir()) == ["a.nii.gz"]
+    assert sorted(p.name for p in (tmp_path / "masks").glob("*.nii.gz")) == ["a.nii.gz"]
     expected = nnunet_labels(trained, scan, tmp_path / "mask.nii.gz")
     assert (read_labels(tmp_path / "masks" / "a.nii.gz").array != expected).mean() <= 1e-4
 
