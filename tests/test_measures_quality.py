@@ -96,6 +96,9 @@ def test_volumes_outside_three_sd():
     assert [f.subject for f in flags(small) if f.kind == "volume"] == ["multifidus_right", "multifidus_left"]
     short = small[:, :, :20]  # half the field of view: small volumes mean nothing
     assert {f.kind for f in flags(short)} == {"field of view", "end of stack"}
+    (ends,) = [f for f in flags(short) if f.kind == "end of stack"]  # one for all that end alike
+    assert (ends.subject, ends.value) == ("", 1.0)
+    assert ends.text == "MF_R, MF_L, ES_R, ES_L, PM_R, PM_L reach the highest slice of the stack"
 
 
 @pytest.mark.parametrize(("rows", "severity"), [(8, None), (6, "warning"), (4, "serious")])

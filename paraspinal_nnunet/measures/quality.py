@@ -200,11 +200,18 @@ def _border(evidence: Evidence) -> Iterator[Flag]:
 
 
 def _ends(evidence: Evidence) -> Iterator[Flag]:
+    """One flag for all muscles that end alike: where the stack is short, all do."""
+    reaching: dict[tuple[str, ...], list[Structure]] = {}
     for each in evidence.structures:
-        ends = [name for name, on in (("lowest", each.in_first_slice), ("highest", each.in_last_slice)) if on]
+        ends = tuple(name for name, on in (("lowest", each.in_first_slice), ("highest", each.in_last_slice)) if on)
         if ends:
-            text = f"{each.structure.display_name} reaches the {' and the '.join(ends)} slice of the stack"
-            yield Flag("end of stack", "info", each.structure.key, text, float(len(ends)), 0.0)
+            reaching.setdefault(ends, []).append(each.structure)
+    for ends, structures in reaching.items():
+        names = ", ".join(s.abbreviation for s in structures)
+        who = f"{structures[0].display_name} reaches" if len(structures) == 1 else f"{names} reach"
+        subject = structures[0].key if len(structures) == 1 else ""
+        text = f"{who} the {' and the '.join(ends)} slice of the stack"
+        yield Flag("end of stack", "info", subject, text, float(len(ends)), 0.0)
 
 
 def _gaps(evidence: Evidence) -> Iterator[Flag]:
