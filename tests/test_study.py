@@ -305,6 +305,26 @@ def test_shards_are_disjoint_and_miss_no_scan(tmp_path):
     assert sorted(m.name for part in parts for m in part) == [f"s{n}.nii.gz" for n in range(7)]
 
 
+def test_further_scans_are_predicted_in_shards_under_the_weights_that_made_them(tmp_path):
+    study = study_of(tmp_path, SMALL + "folds: [0]\npredict: {input: new, model: a, shard_size: 3}\n")
+    (tmp_path / "new").mkdir()
+    for number in range(7):
+        (tmp_path / "new" / f"s{number}.nii.gz").touch()
+    shards = [job for job in expected_jobs(study) if job.rule == "predict"]
+    assert [job.target for job in shards] == ["1", "2", "3"]
+    places = set()
+    for weights in ("first", "other"):
+        write_json(marker(tmp_path, Job("train", "a", "0")), {"outputs": {"checkpoint_final.pth": weights}})
+        (command,) = job_commands(study, shards[1])
+        cli.parser_for(command).parse_args(command)
+        assert command[-2:] == ["--shard", "2/3"]
+        places.add(command[command.index("-o") + 1])
+    assert len(places) == 2
+    (tmp_path / "study.yaml").write_text(SMALL + "predict: {input: nowhere}\n")
+    with pytest.raises(InputError, match=r"nowhere: no such folder; correct predict\.input"):
+        expected_jobs(read_study(tmp_path))
+
+
 def test_a_training_of_other_inputs_is_set_aside_and_none_is_repeated(tiny, tmp_path):
     """The study takes its data set and plans from nnU-Net's folders as they are."""
     folders = "\n".join(f"  {n}: {tiny.root / n}" for n in ("raw", "preprocessed")) + f"\n  results: {tmp_path / 'r'}"

@@ -6,8 +6,8 @@ from pathlib import Path
 from paraspinal_nnunet.datasets import dataset_name, find_dataset
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.files import read_json
-from paraspinal_nnunet.study.settings import Model, Study, further_models
-from paraspinal_nnunet.study.state import Job, settings_file
+from paraspinal_nnunet.study.settings import Model, Study, digest, further_models
+from paraspinal_nnunet.study.state import Job, marker, settings_file
 
 ARMS, ALL, DEPTH = "arms", "all", "depth"
 """Sets of models that are evaluated together."""
@@ -223,9 +223,17 @@ def _predict(study: Study, job: Job) -> list[Command]:
     if name is None:
         raise InputError("study step predict: the best arm is not known yet; train and evaluate the arms first")
     model = find_model(study, name)
-    command = ["predict", "-i", study.content["predict"]["input"], "-o", f"predictions/{name}"]
+    command = ["predict", "-i", study.content["predict"]["input"], "-o", f"predictions/{name}{_weights(study, name)}"]
     command += ["-m", _shown(study, model_path(study, model)), "-f", *study.folds]
     return [[*command, "--shard", f"{job.target}/{shard_count(study)}"]]
+
+
+def _weights(study: Study, name: str) -> str:
+    """A suffix that stands for a model's weights, so that masks of others are never taken for theirs."""
+    files = [marker(study.folder, Job("train", name, fold)) for fold in study.folds]
+    if not all(file.is_file() for file in files):
+        return ""
+    return f"_{digest([read_json(file).get('outputs') for file in files])[:8]}"
 
 
 def _shown(study: Study, path: Path) -> str:

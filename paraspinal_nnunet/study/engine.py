@@ -24,7 +24,7 @@ from paraspinal_nnunet.study.steps import LOCAL_GPUS
 SNAKEFILE = Path(__file__).parent / "Snakefile"
 PROFILES = Path(__file__).parent / "profiles"
 ENGINE_LOG = "logs/engine.log"
-_POLL_SECONDS = 1.0
+_POLL_SECONDS = 2.0
 _LATENCY_SECONDS = 15
 
 
