@@ -1,6 +1,7 @@
 """Segmentation of the lumbar paraspinal muscles on axial T2 MRI with nnU-Net v2, after Wesselink et al. 2022.
 
-`measure` is the Python interface to what `paraspinal measure` does; it is imported when it is first asked for.
+`segment` and `measure` are the Python interface to what `paraspinal predict` and `paraspinal measure` do; they are
+imported when they are first asked for. See docs/python_api.md.
 """
 
 from importlib import import_module
@@ -9,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from paraspinal_nnunet.measures.case import measure as measure
+    from paraspinal_nnunet.predicting.api import segment as segment
 
 try:
     __version__ = version("paraspinal-nnunet")
 except PackageNotFoundError:  # a checkout that was never installed
     __version__ = "0+unknown"
 
-_HOMES = {"measure": "paraspinal_nnunet.measures.case"}
+_HOMES = {"measure": "paraspinal_nnunet.measures.case", "segment": "paraspinal_nnunet.predicting.api"}
 """Public functions and where they are; importing this package alone stays cheap."""
 
 

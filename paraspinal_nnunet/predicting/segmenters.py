@@ -17,7 +17,7 @@ from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.fast import MODES, PortableModel, Segmentation, is_portable, open_model
 from paraspinal_nnunet.fast.model import LARGEST_MANIFEST_BYTES
 from paraspinal_nnunet.files import read_json
-from paraspinal_nnunet.manifest import FILE_NAME, label_entries, parse_manifest
+from paraspinal_nnunet.manifest import FILE_NAME, Manifest, label_entries, parse_manifest
 from paraspinal_nnunet.nifti import Volume, read_labels, write_image
 
 
@@ -212,9 +212,7 @@ def model_facts(model: Path) -> ModelFacts:
     try:
         content = _manifest_content(model)
         if content is not None:
-            manifest = parse_manifest(content, str(model))
-            parts = (manifest.dataset_name, manifest.plans_name, manifest.configuration)
-            return ModelFacts(" ".join(parts), _structures(manifest.labels), manifest.preprocessing)
+            return portable_facts(parse_manifest(content, str(model)))
         entries = label_entries(read_json(model / "dataset.json")["labels"])
         plans = read_json(model / "plans.json")
         configuration = model.resolve().name.split("__")[-1]
@@ -223,6 +221,12 @@ def model_facts(model: Path) -> ModelFacts:
         return ModelFacts(name, _structures(entries), {"spacing_mm": spacing} if spacing else {})
     except (InputError, KeyError, TypeError, AttributeError):
         return ModelFacts(model.name)
+
+
+def portable_facts(manifest: Manifest) -> ModelFacts:
+    """What a manifest says of its model."""
+    name = " ".join((manifest.dataset_name, manifest.plans_name, manifest.configuration))
+    return ModelFacts(name, _structures(manifest.labels), manifest.preprocessing)
 
 
 def _manifest_content(model: Path) -> Any:
