@@ -159,6 +159,7 @@ def _predict(root: Path, args: argparse.Namespace) -> None:
     for arm in args.arms:
         model = model_folder(root, arm)
         command = ("predict", "-i", "scans", "-o", f"predictions/{arm}", "-m", str(model), "--overwrite")
+        command += ("--no-measures", "--no-pages")
         measured(
             root, f"predict_{arm}", lambda c=command, a=arm: run(root, f"predict_{a}", *c) or count,
             grows=root / "predictions",
