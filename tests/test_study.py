@@ -17,6 +17,7 @@ from paraspinal_nnunet.files import write_json
 from paraspinal_nnunet.study import claims
 from paraspinal_nnunet.study.commands import BEST_FILE, every_model, job_commands, models_of_set
 from paraspinal_nnunet.study.costs import inference_seconds
+from paraspinal_nnunet.study.engine import RunOptions, engine_command
 from paraspinal_nnunet.study.layout import lay_down
 from paraspinal_nnunet.study.reading import StudyFileError
 from paraspinal_nnunet.study.schema import FIELDS, fields_table
@@ -154,6 +155,28 @@ def test_common_settings_reach_arms_but_not_baselines(tmp_path):
     assert study.model("a").overrides == {"iterations": 9, "seed": 4}
     assert study.model("c").overrides == {"iterations": 9, "seed": 5}
     assert study.model("n").overrides == {}
+
+
+def test_every_flag_of_run_reaches_the_engine(tmp_path, monkeypatch):
+    """No cluster here keeps accounts, so its jobs are followed by squeue."""
+    monkeypatch.setattr("paraspinal_nnunet.study.engine._keeps_accounts", lambda: False)
+    text = SMALL + "engine: {retries: 5, gpus: 3}\nslurm: {partition: gpu, account: lab}\n"
+    study = study_of(tmp_path, text)
+    here = shlex.join(engine_command(study, RunOptions(cores=7, targets=("train/a/0",), further=("--forceall",))))
+    assert "--cores 7" in here
+    assert "--resources planning=1 gpu=3" in here
+    assert "--retries 5" in here
+    assert here.endswith("--forceall -- state/done/train/a/0.json")
+    assert "slurm" not in here
+    there = engine_command(study, RunOptions(profile="slurm"))
+    assert {"slurm_partition='gpu'", "slurm_account='lab'", "squeue"} <= set(there)
+    assert "--cores" not in there
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "config.yaml").write_text("executor: lsf\n")
+    assert str(own) in engine_command(study, RunOptions(profile="own"))
+    with pytest.raises(InputError, match="profile elsewhere: is neither slurm nor local"):
+        engine_command(study, RunOptions(profile="elsewhere"))
 
 
 HOLD = """
