@@ -204,7 +204,7 @@ def _overlay(
         "name": name,
         "legend": [{"value": value, "name": text, "colour": hex_colour(colour)} for value, text, colour in named],
         "opacity": opacity,
-        "labels": base64_text(zlib.compress(labels.tobytes(), 9)) if values else "",
+        "labels": base64_text(zlib.compress(labels.tobytes())) if values else "",
     }
 
 

@@ -126,7 +126,7 @@ def _packed(mesh: Mesh, centre: np.ndarray) -> dict[str, Any]:
         "colour": hex_colour(mesh.colour),
         "vertices": len(vertices),
         "quads": len(mesh.quads),
-        "data": base64_text(zlib.compress(content, 9)),
+        "data": base64_text(zlib.compress(content)),
     }
 
 
