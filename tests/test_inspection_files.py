@@ -249,3 +249,23 @@ def test_classes_that_are_not_ours_have_names_and_colours_in_the_page(raw, tmp_p
     page = (tmp_path / "out" / "inspection.html").read_text()
     assert re.search(r'"name":"rim","colour":"#[0-9a-f]{6}"', page)
     assert '"name":"Multifidus right","colour":"#cc5500"' in page
+
+
+def test_a_data_set_keeps_its_own_table_of_cases(raw, capsys):
+    folder = raw / "Dataset502_Good"
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert main(["inspect", "-d", "502", "--raw", str(raw), "-np", "1", "-o", str(folder)]) == 1
+    captured = capsys.readouterr()
+    assert "is a data set, whose cases.tsv would be replaced" in captured.err
+    assert captured.out == ""
+    with pytest.raises(InputError, match=r"whose cases\.tsv would be replaced"):
+        write_inspection(inspect_dataset(folder), folder)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_an_output_that_is_a_file_is_refused_before_the_work(raw, tmp_path, capsys):
+    (tmp_path / "note").write_text("x")
+    assert main(["inspect", "-d", "502", "--raw", str(raw), "-np", "1", "-o", str(tmp_path / "note")]) == 1
+    captured = capsys.readouterr()
+    assert "is a file; give a folder with -o" in captured.err
+    assert captured.out == ""

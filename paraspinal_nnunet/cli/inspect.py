@@ -31,10 +31,12 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     from paraspinal_nnunet.datasets import find_dataset, nnunet_folder
     from paraspinal_nnunet.errors import InputError
-    from paraspinal_nnunet.inspection import inspect_dataset, inspection_text, write_inspection
+    from paraspinal_nnunet.inspection import check_output, inspect_dataset, inspection_text, write_inspection
 
     if args.workers < 1:
         raise InputError(f"-np {args.workers}: give at least one worker process")
+    if args.output is not None:
+        check_output(args.output)
     folder = find_dataset(args.dataset, raw=nnunet_folder("raw", instead=args.raw))
     inspection = inspect_dataset(folder, preprocessed=args.preprocessed, workers=args.workers)
     print(inspection_text(inspection))

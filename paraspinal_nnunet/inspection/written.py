@@ -30,6 +30,18 @@ _GRID = ("shape", "spacing_mm")
 _AXES = ("right", "front", "head")
 
 
+def check_output(folder: Path) -> None:
+    """Refuse a folder whose own files the inspection's would replace: both a data set and an inspection have cases.tsv.
+
+    Raises:
+        InputError: A data set's folder, or a file.
+    """
+    if (folder / "dataset.json").exists():
+        raise InputError(f"{folder}: is a data set, whose {CASES_FILE} would be replaced; give another folder with -o")
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; give a folder with -o")
+
+
 def write_inspection(inspection: Inspection, folder: Path, *, workers: int = 1) -> list[Path]:
     """Write all files of an inspection; those of an earlier one are replaced.
 
@@ -42,8 +54,9 @@ def write_inspection(inspection: Inspection, folder: Path, *, workers: int = 1) 
         The files: `RECORD_FILE`, `CASES_FILE`, `FINDINGS_FILE`, the contact sheets and `PAGE_FILE`.
 
     Raises:
-        InputError: The folder cannot be written to.
+        InputError: The folder cannot be written to, or is a data set's.
     """
+    check_output(Path(folder))
     try:
         return _write(inspection, Path(folder), workers)
     except OSError as error:
