@@ -1,6 +1,8 @@
 """The report of a conversion: what was taken, what was refused and why; as text, as a table and as JSON."""
 
+import os
 import re
+import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,7 +130,7 @@ class Report:
         reason = refusal.reason
         for path in sorted(map(str, refusal.files), key=len, reverse=True):
             reason = re.sub(rf"{re.escape(path)}(/[^:;,()]*)?", "a source file", reason)
-        names = {part for path in refusal.files for part in path.parts if len(part) > 1}
+        names = {part for path in refusal.files for part in (*path.parts, *_parts_below(path)) if len(part) > 1}
         return _WITHHELD if not refusal.files or any(name in reason for name in names) else reason
 
 
@@ -138,6 +140,17 @@ def _columns(classes: Iterable[str]) -> list[str]:
 
 def _files(case: Case) -> tuple[Path, ...]:
     return (*case.images, case.label, *([case.second_label] if case.second_label else []))
+
+
+def _parts_below(path: Path) -> set[str]:
+    """Names of all files and folders in a folder or zip archive."""
+    if path.is_dir():
+        return {name for _, folders, files in os.walk(path) for name in (*folders, *files)}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {part for name in archive.namelist() for part in Path(name).parts}
+    except (OSError, zipfile.BadZipFile):
+        return set()
 
 
 def _count(number: int, noun: str) -> str:
@@ -168,6 +181,9 @@ def _remarks(facts: Mapping[str, Any]) -> list[str]:
     remarks = []
     if "sides" in facts:
         remarks.append(facts["sides"])
+    for header in ("image_header", "label_header"):
+        if header in facts:
+            remarks.append(f"{header.removesuffix('_header')}: {'; '.join(facts[header])}")
     if "missing_classes" in facts:
         remarks.append(f"lacks {', '.join(facts['missing_classes'])}")
     if "resampled" in facts:

@@ -7,12 +7,14 @@ import numpy as np
 from paraspinal_nnunet.anatomy import ALL_STRUCTURES, Structure, opposite
 from paraspinal_nnunet.dataset_conversion.cases import SidePolicy
 from paraspinal_nnunet.errors import LabelError
-from paraspinal_nnunet.geometry import SideEvidence, check_sides, side_evidence
+from paraspinal_nnunet.geometry import SideEvidence, check_sides, lone_side_evidence, side_evidence
 
 MENDED: dict[SidePolicy, str] = {
     "swap-sides": "right and left labels exchanged",
     "trust-labels": "header mirrored left to right",
 }
+
+NOT_CHECKED = "sides not checked, since one side only is labelled: look at the preview"
 
 
 class SidesError(LabelError):
@@ -48,15 +50,15 @@ def settle_sides(
         policy: What is done where every muscle of every map contradicts the geometry; mixed evidence is always refused.
 
     Returns:
-        The maps, the affine, and what was done (see `MENDED`) or None.
+        The maps, the affine, and what was done (see `MENDED`), `NOT_CHECKED`, or None.
 
     Raises:
         SidesError: Contradictions that `policy` does not settle.
     """
-    evidence = [side_evidence(labels, affine, classes) for labels in maps]
+    evidence = [_evidence(labels, affine, classes) for labels in maps]
     wrong = [[e for e in found if not e.agrees] for found in evidence]
     if not any(wrong):
-        return list(maps), affine, None
+        return list(maps), affine, None if any(evidence) else NOT_CHECKED
     for found, contradicting, name in zip(evidence, wrong, names, strict=True):
         if contradicting and len(contradicting) < len(found):
             raise SidesError(_mixed(found, contradicting, name), mendable=False)
@@ -90,6 +92,10 @@ def mirrored(affine: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     mirror = np.diag([-1.0, 1.0, 1.0, 1.0])
     mirror[0, 3] = 2 * centre[0]
     return np.asarray(mirror @ affine)
+
+
+def _evidence(labels: np.ndarray, affine: np.ndarray, classes: tuple[Structure, ...]) -> list[SideEvidence]:
+    return [*side_evidence(labels, affine, classes), *lone_side_evidence(labels, affine, classes)]
 
 
 def _rebuilt(message: str, mendable: bool) -> SidesError:

@@ -17,7 +17,7 @@ from paraspinal_nnunet.dataset_conversion.crop import cropped, labelled_range
 from paraspinal_nnunet.dataset_conversion.labels import LabelMap
 from paraspinal_nnunet.dataset_conversion.resume import Task, Workbench
 from paraspinal_nnunet.dataset_conversion.sides import SidesError, settle_sides
-from paraspinal_nnunet.errors import DatasetError, InputError, ParaspinalError
+from paraspinal_nnunet.errors import DatasetError, GeometryError, InputError, ParaspinalError
 from paraspinal_nnunet.geometry import axis_codes, side_evidence, through_plane_axis
 from paraspinal_nnunet.nifti import Volume, write_image, write_labels
 
@@ -83,13 +83,13 @@ def _checked(case: Case, source: Source, checks: Checks, *, written: bool) -> tu
     maps, facts_of = zip(
         *(_checked_labels(changed(case, label=path), images[0], source, checks) for path in raters), strict=True
     )
-    maps, affine, mended = settle_sides(maps, images[0].affine, classes, names, policy=checks.sides)
+    maps, affine, sides = settle_sides(maps, images[0].affine, classes, names, policy=checks.sides)
     images = tuple(Volume(image.array, affine) for image in images)
     for canonical, facts in zip(maps, facts_of, strict=True):
         facts.update(_muscle_facts(canonical, images[0], classes))
     facts = {**channel_facts, **facts_of[0]}
-    if mended:
-        facts["sides"] = mended
+    if sides:
+        facts["sides"] = sides
     if len(raters) > 1:
         facts["second_rater"] = facts_of[1]
     stored_hash = voxel_hash(*images)
@@ -126,13 +126,17 @@ def _check_links(paths: Sequence[Path]) -> None:
 
 
 def _checked_images(case: Case, source: Source, checks: Checks) -> tuple[tuple[Volume, ...], dict[str, Any]]:
-    images = source.read_images(case)
-    names = [str(path) for path in case.images] if len(case.images) == len(images) else [str(case.image)] * len(images)
-    for image, name in zip(images, names, strict=True):
+    read = source.read_images(case)
+    names = [str(path) for path in case.images] if len(case.images) == len(read) else [str(case.image)] * len(read)
+    for image, name in zip(read, names, strict=True):
         check_image(image, name)
-    images, differences = match_channels(images, names, resample=checks.resample_channels)
-    resampled = {source.channels[int(place)]: difference for place, difference in differences.items()}
-    return images, {"channels_resampled": resampled} if resampled else {}
+    images, differences = match_channels(read, names, resample=checks.resample_channels)
+    facts: dict[str, Any] = {}
+    if remarks := list(dict.fromkeys(remark for image in read for remark in image.remarks)):
+        facts["image_header"] = remarks
+    if differences:
+        facts["channels_resampled"] = {source.channels[int(place)]: text for place, text in differences.items()}
+    return images, facts
 
 
 def _without_bias_field(images: tuple[Volume, ...], case: Case, *, written: bool) -> tuple[Volume, ...]:
@@ -146,8 +150,13 @@ def _checked_labels(case: Case, image: Volume, source: Source, checks: Checks) -
     name = str(case.label)
     stored = source.read_labels(case)
     labels, difference = match_grid(stored, image, name, resample=checks.resample_labels)
+    if stored.array.any() and not labels.array.any():
+        raise GeometryError(
+            f"{name}: lies wholly outside its image ({difference}), so that resampling leaves no label; is it this "
+            "image's, and is the origin in both headers right?"
+        )
     canonical = source.labels.canonical(labels.array, name)
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = {"label_header": list(stored.remarks)} if stored.remarks else {}
     if missing := check_classes(canonical, source.labels.structures, name, allow_empty=checks.allow_empty):
         facts["missing_classes"] = missing
     if dropped := _dropped_voxels(labels.array, source.labels):

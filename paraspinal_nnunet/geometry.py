@@ -69,12 +69,15 @@ def grid_difference(
         return f"shape {tuple(shape_a)} against {tuple(shape_b)}"
     spacing_a, spacing_b = spacing_mm(affine_a), spacing_mm(affine_b)
     if not np.allclose(spacing_a, spacing_b, rtol=0, atol=GRID_TOLERANCE):
-        return f"spacing {_mm(spacing_a)} against {_mm(spacing_b)} mm"
+        off = np.abs(np.subtract(spacing_a, spacing_b)).max()
+        return f"spacing {_mm(spacing_a)} against {_mm(spacing_b)} mm, {off:.4g} mm apart"
     direction_a, direction_b = affine_a[:3, :3] / spacing_a, affine_b[:3, :3] / spacing_b
     if not np.allclose(direction_a, direction_b, rtol=0, atol=GRID_TOLERANCE):
-        return f"direction {axis_codes(affine_a)} against {axis_codes(affine_b)}"
+        angles = np.degrees(np.arccos(np.clip((direction_a * direction_b).sum(axis=0), -1, 1)))
+        return f"direction {axis_codes(affine_a)} against {axis_codes(affine_b)}, {angles.max():.4g} degrees apart"
     if not np.allclose(affine_a[:3, 3], affine_b[:3, 3], rtol=0, atol=GRID_TOLERANCE):
-        return f"origin {_mm(affine_a[:3, 3])} against {_mm(affine_b[:3, 3])} mm"
+        off = np.abs(affine_a[:3, 3] - affine_b[:3, 3]).max()
+        return f"origin {_mm(affine_a[:3, 3])} against {_mm(affine_b[:3, 3])} mm, {off:.4g} mm apart"
     return None
 
 
@@ -140,6 +143,33 @@ def side_evidence(labels: np.ndarray, affine: np.ndarray, structures: tuple[Stru
         for right, left in side_pairs(structures)
         if right.label in x_mm and left.label in x_mm
     ]
+
+
+def lone_side_evidence(labels: np.ndarray, affine: np.ndarray, structures: tuple[Structure, ...]) -> list[SideEvidence]:
+    """Of muscles labelled on one side only: where that side lies against the other side of the other muscles.
+
+    Args:
+        labels: (i, j, k) canonical label map.
+        affine: Its affine.
+        structures: The structures that may be present.
+
+    Returns:
+        One entry per structure whose partner has no voxel; none where the map has labels of one side only.
+    """
+    x_mm = _centroids_x_mm(labels, affine)
+    pairs = side_pairs(structures)
+    right_x, left_x = ([x_mm[pair[n].label] for pair in pairs if pair[n].label in x_mm] for n in (0, 1))
+    if not right_x or not left_x:
+        return []
+    evidence = []
+    for right, left in pairs:
+        if right.label in x_mm and left.label not in x_mm:
+            name = f"{right.display_name} against the left of other muscles"
+            evidence.append(SideEvidence(name, x_mm[right.label], float(np.mean(left_x))))
+        elif left.label in x_mm and right.label not in x_mm:
+            name = f"{left.display_name} against the right of other muscles"
+            evidence.append(SideEvidence(name, float(np.mean(right_x)), x_mm[left.label]))
+    return evidence
 
 
 def check_sides(labels: np.ndarray, affine: np.ndarray, structures: tuple[Structure, ...], name: str) -> None:

@@ -125,6 +125,36 @@ def test_one_hint_for_a_whole_data_set_at_odds(scans, capsys):
     assert "all sides contradict" not in capsys.readouterr().out
 
 
+KEPT = {"one of each side": (1, 4), "a pair and a lone side": (1, 2, 3)}
+
+
+@pytest.mark.parametrize("kept", KEPT.values(), ids=KEPT)
+def test_a_side_without_partner_is_held_against_the_other_muscles(scans, kept, capsys):
+    """In `scans` right muscles lie at x = +14 mm and left ones at -18 mm."""
+    labels = np.where(np.isin(scans.labels(), kept), scans.labels(), 0).astype(np.uint8)
+    scans.add("good", labels=labels)
+    assert scans.convert("--allow-empty-label") == 0
+    assert "sides" not in scans.report()["cases"][0]
+    wrong = EXCHANGED[scans.labels()]
+    scans.add("good", labels=np.where(np.isin(wrong, kept), wrong, 0).astype(np.uint8))
+    capsys.readouterr()
+    assert scans.convert("--allow-empty-label", "--overwrite") == 1
+    line = capsys.readouterr().err
+    assert "right against the left of other muscles: right at x = -18.0 mm, left at x = 14.0 mm" in line
+    assert scans.convert("--allow-empty-label", "--overwrite", "--swap-sides") == 0
+    written, affine = scans.load("labelsTr/good.nii.gz")
+    assert all(np.sign(x_of(written, affine, v)) == (1 if v % 2 else -1) for v in np.unique(written)[1:])
+
+
+def test_labels_of_one_side_only_are_said_to_be_unchecked(scans, capsys):
+    labels = scans.labels()
+    labels[labels % 2 == 0] = 0
+    scans.add("a", labels=labels)
+    assert scans.convert("--allow-empty-label") == 0
+    assert "sides not checked, since one side only is labelled" in capsys.readouterr().out
+    assert scans.report()["cases"][0]["sides"].startswith("sides not checked")
+
+
 def _affines():
     """All 48 stored orientations, straight and turned by 0.3 rad about an oblique axis, spacing 4 x 4 x 5 mm."""
     axis = np.array([0.5, 0.3, 0.2]) / np.linalg.norm([0.5, 0.3, 0.2])

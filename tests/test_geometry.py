@@ -106,5 +106,17 @@ def test_grid_difference_names_what_differs(change, words):
     assert (found is None) if words is None else found.startswith(words)
 
 
+def test_a_small_difference_is_told_in_numbers_that_differ():
+    """Rounded to four digits both sides read the same; 0.1 degrees turn a direction cosine by 0.0017."""
+    moved = RAS + np.pad([[5e-3]], ((0, 3), (3, 0)))
+    assert geometry.grid_difference((9, 9, 9), RAS, (9, 9, 9), moved).endswith(", 0.005 mm apart")
+    angle = np.deg2rad(0.1)
+    turn = np.eye(4)
+    turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    assert geometry.grid_difference((9, 9, 9), RAS, (9, 9, 9), turn @ RAS).endswith(", 0.1 degrees apart")
+    wider = RAS @ np.diag([1 + 2e-3 / np.linalg.norm(RAS[:3, 0]), 1, 1, 1])
+    assert geometry.grid_difference((9, 9, 9), RAS, (9, 9, 9), wider).endswith(" mm, 0.002 mm apart")
+
+
 def test_grid_difference_of_shapes():
     assert geometry.grid_difference((9, 9, 9), RAS, (9, 9, 8), RAS) == "shape (9, 9, 9) against (9, 9, 8)"

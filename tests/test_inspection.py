@@ -229,6 +229,23 @@ def test_faults_of_labels(small, change, kind, severity, text):
     assert any(f.severity is severity and text in f.text for f in found), found
 
 
+def test_a_side_without_partner_is_held_against_the_other_muscles(small):
+    """Multifidus right is centred at x = 106.5 mm and erector spinae left at 31.5 mm; exchanged, they contradict."""
+
+    def keep(first, second):
+        def change(array):
+            array[:] = np.select([array == first, array == second], [1, 4], 0)
+
+        return change
+
+    small.edit_labels(0, keep(1, 4))
+    assert [f for f in small.inspect().of_case(CASES[0]) if f.kind == "sides"] == []
+    small.edit_labels(0, keep(4, 1))
+    (found,) = (f for f in small.inspect().of_case(CASES[0]) if f.kind == "sides")
+    assert found.severity is PROBLEM
+    assert "Multifidus right at x = 31.5 mm, left of other muscles at x = 106.5 mm" in found.text
+
+
 def test_labels_on_another_grid(small):
     save(small.labels(1), muscles(1), affine((3.0, 3.0, 7.0)))
     (found,) = small.found("grid")
@@ -438,6 +455,15 @@ def test_a_label_set_of_others(small):
     texts = [f.text for f in inspection.findings if f.severity is PROBLEM]
     assert texts == ["autochthon: right lies to the left of left in slice 4"]
     assert [v.reference for v in inspection.volumes] == [None] * 6
+
+
+def test_a_class_without_a_side_may_lie_in_two_parts(small):
+    """One class for all muscles, in two halves that do not touch."""
+    small.edit_json(labels={"background": 0, "muscle": 1})
+    for case in range(8):
+        small.edit_labels(case, lambda array: np.copyto(array, 1, where=array > 0))
+    islands = [f for f in small.inspect().findings if f.kind == "islands"]
+    assert {f.severity for f in islands} == {NOTE}
 
 
 def test_every_channel_is_measured(small):

@@ -76,9 +76,24 @@ def _side_faults(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator[
         elif slices := labels.swapped_slices.get(pair.muscle):
             text = f"{name}: right lies to the left of left in {slice_ranges(slices)}"
             yield Severity.PROBLEM, "sides", text, float(len(slices))
+    swapped += _lone_sides(labels, classes)
     if swapped:
         text = f"sides contradict the geometry ({'; '.join(swapped)}; x grows to the patient's right)"
         yield Severity.PROBLEM, "sides", text, 1e6 * len(swapped)
+
+
+def _lone_sides(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator[str]:
+    """Muscles labelled on one side only, which lies beyond the other side of the other muscles."""
+    x_mm = {c: labels.classes[c.value].x_mm for c in classes if c.side and labels.classes[c.value].voxels}
+    muscles = [c.muscle for c in x_mm]
+    for label in x_mm:
+        others = [x for c, x in x_mm.items() if c.side != label.side]
+        if not others or muscles.count(label.muscle) > 1:
+            continue
+        other = sum(others) / len(others)
+        if (x_mm[label] < other) == (label.side == "right"):
+            far = "left" if label.side == "right" else "right"
+            yield f"{label.display_name} at x = {x_mm[label]:.1f} mm, {far} of other muscles at x = {other:.1f} mm"
 
 
 def _slice_faults(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator[Fault]:
@@ -99,13 +114,16 @@ def _shape_faults(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator
     for label in classes:
         own = labels.classes[label.value]
         if own.islands:
-            yield (_island_severity(own), "islands", _island_text(label, own), own.island_ml)
+            yield (_island_severity(label, own), "islands", _island_text(label, own), own.island_ml)
         if own.border_voxels:
             text = f"{label.display_name} is cut off by the border of the image ({_voxels(own.border_voxels)} there)"
             yield Severity.LOOK, "border", text, float(own.border_voxels)
 
 
-def _island_severity(own: ClassFacts) -> Severity:
+def _island_severity(label: LabelClass, own: ClassFacts) -> Severity:
+    """A class that has both sides of a muscle lies in two large parts in every healthy case."""
+    if not label.side:
+        return Severity.NOTE
     large = own.island_ml >= ISLANDS_ML or own.island_voxels >= ISLANDS_SHARE * own.voxels
     return Severity.LOOK if large else Severity.NOTE
 
