@@ -109,11 +109,11 @@ def _studies(folder: Path, choices: Choices) -> tuple[dict[str, Study], list[Ref
     for child in tqdm(children, desc="reading studies", unit="study", delay=_BAR_DELAY_S):
         try:
             with opened_source(child) as root:
-                studies[child.name] = scan_study(root)
+                studies[child.name] = scan_study(root, name=str(child))
         except InputError as error:
             if choices.label_pattern and child.is_dir() and "holds no DICOM file" in str(error):
                 continue
-            refusals.append(Refusal("", str(error), (child,)))
+            refusals.append(Refusal("", _named(child, str(error)), (child,)))
     if not studies:
         raise InputError(f"{folder}: holds no folder or zip archive with DICOM files; each study needs one of its own")
     return studies, refusals
@@ -225,10 +225,12 @@ def _subject(patient: Patient, subjects: Mapping[str, str], name: str, choices: 
 
 
 def _refusal(path: Path, case: str, error: ParaspinalError, patient: Patient) -> Refusal:
-    reason = str(error)
-    if not reason.startswith(str(path)):
-        reason = f"{path}: {reason}"
+    reason = _named(path, str(error))
     return Refusal(case, str(path) + without_identifiers(reason.removeprefix(str(path)), [patient]), (path,))
+
+
+def _named(path: Path, reason: str) -> str:
+    return reason if reason.startswith(str(path)) else f"{path}: {reason}"
 
 
 def _choice(sifted: Sifted) -> str:

@@ -243,7 +243,10 @@ def test_the_series_that_the_seg_was_drawn_on_is_taken(raw, studies, capsys):
     save_series(finer, studies / "s1" / "finer")
     assert convert(studies, "--explain") == 0
     assert (read_image(written(raw) / "imagesTr" / "case001_0000.nii.gz").array == phantom(0)).all()
-    assert "series 6 't2_tse_tra': not the series that the DICOM SEG was drawn on" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "series 6 't2_tse_tra': not the series that the DICOM SEG was drawn on" in out
+    assert "; the DICOM SEG was drawn on it" in out
+    assert "the only one that fits" not in out
 
 
 def _contours(folder):
@@ -305,3 +308,36 @@ def test_without_pydicom_the_extra_is_named(raw, studies, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "pydicom", None)
     assert convert(studies) == 1
     assert "pip install 'paraspinal-nnunet[dicom]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_names_within_a_refused_study_stay_off_the_disk(raw, studies, tmp_path, packed, capsys):
+    """A repeated slice, and a file cut short: both are told of by names that the patient's own headers do not hold."""
+    write_study(studies / "good", 1)
+    first = write_study(studies / "repeated", 2)[0]
+    first.SOPInstanceUID = generate_uid()
+    save(first, studies / "repeated" / "a" / "Maiden-Oberhuber" / "again")
+    write_study(studies / "damaged", 3)
+    for file in list((studies / "damaged" / "a").rglob("IM*")):
+        (folder := studies / "damaged" / "Maiden-Oberhuber").mkdir(exist_ok=True)
+        (folder / file.name).write_bytes(file.read_bytes()[:600])
+    if packed:
+        for name in ("repeated", "damaged"):
+            shutil.make_archive(str(studies / name), "zip", studies / name)
+            shutil.rmtree(studies / name)
+    report = tmp_path / "report.json"
+    assert convert(studies, "--skip-refused", "--report", report) == 1
+    assert capsys.readouterr().out.count("Maiden-Oberhuber") == 2
+    assert len(json.loads(report.read_text())["refused"]) == 2
+    on_disk = [*all_text(raw), (report.name, report.read_bytes())]
+    assert [name for name, content in on_disk if b"Oberhuber" in content] == []
+
+
+def test_an_empty_archive_is_named_and_not_where_it_was_unpacked(raw, studies, capsys):
+    write_study(studies / "good", 1)
+    (studies / "empty").mkdir()
+    shutil.make_archive(str(studies / "empty"), "zip", studies / "empty")
+    (studies / "empty").rmdir()
+    assert convert(studies) == 1
+    line = capsys.readouterr().err
+    assert f"{studies / 'empty.zip'}: holds no DICOM file (0 other files passed over)" in line

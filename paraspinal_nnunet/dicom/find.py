@@ -45,13 +45,14 @@ def find_series(path: Path) -> list[Series]:
     return list(scan_study(path).series)
 
 
-def scan_study(path: Path) -> Study:
+def scan_study(path: Path, *, name: str = "") -> Study:
     """Read all headers below a folder and group them.
 
     A file is DICOM by its content, whatever its name; all others are passed over and counted.
 
     Args:
         path: A folder, or one DICOM file; for a zip archive open it with `opened_source` first.
+        name: What messages call it; its path when ''.
 
     Raises:
         InputError: No such folder, no DICOM file in it, or a DICOM file that is damaged.
@@ -70,7 +71,8 @@ def scan_study(path: Path) -> Study:
         for frame in found:
             frames[frame.header.series_uid].append(frame)
     if not frames:
-        raise InputError(f"{path}: holds no DICOM file ({other_files} other files passed over)")
+        others = "1 other file" if other_files == 1 else f"{other_files} other files"
+        raise InputError(f"{name or path}: holds no DICOM file ({others} passed over)")
     ordered = sorted(frames.values(), key=_order)
     return Study(
         tuple(s for group, key in zip(ordered, _keys(ordered), strict=True) for s in split_frames(group, key)),

@@ -138,7 +138,8 @@ def _choose(series: Sequence[Series], sources: Sequence[str]) -> list[SeriesVerd
     verdicts = []
     for s in series:
         if s is best:
-            verdicts.append(SeriesVerdict(s, True, _praise(s, len(candidates))))
+            why = "the DICOM SEG was drawn on it" if s.uid in sources else ""
+            verdicts.append(SeriesVerdict(s, True, _praise(s, len(candidates), why)))
         else:
             verdicts.append(SeriesVerdict(s, False, reasons[id(s)] or beaten[id(s)]))
     return verdicts
@@ -228,7 +229,7 @@ def _extent_mm(series: Series) -> tuple[float, float]:
     return float(z.min()), float(z.max())
 
 
-def _praise(series: Series, candidates: int) -> str:
+def _praise(series: Series, candidates: int, why: str) -> str:
     traits = series.frames[0].traits
     spacing = series.frames[0].pixel_spacing_mm
     texts = ["axial", f"{len(series.frames)} slices"]
@@ -238,7 +239,8 @@ def _praise(series: Series, candidates: int) -> str:
         texts.append(f"TR {traits['repetition_time_ms']:.4g} ms")
     if spacing:
         texts.append(f"pixels of {spacing[0]:.4g} mm")
-    return ", ".join(texts) + (f"; the best of {candidates} that fit" if candidates > 1 else "; the only one that fits")
+    why = why or (f"the best of {candidates} that fit" if candidates > 1 else "the only one that fits")
+    return f"{', '.join(texts)}; {why}"
 
 
 def _listing(series: Sequence[Series]) -> str:
