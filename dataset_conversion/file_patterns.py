@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from paraspinal_nnunet.dataset_conversion.readers import ending_of
 from paraspinal_nnunet.errors import InputError
 
 REGEX_PREFIX = "re:"
@@ -19,8 +20,8 @@ class Pattern:
     r"""A pattern of paths relative to the input folder.
 
     In a glob `{case}`, `{subject}` and `{structure}` are one or more characters without `/`; the second of a kind
-    repeats the first; `*`, `?` and `**/` are as in globs. After the prefix ``re:`` it is a regular expression of the
-    whole path with named groups of the same names.
+    repeats the first; `*`, `?` and `**/` are as in globs; capitals do not count in the format's ending. After the
+    prefix ``re:`` it is a regular expression of the whole path with named groups of the same names.
 
     Attributes:
         text: E.g. ``'sub-*/anat/{case}_T2w.nii.gz'`` or ``'re:(?P<subject>s\d+)/(?P<case>[^/]+)\.nii'``.
@@ -106,6 +107,8 @@ def _regex(text: str) -> re.Pattern[str]:
 
 
 def _glob(text: str, known: Mapping[str, Collection[str]]) -> re.Pattern[str]:
+    ending = ending_of(text)
+    text = text[: len(text) - len(ending)]
     pieces, end, seen = [], 0, set()
     for token in _TOKEN.finditer(text):
         pieces.append(re.escape(text[end : token.start()]))
@@ -119,4 +122,4 @@ def _glob(text: str, known: Mapping[str, Collection[str]]) -> re.Pattern[str]:
             pieces.append(f"(?P<{name}>{'|'.join(map(re.escape, longest_first)) or '[^/]+'})")
             seen.add(name)
         end = token.end()
-    return re.compile("".join([*pieces, re.escape(text[end:])]))
+    return re.compile("".join([*pieces, re.escape(text[end:]), f"(?i:{re.escape(ending)})"]))

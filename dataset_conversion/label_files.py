@@ -104,6 +104,8 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def _strict_mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    if any(not isinstance(key, yaml.ScalarNode) for key, _ in node.value):
+        raise ValueError("an entry has a list or a mapping for a name")
     return _without_repetition([(loader.construct_object(k), loader.construct_object(v, True)) for k, v in node.value])
 
 
@@ -181,8 +183,10 @@ def _column_pairs(text: str, path: Path) -> list[tuple[int, str]]:
         value = (row[index] or "").strip()
         if not value.isdecimal():
             raise LabelError(f"{path}: '{value}' is no label value; use whole numbers from 0 to {LARGEST_VALUE}")
+        if not (row[name] or "").strip():
+            raise LabelError(f"{path}: value {value} has no name; name it, or 'background' if it is none")
         side = (row[columns["side"]] or "").strip() if "side" in columns else ""
-        told = f"{row[name] or ''} {side if side.lower() in ('left', 'right', 'l', 'r') else ''}"
+        told = f"{row[name]} {side if side.lower() in ('left', 'right', 'l', 'r') else ''}"
         pairs.append((int(value), told.strip()))
     return _not_empty(pairs, path)
 

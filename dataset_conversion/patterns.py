@@ -54,7 +54,7 @@ def find_pairs(
         if kind == 0:
             subjects[case] = image.subject_of(relative) or case
     if not by_kind[0]:
-        raise InputError(f"{folder}: no file matches the image pattern '{image.text}'")
+        raise InputError(f"{folder}: no file matches the image pattern '{image.text}'{_near_miss(folder, image)}")
     second = by_kind.pop() if second_label else {}
     found = pair_up(by_kind[0], by_kind[1], second)
     found = replace(found, cases=tuple(replace(case, subject=subjects[case.case]) for case in found.cases))
@@ -171,6 +171,19 @@ def subject_of(case: str, regex: str | None) -> str:
 
 def _unreadable(error: OSError) -> None:
     raise InputError(f"{error.filename}: cannot be read ({error.strerror})") from error
+
+
+def _near_miss(folder: Path, wanted: Pattern) -> str:
+    """What keeps a file that nearly matches from it."""
+    any_capitals = re.compile(wanted.regex.pattern, re.IGNORECASE)
+    for relative in walk(folder):
+        if any_capitals.fullmatch(relative):
+            return f"; {relative} differs in capitals only: rename it, or convert 'pairs' with a pattern of your own"
+        if "/" in relative and any_capitals.fullmatch(relative.rpartition("/")[2]):
+            return (
+                f"; {relative} lies in a sub-folder: give that one with -i, or convert 'pairs' with '**/{wanted.text}'"
+            )
+    return ""
 
 
 def _best_kind(kinds: list[Pattern], relative: str) -> int | None:

@@ -628,3 +628,56 @@ def test_n4_changes_the_image_alone_and_is_recorded(source, raw):
     assert not np.array_equal(corrected, plain)
     assert all(np.array_equal(load(dataset / "labelsTr" / name)[0], array) for name, array in labels.items())
     assert json.loads((dataset / "dataset.json").read_text())["provenance"]["n4_bias_field_correction"] is True
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("micron", 1000.0), ("meter", 0.001)])
+def test_what_was_odd_about_a_header_stands_in_the_report(source, raw, capsys, unit, factor):
+    for name, array in (("img", ras_image()), ("GT", ras_labels())):
+        save(source / f"a_{name}.nii.gz", array, np.diag([factor] * 3 + [1.0]) @ RAS, unit)
+    assert author(source) == 0
+    said = {"micron": "header counts in micrometres", "meter": "header counts in metres"}[unit]
+    out = capsys.readouterr().out
+    assert out.count(f"image: {said}; label: {said}") == 1
+    first, second = json.loads((raw / "Dataset501_Paraspinal/conversion_report.json").read_text())["cases"]
+    assert (first["image_header"], first["label_header"]) == ([said], [said])
+    assert "image_header" not in second
+
+
+def test_labels_that_lie_elsewhere_are_not_called_empty(source, raw, capsys):
+    away = RAS.copy()
+    away[2, 3] += 500
+    save(source / "a_GT.nii.gz", ras_labels(), away)
+    refused(capsys, raw, author(source, "--resample-labels"), "a_GT.nii.gz: lies wholly outside its image", "500 mm")
+
+
+def test_a_report_that_would_replace_a_folder_is_refused_first(source, raw, tmp_path, capsys):
+    assert author(source, "--report", tmp_path) == 1
+    captured = capsys.readouterr()
+    assert "is a folder; give a file" in captured.err
+    assert list(raw.iterdir()) == []
+
+
+def test_a_report_that_cannot_be_written_does_not_hide_the_data_set(source, raw, tmp_path, capsys):
+    (tmp_path / "file").write_text("x")
+    assert author(source, "--report", tmp_path / "file" / "report.json") == 1
+    captured = capsys.readouterr()
+    assert f"written to {raw / 'Dataset501_Paraspinal'}" in captured.out
+    assert "report.json: cannot be written" in captured.err
+
+
+def test_capitals_in_a_format_s_ending_do_not_count(source, raw):
+    for path in list(source.iterdir()):
+        path.rename(path.with_name(path.name.replace(".nii.gz", ".NII.GZ")))
+    assert author(source) == 0
+    assert len(list((raw / "Dataset501_Paraspinal/labelsTr").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("{}_IMG.nii.gz", "_IMG.nii.gz differs in capitals only"), ("in/{}_img.nii.gz", "lies in a sub-folder")],
+)
+def test_a_near_miss_of_the_pattern_is_told(source, raw, capsys, name, hint):
+    (source / "in").mkdir()
+    for case in "ab":
+        (source / f"{case}_img.nii.gz").rename(source / name.format(case))
+    refused(capsys, raw, author(source), "no file matches the image pattern", hint)

@@ -41,7 +41,10 @@ def run(args: argparse.Namespace) -> int:
     from paraspinal_nnunet.dataset_conversion.selection import with_channels
     from paraspinal_nnunet.dataset_conversion.sources import source_module
     from paraspinal_nnunet.datasets import nnunet_folder
+    from paraspinal_nnunet.errors import InputError
 
+    if args.report and args.report.is_dir():
+        raise InputError(f"--report {args.report}: is a folder; give a file")
     raw = nnunet_folder("raw", instead=args.raw)
     try:
         report = convert(
@@ -58,17 +61,17 @@ def run(args: argparse.Namespace) -> int:
             previews=args.previews,
         )
     except RefusedError as error:
-        if args.report:
-            write_report(args.report, error.report)
         print(error.report.text())
         _print_refusals(error.report, at_least=2)
+        if args.report:
+            write_report(args.report, error.report)
         raise
-    if args.report:
-        write_report(args.report, report)
     print(report.text())
     if not args.dry_run:
         print(f"written to {raw / report.dataset}")
     _print_refusals(report, at_least=1)
+    if args.report:
+        write_report(args.report, report)
     return 1 if report.refusals else 0
 
 
