@@ -31,11 +31,13 @@ body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #d5dbe3; }
 th:first-child, td:first-child { text-align: left; }
-tr:last-child td { font-weight: 600; border-top: 2px solid #1c2430; }
+.totals tr:last-child td { font-weight: 600; border-top: 2px solid #1c2430; }
 code { font-size: .85rem; }
 .wide { overflow-x: auto; }
 img { max-width: 100%; }
-.note { color: #4a5666; }
+.note, tfoot { color: #4a5666; }
+caption { font-weight: 600; text-align: left; }
+tfoot td { font-size: .8rem; text-align: left; }
 """
 
 
@@ -93,7 +95,7 @@ def _table(metrics: pd.DataFrame) -> str:
         values = "".join(f"<td>{cells.at[m, 'mean']:.3f} ({cells.at[m, 'sd']:.3f})</td>" for m in models)
         name = f"{muscle} {side}".replace("_", " ").strip().capitalize()
         rows.append(f"<tr><td>{html.escape(name)}</td>{values}</tr>")
-    return f"<div class='wide'><table>{''.join(rows)}</table></div>"
+    return f"<div class='wide'><table class='totals'>{''.join(rows)}</table></div>"
 
 
 def _commands(study: Study, phantom_command: Sequence[str]) -> str:
@@ -108,7 +110,7 @@ def _commands(study: Study, phantom_command: Sequence[str]) -> str:
         rows += [(command, f"{seconds:.0f}") for command in commands]
     rows.append(("all", f"{total:.0f}"))
     lines = "".join(f"<tr><td><code>{html.escape(line)}</code></td><td>{took}</td></tr>" for line, took in rows)
-    return f"<div class='wide'><table><tr><th>command</th><th>seconds</th></tr>{lines}</table></div>"
+    return f"<div class='wide'><table class='totals'><tr><th>command</th><th>seconds</th></tr>{lines}</table></div>"
 
 
 def _png(picture: Image.Image) -> str:
