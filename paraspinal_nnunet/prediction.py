@@ -13,9 +13,9 @@ from paraspinal_nnunet.batch import Job, Outcome, failed, run_batch
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.lookup_tables import write_lookup_tables
 from paraspinal_nnunet.predicting.cases import Case, CasePlan, note_other_settings, segment_case
-from paraspinal_nnunet.predicting.overview import write_overview
+from paraspinal_nnunet.predicting.overview import is_current, write_overview
 from paraspinal_nnunet.predicting.products import Model, Products, check_products
-from paraspinal_nnunet.predicting.scans import FoundScans, InputChoice, find_scans
+from paraspinal_nnunet.predicting.scans import FoundScans, InputChoice, Refused, find_scans
 from paraspinal_nnunet.predicting.segmenters import ModelFacts, SegmenterOptions, model_facts, opened_segmenter
 
 log = logging.getLogger(__name__)
@@ -115,12 +115,14 @@ def predict_scans(request: PredictionRequest) -> list[Outcome]:
     plan = CasePlan(request.output, model, products, tuple(request.post), request.overwrite, _settings(request))
     cases = [Case(scan, plan) for scan in found.scans[number - 1 :: count]]
     outcomes = _run(request, found, cases) if cases else []
-    for each in found.refused if number == 1 else ():
+    refused = found.refused if number == 1 else ()
+    for each in refused:
         log.error("%s: failed: %s", each.name, each.reason)
-        outcomes.append(Outcome(each.name, "failed", each.reason))
-    if products and any(outcome.status != "kept" for outcome in outcomes):
-        names = {case.files.mask_name: case.scan.name for case in cases}
-        _write_common(request, found, facts, {names.get(o.name, o.name): o.message for o in failed(outcomes)})
+    names = {case.files.mask_name: case.scan.name for case in cases}
+    failures = {names[o.name]: o.message for o in failed(outcomes)} | _on_page(refused)
+    if products and (failures or not _is_done(request.output, products, outcomes)):
+        _write_common(request.output, found, facts, products, failures)
+    outcomes += [Outcome(each.name, "failed", each.reason) for each in refused]
     return outcomes
 
 
@@ -166,18 +168,31 @@ def _settings(request: PredictionRequest) -> dict[str, Any]:
     return settings
 
 
+def _on_page(refused: Sequence[Refused]) -> dict[str, str]:
+    """Refused scans as the page of all cases names them."""
+    hidden = "no scan could be taken from this study; the messages of the call say why"
+    return {
+        f"study {number} without a result" if each.private else each.name: hidden if each.private else each.reason
+        for number, each in enumerate(refused, start=1)
+    }
+
+
+def _is_done(output: Path, products: Products, outcomes: Sequence[Outcome]) -> bool:
+    kept = all(outcome.status == "kept" for outcome in outcomes)
+    return kept and is_current(output, measures=products.measures, pages=products.pages)
+
+
 def _write_common(
-    request: PredictionRequest, found: FoundScans, facts: ModelFacts, failures: Mapping[str, str]
+    output: Path, found: FoundScans, facts: ModelFacts, products: Products, failures: Mapping[str, str]
 ) -> None:
     """What all cases share; without a single mask there is nothing to share."""
-    products = request.products
-    if products is None or not request.output.is_dir():
+    if not output.is_dir():
         return
     if facts.structures:
-        write_lookup_tables(request.output, facts.structures)
+        write_lookup_tables(output, facts.structures)
     if found.kind == "BIDS":
         from paraspinal_nnunet.predicting.bids_scans import describe_derivative
 
-        describe_derivative(request.output, __version__)
+        describe_derivative(output, __version__)
     if products.measures or products.pages:
-        write_overview(request.output, failures, model=facts.name)
+        write_overview(output, failures, model=facts.name)

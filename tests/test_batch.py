@@ -130,3 +130,21 @@ def test_an_interruption_finishes_what_is_computed_and_stops():
         run_batch(jobs_of(range(50), written, load), process)
     assert written == [0, 1, 2]
     assert len(loaded) <= 6
+
+
+def test_several_writers_write_at_once_and_lose_nothing():
+    met = threading.Barrier(2, timeout=20)  # passed only when two jobs are written at once
+    written = []
+
+    def write(name):
+        if name in (0, 1):
+            met.wait()
+        if name == 3:
+            raise InputError("3: cannot be written")
+        written.append(name)
+
+    jobs = [Job(str(n), (lambda n=n: n), write) for n in range(6)]
+    outcomes = run_batch(jobs, lambda n: n, writers=2)
+    assert sorted(written) == [0, 1, 2, 4, 5]
+    assert [o.name for o in outcomes] == list("012345")
+    assert [o.name for o in failed(outcomes)] == ["3"]

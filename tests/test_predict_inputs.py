@@ -212,3 +212,6 @@ def test_the_series_may_be_asked_for_and_one_bad_study_stops_no_other(studies, m
     error = capsys.readouterr().err
     assert "of 4 scans failed" in error
     assert "broken.zip" in error
+    index = (out / "index.html").read_text()
+    assert "2 without a result" in index
+    assert "broken" not in index

@@ -192,3 +192,29 @@ def test_the_mask_keeps_the_scans_grid_and_loses_nothing_of_its_header(scans, mo
     np.testing.assert_array_equal(mask.affine, AFFINE)
     assert mask.get_data_dtype() == np.uint8
     assert mask.header.get_xyzt_units()[0] == "mm"
+
+
+def test_an_interrupted_batch_goes_on_where_it_stopped(scans, model, tmp_path, monkeypatch):
+    from paraspinal_nnunet.fast import PortableModel
+
+    segment, seen = PortableModel.segment, []
+
+    def interrupted(self, volume, **options):
+        seen.append(1)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return segment(self, volume, **options)
+
+    monkeypatch.setattr(PortableModel, "segment", interrupted)
+    out = tmp_path / "out"
+    assert predict(scans, out, model) == 130
+    assert [p.name for p in out.glob("*.nii.gz")] == ["a.nii.gz"]
+    assert (out / "pages" / "a.html").is_file()
+    before = files(out)
+    assert predict(scans, out, model) == 0
+    assert len(seen) == 3
+    assert all(files(out)[name] == when for name, when in before.items())
+    (out / "index.html").unlink()
+    assert predict(scans, out, model) == 0
+    assert "pages/b.html" in (out / "index.html").read_text()
+    assert len(seen) == 3

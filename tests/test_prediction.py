@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -79,6 +80,35 @@ def test_what_is_there_is_not_predicted_again(scans, tmp_path, predictor):
     assert predictor.asked == 2
     predict(request(scans, tmp_path, overwrite=True))
     assert predictor.asked == 4
+
+
+def test_nnunet_sees_millimetres_and_the_mask_lands_on_the_scans_grid(tmp_path, predictor, monkeypatch):
+    affine = np.diag([-3000.0, 3000, 15000, 1])
+    image = nib.Nifti1Image(np.random.default_rng(0).integers(1, 500, (20, 24, 5)).astype(np.int16), affine)
+    image.header.set_xyzt_units("micron")
+    image.set_sform(affine, 1)
+    image.set_qform(affine, 1)
+    nib.save(image, tmp_path / "microns.nii.gz")
+    shutil.copy(tmp_path / "microns.nii.gz", tmp_path / "zipped.nii")  # a name that nibabel cannot open
+    seen, original = [], predictor.predict_from_files_sequential
+
+    def watched(scans, truncated):
+        seen.append(nib.load(scans[0][0]).header.get_zooms())
+        original(scans, truncated)
+
+    monkeypatch.setattr(predictor, "predict_from_files_sequential", watched)
+    for name in ("microns.nii.gz", "zipped.nii"):
+        (mask,) = predict(request(tmp_path / name, tmp_path))
+        made = nib.load(mask)
+        np.testing.assert_allclose(made.affine, np.diag([-3.0, 3, 15, 1]), atol=1e-4)
+        np.testing.assert_array_equal(np.asarray(made.dataobj), np.asarray(image.dataobj) > 250)
+    assert seen == [(3.0, 3.0, 15.0)] * 2
+
+
+def test_labels_of_a_model_with_numbers_of_its_own_become_the_anatomys(scans, tmp_path, predictor, monkeypatch):
+    monkeypatch.setattr(predictor, "dataset_json", {"labels": {"background": 0, "psoas_major_left": 1}})
+    mask = predict(request(scans / "a.nii.gz", tmp_path))[0]
+    assert set(np.unique(np.asarray(nib.load(mask).dataobj))) == {0, 6}
 
 
 def test_other_files_in_the_output_folder_stay(scans, tmp_path, predictor):

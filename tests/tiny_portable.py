@@ -1,4 +1,4 @@
-"""A portable model whose labels can be told by hand: each voxel gets the class whose grey value is nearest to its own."""
+"""A portable model whose labels can be told by hand: each voxel gets the class with the nearest grey value."""
 
 import numpy as np
 

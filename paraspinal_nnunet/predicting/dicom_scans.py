@@ -7,7 +7,7 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os.path import commonpath
 from pathlib import Path
 
@@ -64,7 +64,13 @@ class StudyFiles:
                 with opened_source(self.archive) as folder:
                     yield self.series.moved(folder)
         except ParaspinalError as error:
-            raise type(error)(without_identifiers(str(error), [self.patient])) from error
+            raise type(error)(self._without_places(without_identifiers(str(error), [self.patient]))) from error
+
+    def _without_places(self, text: str) -> str:
+        """Folders and archives are often named after their patients."""
+        for folder in {str(file.parent) for file in self.series.files} - {"", "."}:
+            text = text.replace(f"{folder}/", "")
+        return text.replace(str(self.archive), "the archive") if self.archive else text
 
 
 def find_dicom(path: Path, choice: InputChoice) -> FoundScans:
@@ -84,16 +90,17 @@ def find_dicom(path: Path, choice: InputChoice) -> FoundScans:
     scans: list[Scan] = []
     refused: list[Refused] = []
     notes: list[str] = []
+    private = not choice.keep_identifiers
     for source in _sources(path):
         if isinstance(source, Refused):
-            refused.append(source)
+            refused.append(replace(source, private=private))
             continue
         try:
             scan, sifted = _sifted(source, choice, path)
         except ParaspinalError as error:
             patients = [s.header.patient for s in source.series]
             name = _folder_name(source, path) if choice.keep_identifiers else _pseudonym(source.series[0].uid)
-            refused.append(Refused(name, without_identifiers(str(error), patients)))
+            refused.append(Refused(name, without_identifiers(str(error), patients), private))
             continue
         scans.append(scan)
         notes += _notes(scan, sifted, explain=choice.explain)

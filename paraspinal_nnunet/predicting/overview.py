@@ -46,6 +46,22 @@ def write_overview(output: Path, failures: Mapping[str, str], *, model: str = ""
     return written
 
 
+def is_current(output: Path, *, measures: bool, pages: bool) -> bool:
+    """Whether the page and the tables of all cases are there, and no case changed after them.
+
+    Args:
+        output: The folder.
+        measures: Tables are wanted.
+        pages: The page is wanted.
+    """
+    wanted = [output / INDEX_FILE] * pages + [output / MEASURES_FOLDER / "measures.tsv"] * measures
+    if not all(path.is_file() for path in wanted):
+        return False
+    written = min((path.stat().st_mtime_ns for path in wanted), default=None)
+    records = (output / RECORDS_FOLDER).glob("*.json")
+    return written is None or all(path.stat().st_mtime_ns <= written for path in records)
+
+
 def standing_records(output: Path) -> list[CaseRecord]:
     """The records of all cases whose masks stand in a folder, by name."""
     found = (read_record(path) for path in sorted((output / RECORDS_FOLDER).glob("*.json")))

@@ -251,7 +251,7 @@ def _page_case(
     settings = {name: _text(value) for name, value in record.prediction.items() if name not in ("model", "date")}
     remarks = record.input.get("remarks")
     meta = PageMeta(
-        model=str(record.prediction.get("model", model.name)),
+        model=str(record.prediction.get("model", "not recorded")),
         version=__version__,
         date=str(record.prediction.get("date", "")) or date.today().isoformat(),
         settings={**settings, **({"Remarks on the header": "; ".join(remarks)} if remarks else {})},

@@ -48,11 +48,13 @@ class Refused:
 
     Attributes:
         name: The case's, or the file's where it has none.
-        reason: One line.
+        reason: One line, for the screen.
+        private: Name and reason may tell who the patient is, and stand on no page.
     """
 
     name: str
     reason: str
+    private: bool = False
 
 
 @dataclass(frozen=True)
