@@ -1,16 +1,12 @@
-"""Many cases over few processes, which end when the conversion ends, however it ends."""
+"""Many cases over few processes; when one of these dies, the case that killed it is named."""
 
-import os
-import signal
-import threading
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
 
 from paraspinal_nnunet.dataset_conversion.cases import Outcome
 from paraspinal_nnunet.dataset_conversion.resume import Task
 from paraspinal_nnunet.errors import DatasetError
+from paraspinal_nnunet.worker_processes import results_of
 
 
 def outcomes_of(
@@ -27,29 +23,11 @@ def outcomes_of(
     Raises:
         DatasetError: A worker process died.
     """
-    workers = min(workers, len(tasks))
-    if workers < 2:
-        yield from map(take, tasks)
-        return
     try:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
-            yield from pool.map(take, tasks)
+        yield from results_of(take, tasks, workers=workers)
     except BrokenProcessPool as error:
         cases = " or ".join(begun()) or "a case"
         raise DatasetError(
             f"a worker process died while converting {cases}, probably for want of memory; give fewer with -np, or "
             "leave the case out with --exclude"
         ) from error
-
-
-def _start_worker() -> None:
-    """Leave Ctrl-C to the main process, and end with it: an orphan would write on into the next try's folder."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

@@ -1,14 +1,14 @@
 """Doing the same to many cases in worker processes, with a progress bar and results in order."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from contextlib import closing
 from typing import TypeVar
 
 from tqdm import tqdm
 
 from paraspinal_nnunet.errors import DatasetError
+from paraspinal_nnunet.worker_processes import results_of
 
 BAR_DELAY_S = 2.0
 
@@ -28,17 +28,13 @@ def each(do: Callable[[Item], Result], items: Sequence[Item], *, workers: int, w
     Raises:
         DatasetError: A process died.
     """
-    workers = min(workers, len(items))
-    with tqdm(total=len(items), desc=what, unit="case", delay=BAR_DELAY_S) as bar:
-        if workers < 2:
-            for item in items:
-                yield do(item)
-                bar.update()
-            return
+    with (
+        tqdm(total=len(items), desc=what, unit="case", delay=BAR_DELAY_S) as bar,
+        closing(results_of(do, items, workers=workers)) as results,
+    ):
         try:
-            with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-                for result in pool.map(do, items):
-                    yield result
-                    bar.update()
+            for result in results:
+                yield result
+                bar.update()
         except BrokenProcessPool as error:
             raise DatasetError("a worker process died, probably for want of memory; give fewer with -np") from error
