@@ -177,4 +177,5 @@ def _opened(case: Case, *series: Series) -> Iterator[list[Series]]:
             with opened_source(case.archive) as folder:
                 yield [s.moved(folder) for s in wanted]
     except ParaspinalError as error:
-        raise type(error)(without_identifiers(str(error), [case.series.header.patient])) from error
+        reason = without_identifiers(str(error), [case.series.header.patient])
+        raise type(error)(f"{case.image}: {reason}") from error

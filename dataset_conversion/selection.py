@@ -56,8 +56,7 @@ def select(found: Found, folder: Path, source: Source, selection: Selection) -> 
     """
     found = _second_labels(found, folder, selection.rater2)
     if selection.subject_pattern is not None:
-        cases = (replace(c, subject=subject_of(c.case, selection.subject_pattern)) for c in found.cases)
-        found = replace(found, cases=tuple(cases))
+        found = _with_subjects(found, selection.subject_pattern)
     found = _selected(found, folder, selection)
     table = selection.participants
     if table is None and source.participants and (folder / source.participants).exists():
@@ -65,12 +64,28 @@ def select(found: Found, folder: Path, source: Source, selection: Selection) -> 
     return with_people(found, read_participants(table), table.name) if table else found
 
 
+def _with_subjects(found: Found, regex: str) -> Found:
+    cases = tuple(replace(c, subject=subject_of(c.case, regex)) for c in found.cases)
+    split: dict[str, set[str]] = defaultdict(set)
+    for before, after in zip(found.cases, cases, strict=True):
+        split[before.subject].add(after.subject)
+    notes = [
+        f"--subject-pattern makes {', '.join(sorted(after))} of what the source has as one subject, {before}: their "
+        "scans may come on both sides of a fold"
+        for before, after in sorted(split.items())
+        if len(after) > 1
+    ]
+    return replace(found, cases=cases, notes=(*found.notes, *notes))
+
+
 def _second_labels(found: Found, folder: Path, rater2: bool | str) -> Found:
     if rater2 is False:
         return _without_second(found)
     if isinstance(rater2, str):
         found = _from_pattern(found, folder, rater2)
-    elif not any(c.second_label for c in found.cases) and not any(r.second_rater for r in found.refusals):
+    elif (
+        found.cases and not any(c.second_label for c in found.cases) and not any(r.second_rater for r in found.refusals)
+    ):
         raise InputError(f"{folder}: holds no second rater's labels; --rater2 '{{case}}...' says where they are")
     faulty = {r.case for r in found.refusals if r.second_rater}
     return replace(found, cases=tuple(c for c in found.cases if c.case not in faulty))
@@ -130,10 +145,12 @@ def _selected(found: Found, folder: Path, selection: Selection) -> Found:
     if not cases and not refusals:
         raise InputError(f"{folder}: --include and --exclude leave none of {len(found.cases)} cases")
     idle = [g for g in selection.exclude if not any(_matches(known, [g]) for known in names.values())]
+    gone = {c.case for c in found.cases} - {c.case for c in cases}
+    kept = [note for note in found.notes if note.partition(": ")[0] not in gone]
     notes = [f"--exclude '{glob}' matches nothing" for glob in idle]
     if left := len(found.cases) - len(cases) + len(found.refusals) - len(refusals):
         notes.append(f"{left} left out by --include and --exclude")
-    return replace(found, cases=cases, refusals=refusals, notes=(*found.notes, *notes))
+    return replace(found, cases=cases, refusals=refusals, notes=(*kept, *notes))
 
 
 def _names(item: Case | Refusal, folder: Path) -> list[str]:

@@ -341,3 +341,22 @@ def test_an_empty_archive_is_named_and_not_where_it_was_unpacked(raw, studies, c
     assert convert(studies) == 1
     line = capsys.readouterr().err
     assert f"{studies / 'empty.zip'}: holds no DICOM file (0 other files passed over)" in line
+
+
+def test_a_fault_within_a_case_names_the_study_on_the_terminal_alone(raw, studies, tmp_path, capsys):
+    """Pseudonyms do not tell which folder is meant."""
+    write_study(studies / "cut", 1)
+    for file in (studies / "cut" / "a").rglob("IM*"):
+        file.write_bytes(file.read_bytes()[:-100])
+    report = tmp_path / "report.json"
+    assert convert(studies, "--report", report) == 1
+    err = capsys.readouterr().err
+    assert f"error: {studies / 'cut'}: a/PID-4711-Z/IM" in err
+    assert "voxels are damaged or incomplete" in err
+    assert "IM0" not in report.read_text()
+
+
+def test_a_second_rater_who_is_nowhere_is_told_by_study(raw, studies, capsys):
+    write_study(studies / "one", 1)
+    assert convert(studies, "--rater2", "--rater2-segmentation", "77") == 1
+    assert "--rater2-segmentation '77': fits none of series 100" in capsys.readouterr().err

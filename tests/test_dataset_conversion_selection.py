@@ -7,6 +7,9 @@ import pytest
 from PIL import Image
 
 from paraspinal_nnunet.cli import main
+from paraspinal_nnunet.dataset_conversion.author import author_source
+from paraspinal_nnunet.dataset_conversion.cases import Case, Found
+from paraspinal_nnunet.dataset_conversion.selection import Selection, select
 from paraspinal_nnunet.dataset_conversion.sources import SOURCES
 from paraspinal_nnunet.datasets import case_ids, read_cases
 
@@ -240,3 +243,27 @@ def test_reports_of_a_private_source_name_no_file(scans, tmp_path):
     written = "".join(p.read_text() for p in scans.dataset.iterdir() if p.is_file())
     assert "Doe" not in written
     assert "_GT" not in written
+
+
+def _sessions(folder):
+    """Two sessions of each of two subjects, as a source with subjects of its own finds them."""
+    cases = [
+        Case(f"{subject}_{session}", subject, (folder / "img",), folder / "GT") for subject in "pq" for session in "12"
+    ]
+    return Found(tuple(cases), notes=tuple(f"{case.case}: series 5 taken" for case in cases))
+
+
+def test_a_pattern_that_parts_a_subject_is_told(tmp_path):
+    parted = select(_sessions(tmp_path), tmp_path, author_source(), Selection(subject_pattern="(.*)"))
+    told = [note for note in parted.notes if note.startswith("--subject-pattern")]
+    assert [note.partition(":")[0] for note in told] == [
+        "--subject-pattern makes p_1, p_2 of what the source has as one subject, p",
+        "--subject-pattern makes q_1, q_2 of what the source has as one subject, q",
+    ]
+    whole = select(_sessions(tmp_path), tmp_path, author_source(), Selection(subject_pattern="(.)_"))
+    assert not any(note.startswith("--subject-pattern") for note in whole.notes)
+
+
+def test_notes_on_cases_go_with_them(tmp_path):
+    found = select(_sessions(tmp_path), tmp_path, author_source(), Selection(exclude=("q*",)))
+    assert found.notes == ("p_1: series 5 taken", "p_2: series 5 taken", "2 left out by --include and --exclude")
