@@ -10,7 +10,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from paraspinal_nnunet.errors import InputError, ParaspinalError
+from paraspinal_nnunet.errors import InputError, ParaspinalError, SetupError
 from paraspinal_nnunet.files import read_json, write_json, write_text
 from paraspinal_nnunet.protocol import PAPER
 from paraspinal_nnunet.study.settings import STUDY_FILE, Study, read_study
@@ -51,16 +51,14 @@ def run_demo(settings: DemoSettings) -> Path:
         ParaspinalError: A step failed; the message names its log.
     """
     from paraspinal_nnunet.demo_page import write_page
-    from paraspinal_nnunet.study.engine import RunOptions, check_engine, run_study
 
-    check_engine("local")
     folder = _claim(settings)
     print(f"In {folder}: paraspinal {' '.join(phantom_command(settings))}", flush=True)
     _make_cohort(settings, folder)
     write_text(folder / STUDY_FILE, study_text(settings))
     study = read_study(folder)
     print(f"paraspinal study run -s {folder}; progress: paraspinal study status -s {folder}", flush=True)
-    run_study(study, RunOptions(profile="local"))
+    _run(study)
     return write_page(folder / "index.html", study, phantom_command(settings))
 
 
@@ -92,6 +90,19 @@ def own_spacing_mm() -> tuple[float, ...]:
 def tables_folder(study: Study) -> Path:
     """The evaluation of all models."""
     return study.folder / "evaluation" / "all"
+
+
+def _run(study: Study) -> None:
+    from paraspinal_nnunet.study.engine import RunOptions, check_engine, run_study
+    from paraspinal_nnunet.study.in_turn import run_in_turn
+
+    try:
+        check_engine("local")
+    except SetupError as error:
+        print(f"one step after another, without the engine: {error}", flush=True)
+        run_in_turn(study)
+    else:
+        run_study(study, RunOptions(profile="local"))
 
 
 def _make_cohort(settings: DemoSettings, folder: Path) -> None:

@@ -71,7 +71,7 @@ def run_study(study: Study, options: RunOptions) -> None:
         else:
             code = _watched(study, command, lock, _environment(study, options))
     if code:
-        raise StudyFailedError(_what_failed(study))
+        raise StudyFailedError(what_failed(study))
 
 
 def engine_command(study: Study, options: RunOptions) -> list[str]:
@@ -174,7 +174,8 @@ def _tell(states: Sequence[JobState], seen: set[str], failed: set[str], bar: "tq
     bar.set_postfix_str(", ".join(running[:3]), refresh=True)
 
 
-def _what_failed(study: Study) -> str:
+def what_failed(study: Study) -> str:
+    """The first step that failed, or else the engine's last words."""
     failed = [s for s in job_states(study) if s.state == FAILED]
     if failed:
         first = failed[0]
