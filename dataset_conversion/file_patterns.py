@@ -122,4 +122,7 @@ def _glob(text: str, known: Mapping[str, Collection[str]]) -> re.Pattern[str]:
             pieces.append(f"(?P<{name}>{'|'.join(map(re.escape, longest_first)) or '[^/]+'})")
             seen.add(name)
         end = token.end()
+    if unknown := re.search(r"\{\w*\}", _TOKEN.sub("", text)):
+        known_names = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+        raise InputError(f"pattern '{text}{ending}': {unknown[0]} is no placeholder; there are {known_names}, and *")
     return re.compile("".join([*pieces, re.escape(text[end:]), f"(?i:{re.escape(ending)})"]))

@@ -115,3 +115,8 @@ def test_lpm_refuses_two_labels_for_one_image(folder):
     assert not found.cases
     assert "share the case id TUM01_fat" in found.refusals[0].reason
     assert Path(found.refusals[0].reason.split(",")[0]).name.startswith("TUM01_fat")
+
+
+def test_a_misspelt_placeholder_is_named():
+    with pytest.raises(InputError, match=r"\{ext\} is no placeholder; there are \{case\}, \{subject\}, \{structure\}"):
+        pattern("{case}_img.{ext}")
