@@ -148,6 +148,9 @@ def tasks_of(cases: Sequence[Case], source: Source, checks: Checks) -> list[Task
 _DECISIVE = ("name", "labels", "channels", "read_images", "read_labels", "settings")
 """What a source's files on disk depend on; the other attributes concern dataset.json alone, which is written last."""
 
+_DETACHED_HEADERS = (".mhd", ".nhdr")
+"""Formats that keep the voxels in a file beside this one, of the same name but for its ending."""
+
 _INDECISIVE = ("subject", "person")
 """Of a case: these concern cases.tsv alone."""
 
@@ -177,7 +180,9 @@ def _described(value: Any) -> Any:
 
 
 def _files(path: Path) -> list[Path]:
-    """The file itself, or all files below a folder."""
+    """The file itself, with the voxels that a header of its own describes, or all files below a folder."""
+    if path.suffix.lower() in _DETACHED_HEADERS and path.parent.is_dir():
+        return sorted({path, *(p for p in path.parent.iterdir() if p.name.startswith(f"{path.stem}."))})
     if not path.is_dir():
         return [path]
     return sorted(Path(parent) / name for parent, _, names in os.walk(path) for name in names)

@@ -20,6 +20,7 @@ from paraspinal_nnunet.dataset_conversion.author import author_source
 from paraspinal_nnunet.dataset_conversion.cases import Case, Checks, Person
 from paraspinal_nnunet.dataset_conversion.engine import RefusedError, convert
 from paraspinal_nnunet.dataset_conversion.lock import number_lock
+from paraspinal_nnunet.dataset_conversion.resume import tasks_of
 from paraspinal_nnunet.datasets import case_ids
 from paraspinal_nnunet.errors import DatasetError, InputError
 
@@ -463,3 +464,14 @@ def test_a_source_file_without_the_right_to_read_it_is_a_refusal_not_a_fault_of_
 
 def _forbidden(_given):
     raise PermissionError(errno.EACCES, "Permission denied", "/mr/IM1")
+
+
+def test_voxels_beside_their_header_count_as_source(tmp_path):
+    for name in ("a.mhd", "a.zraw", "b.zraw", "a_GT.nii.gz"):
+        (tmp_path / name).write_bytes(b"x")
+    cases = [Case("a", "a", (tmp_path / "a.mhd",), tmp_path / "a_GT.nii.gz")]
+    (before,) = tasks_of(cases, author_source(), Checks())
+    (tmp_path / "b.zraw").write_bytes(b"of another scan")
+    assert tasks_of(cases, author_source(), Checks()) == [before]
+    (tmp_path / "a.zraw").write_bytes(b"other voxels")
+    assert tasks_of(cases, author_source(), Checks()) != [before]
