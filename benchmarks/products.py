@@ -1,6 +1,6 @@
 """What measures, picture and page of one scan cost, in processor seconds of one thread.
 
-    python benchmarks/products.py SCAN MASK
+python benchmarks/products.py SCAN MASK
 """
 
 import argparse

@@ -145,8 +145,11 @@ def gather(labels: Input, images: Images, *, regrid: Regrid = "refuse") -> Voxel
 
 
 def _nonzero_statistics(values: np.ndarray) -> tuple[float, float]:
-    nonzero = values[values != 0]
-    if not nonzero.size:
+    """Mean and SD; plane by plane, since a copy in double precision would be several times the scan."""
+    planes = [plane[plane != 0] for plane in np.moveaxis(values, int(np.argmin(values.shape)), 0)]
+    count = sum(plane.size for plane in planes)
+    if not count:
         return float("nan"), float("nan")
-    mean, sd = float(nonzero.mean(dtype=np.float64)), float(nonzero.std(dtype=np.float64))
+    mean = float(sum(plane.sum(dtype=np.float64) for plane in planes)) / count
+    sd = float(np.sqrt(sum(np.square(plane - mean).sum() for plane in planes) / count))
     return mean, sd if sd > 0 else float("nan")

@@ -113,15 +113,15 @@ def display_stack(
     for name, array in {"image": image, **labels_by_name}.items():
         if array.ndim != 3 or array.shape != image.shape:
             raise GeometryError(f"{name} has shape {array.shape}, the image {image.shape}; they need one 3D grid")
-    windowed, window = _windowed(image)
-    grey, ras = to_ras(windowed, affine)
+    window = _window_of(image)
+    grey, ras = to_ras(image, affine)
     labels = {name: to_ras(np.asarray(array, np.uint8), affine)[0] for name, array in labels_by_name.items()}
     spacing = spacing_mm(ras)
     box = _crop_box(grey.shape, list(labels.values()), spacing, margin_mm)
     chosen = _spread(grey.shape[2], most_slices)
     middle = [(n - 1) / 2 for n in grey.shape[:2]]
     return DisplayStack(
-        grey=_as_displayed(grey, box, chosen),
+        grey=_windowed(_as_displayed(grey, box, chosen), window),
         labels={name: _as_displayed(array, box, chosen) for name, array in labels.items()},
         pixel_mm=(spacing[1], spacing[0]),
         positions_mm=tuple(float(ras[2] @ [*middle, k, 1]) for k in chosen),
@@ -251,13 +251,36 @@ def font(height_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size=height_px)
 
 
-def _windowed(image: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
-    """Grey values 0-255 between two percentiles of the tissue (values above 0 where the scan has any), and those."""
-    values = np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)
-    tissue = values[values > 0] if (values > 0).any() else values
-    low, high = map(float, np.percentile(tissue, _WINDOW_PERCENTILES))
-    high = high if high > low else low + 1
-    return (np.clip((values - low) / (high - low), 0, 1) * 255).round().astype(np.uint8), (low, high)
+def _window_of(image: np.ndarray) -> tuple[float, float]:
+    """Two percentiles of the tissue: of the values above 0 where the scan has any."""
+    if image.dtype.kind in "iu" and image.dtype.itemsize <= 2:
+        low, high = _percentiles_of_counts(image)
+    else:
+        values = np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)
+        tissue = values[values > 0] if (values > 0).any() else values
+        low, high = map(float, np.percentile(tissue, _WINDOW_PERCENTILES))
+    return low, high if high > low else low + 1
+
+
+def _percentiles_of_counts(image: np.ndarray) -> tuple[float, float]:
+    """As `np.percentile` of the tissue, from the counts of each value: much faster on scans of whole numbers."""
+    lowest = int(image.min())
+    counts = np.bincount((image.ravel(order="K").astype(np.int32) - lowest).astype(np.intp, copy=False))
+    values = np.arange(lowest, lowest + len(counts))
+    if (values > 0).any():
+        counts, values = counts[values > 0], values[values > 0]
+    reached = np.cumsum(counts)
+    places = np.array(_WINDOW_PERCENTILES) / 100 * (reached[-1] - 1)
+    below, above = (values[np.searchsorted(reached, f(places), side="right")] for f in (np.floor, np.ceil))
+    low, high = below + (above - below) * (places % 1)
+    return float(low), float(high)
+
+
+def _windowed(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:
+    """Grey values 0-255 between the limits of a window."""
+    low, high = window
+    grey = np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0)
+    return (np.clip((grey - low) / (high - low), 0, 1) * 255).round().astype(np.uint8)
 
 
 def _spread(count: int, most: int | None) -> np.ndarray:
