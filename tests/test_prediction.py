@@ -216,6 +216,7 @@ def test_masks_follow_the_scan_into_any_orientation(tiny, model, tmp_path, kept_
     for code in axes:
         save_as(original, scans / f"{code}.nii.gz", code)
     flags = ["-i", str(scans), "-o", str(tmp_path / "masks"), "-m", str(model), "-device", "cpu"]
+    flags += ["--no-measures", "--no-pages"]
     assert main(["predict", *flags]) == 0
     printed = capsys.readouterr().out.split()
     assert printed == [str(tmp_path / "masks" / f"{code}.nii.gz") for code in sorted(axes)]

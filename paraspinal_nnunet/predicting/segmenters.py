@@ -180,7 +180,7 @@ class NnunetSegmenter:
             "folds": list(folds) if folds else "all trained",
             "mode": "tiles",
             "step_size": self._options.step_size,
-            "mirroring": self._options.mirroring,
+            "mirroring": bool(self._options.mirroring and getattr(self._predictor, "allowed_mirroring_axes", None)),
             "runtime": "nnU-Net",
         }
 
