@@ -24,6 +24,7 @@ from paraspinal_nnunet.pages import (
     preview_png,
     summarise_case,
 )
+from paraspinal_nnunet.pages.preview import jpeg
 
 SHAPE = (64, 48, 8)
 AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])
@@ -279,3 +280,9 @@ class TestPreview:
         )).convert("RGB")).astype(int)[:300]  # fmt: skip
         places = [np.nonzero(np.abs(pixels - BY_LABEL[n].colour).sum(axis=-1) < 40)[1].mean() for n in (3, 1, 2, 4)]
         assert places == sorted(places)
+
+
+def test_pictures_full_of_detail_can_be_packed():
+    """Pillow's optimised JPEG files fail on them with 'broken data stream'."""
+    noise = np.random.default_rng(0).integers(0, 256, (260, 260, 3), dtype=np.uint8)
+    assert Image.open(io.BytesIO(jpeg(Image.fromarray(noise)))).size == (260, 260)

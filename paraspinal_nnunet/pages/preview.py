@@ -102,7 +102,7 @@ def thumbnail(image: Volume, labels: Volume) -> bytes:
 def jpeg(picture: Image.Image) -> bytes:
     """A picture as a JPEG without loss of colour resolution, so that thin outlines keep their hue."""
     target = io.BytesIO()
-    picture.save(target, "JPEG", quality=_JPEG_QUALITY, subsampling=0, optimize=True)
+    picture.save(target, "JPEG", quality=_JPEG_QUALITY, subsampling=0)  # optimising fails on pictures full of detail
     return target.getvalue()
 
 
