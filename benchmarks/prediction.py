@@ -81,7 +81,7 @@ def measure(
              "-i", scans, "-o", masks / "stock", "-m", model, "-f", *folds, "--disable_tta", "-device", "cpu",
              "-npp", "1", "-nps", "1"]  # fmt: skip
     ours = ["-m", "paraspinal_nnunet", "predict", "-i", scans, "-m", portable, "--threads", args.threads, "-device",
-            "cpu", "--disable_tta", "--overwrite"]  # fmt: skip
+            "cpu", "--disable_tta", "--overwrite", "--no-measures", "--no-pages"]  # fmt: skip
     ways = {"stock": stock}
     for runtime in args.runtimes:
         for mode in ("tiles", "fast"):

@@ -285,6 +285,7 @@ def test_what_is_there_is_kept_and_flags_reach_the_model(portable, tmp_path, cap
     scan = write_scan(tmp_path / "a.nii.gz")
     masks = tmp_path / "masks"
     command = ["predict", "-i", str(scan), "-o", str(masks), "-m", str(portable), "--threads", "1"]
+    command += ["--no-measures", "--no-pages"]
     found = {}
     for name, flags in (
         ("plain", []),

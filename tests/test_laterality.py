@@ -22,6 +22,7 @@ ORIENTATIONS = [
     for axes in itertools.permutations(("RL", "AP", "SI"))
     for signs in itertools.product(*(tuple(a) for a in axes))
 ]
+MASKS_ALONE = ("--no-measures", "--no-pages")
 LARGEST_TILT = 30
 """Degrees; three turns of this size keep every axis nearest to its own."""
 
@@ -126,6 +127,7 @@ def our_command(scans, masks, model, tmp_path):
         model,
         "-device",
         "cpu",
+        *MASKS_ALONE,
     ]
 
 
@@ -134,7 +136,19 @@ def portable_model(scans, masks, model, tmp_path):
 
     pytest.importorskip("onnxruntime")
     exported = export(ExportRequest(model, tmp_path / "portable", format="onnx"))
-    return [sys.executable, "-m", "paraspinal_nnunet", "predict", "-i", scans, "-o", masks, "-m", exported]
+    return [
+        sys.executable,
+        "-m",
+        "paraspinal_nnunet",
+        "predict",
+        "-i",
+        scans,
+        "-o",
+        masks,
+        "-m",
+        exported,
+        *MASKS_ALONE,
+    ]
 
 
 @pytest.mark.slow
