@@ -158,7 +158,7 @@ def _predict(root: Path, args: argparse.Namespace) -> None:
     count = len(list(scans.iterdir()))
     for arm in args.arms:
         model = model_folder(root, arm)
-        command = ("predict", "-i", "scans", "-o", f"predictions/{arm}", "-m", str(model), "--overwrite", "--no-measures", "--no-pages")
+        command = ("predict", "-i", "scans", "-o", f"predictions/{arm}", "-m", str(model), "--overwrite")
         command += ("--no-measures", "--no-pages")
         measured(
             root, f"predict_{arm}", lambda c=command, a=arm: run(root, f"predict_{a}", *c) or count,
