@@ -112,6 +112,10 @@ def find_scans(path: Path, choice: InputChoice | None = None) -> FoundScans:
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     kind = kind_of(path)
+    if choice.series is not None and kind != "DICOM":
+        raise InputError(f"{path}: holds no DICOM, so that there is no series to choose; leave --series out")
+    if choice.entities and kind != "BIDS":
+        raise InputError(f"{path}: is no BIDS data set, so that there are no entities; leave --entity out")
     if kind == "DICOM":
         from paraspinal_nnunet.predicting.dicom_scans import find_dicom
 
