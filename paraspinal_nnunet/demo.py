@@ -14,7 +14,7 @@ from paraspinal_nnunet.errors import InputError, ParaspinalError, SetupError
 from paraspinal_nnunet.files import read_json, write_json, write_text
 from paraspinal_nnunet.protocol import PAPER
 from paraspinal_nnunet.study.settings import STUDY_FILE, Study, read_study
-from paraspinal_nnunet.study.template import DEMO
+from paraspinal_nnunet.study.template import DEMO_ITERATIONS, demo_text
 
 SHAPE = (128, 128, 16)
 FULL_SHAPE = (512, 512, 50)
@@ -35,9 +35,9 @@ class DemoSettings:
 
     folder: Path
     cases: int = 12
-    iterations: int = 500
-    iterations_3d: int = 40
-    baseline_iterations: int = 50
+    iterations: int = DEMO_ITERATIONS["arms"]
+    iterations_3d: int = DEMO_ITERATIONS["3d"]
+    baseline_iterations: int = DEMO_ITERATIONS["baseline"]
 
 
 def run_demo(settings: DemoSettings) -> Path:
@@ -69,14 +69,9 @@ def phantom_command(settings: DemoSettings) -> list[str]:
 
 def study_text(settings: DemoSettings) -> str:
     """The demonstration's study.yaml."""
-    text = DEMO
-    for given, wanted in (
-        ("iterations: 500,", f"iterations: {settings.iterations},"),
-        ("iterations: 40,", f"iterations: {settings.iterations_3d},"),
-        ("iterations: 50,", f"iterations: {settings.baseline_iterations},"),
-    ):
-        text = text.replace(f"set: {{{given}", f"set: {{{wanted}")
-    return text
+    return demo_text(
+        {"arms": settings.iterations, "3d": settings.iterations_3d, "baseline": settings.baseline_iterations}
+    )
 
 
 def own_spacing_mm() -> tuple[float, ...]:

@@ -25,7 +25,7 @@ from paraspinal_nnunet.study.settings import deeper, further_models, read_study,
 from paraspinal_nnunet.study.state import HeldError, Job, failure, held, is_held, log_file, marker
 from paraspinal_nnunet.study.status import expected_jobs, job_state, job_states, log_of, seconds_left, status_text
 from paraspinal_nnunet.study.steps import lock_file
-from paraspinal_nnunet.study.template import DEMO, PAPERS
+from paraspinal_nnunet.study.template import PAPERS, demo_text
 
 SMALL = "dataset: {id: 5, convert: {source: author, input: cohort}}\narms:\n  a: {configuration: 2d}\n  b: {}\n"
 
@@ -93,7 +93,7 @@ def test_models_must_have_names_of_their_own(tmp_path):
         study_of(tmp_path, "dataset: {id: 5}\narms: {a: {}}\nbaselines: {a: {}}\n")
 
 
-@pytest.mark.parametrize("text", [PAPERS, DEMO, PAPERS.replace("# retrain", "retrain")])
+@pytest.mark.parametrize("text", [PAPERS, demo_text(), PAPERS.replace("# retrain", "retrain")])
 def test_every_step_is_a_command_that_a_user_could_type(tmp_path, text):
     study = study_of(tmp_path, text)
     write_json(tmp_path / "state" / BEST_FILE, {"best": "2d"})

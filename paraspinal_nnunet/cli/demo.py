@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from paraspinal_nnunet.study.template import DEMO_ITERATIONS
+
 HELP = "the whole path on phantoms, in minutes, without a GPU"
 
 
@@ -11,10 +13,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", dest="folder", type=Path, default=Path("demo"), help="folder (default: %(default)s)")
     parser.add_argument("-n", dest="cases", type=int, default=12, help="phantoms (default: %(default)s)")
     parser.add_argument(
-        "--iterations", type=int, default=500, help="of the 2D arm and the deeper network (default: %(default)s)"
+        "--iterations",
+        type=int,
+        default=DEMO_ITERATIONS["arms"],
+        help="of the 2D arm and the deeper network (default: %(default)s)",
     )
-    parser.add_argument("--iterations-3d", type=int, default=40, help="of the 3D arm (default: %(default)s)")
-    parser.add_argument("--baseline-iterations", type=int, default=50, help="of the baseline (default: %(default)s)")
+    parser.add_argument(
+        "--iterations-3d", type=int, default=DEMO_ITERATIONS["3d"], help="of the 3D arm (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--baseline-iterations",
+        type=int,
+        default=DEMO_ITERATIONS["baseline"],
+        help="of the baseline (default: %(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -64,12 +64,12 @@ def _init(args: argparse.Namespace) -> int:
     from paraspinal_nnunet.errors import InputError
     from paraspinal_nnunet.files import write_text
     from paraspinal_nnunet.study.settings import STUDY_FILE
-    from paraspinal_nnunet.study.template import DEMO, PAPERS
+    from paraspinal_nnunet.study.template import PAPERS, demo_text
 
     path = args.study / STUDY_FILE
     if path.exists() and not args.overwrite:
         raise InputError(f"{path}: is there already; edit it, or give --overwrite")
-    write_text(path, DEMO if args.demo else PAPERS)
+    write_text(path, demo_text() if args.demo else PAPERS)
     print(f"written: {path}; edit it, then: paraspinal study run -s {args.study}")
     return 0
 

@@ -1,5 +1,7 @@
 """The study.yaml that `paraspinal study init` writes: the paper's study with comments, or a small one on phantoms."""
 
+from collections.abc import Mapping
+
 PAPERS = """\
 # One study: what is trained, on what, and how it is compared. Every field stands in docs/study.md.
 # paraspinal study run     runs what is missing          paraspinal study status   shows how far it is
@@ -69,8 +71,11 @@ engine:
 # slurm: {partition: gpu, account: my_lab}
 """
 
-DEMO = """\
-# A small study on phantoms: minutes on two CPU cores. its data are made by
+DEMO_ITERATIONS = {"arms": 450, "3d": 40, "baseline": 25}
+"""Optimiser steps: of the 2D arm and the deeper network, of the 3D arm, of the baseline."""
+
+_DEMO = """\
+# A small study on phantoms: minutes on two CPU cores. Its data are made by
 # paraspinal phantom -n 12 -o cohort --shape 128 128 16
 name: demonstration on phantoms
 
@@ -87,10 +92,10 @@ set: {spacing: [15.625, 1.56, 1.56], iterations_per_epoch: 25, val_iterations: 1
 arms:
   2d:
     configuration: 2d
-    set: {iterations: 500, batch_size: 8, patch_size: [96, 96]}
+    set: {iterations: <arms>, batch_size: 8, patch_size: [96, 96]}
   3d:
     configuration: 3d_fullres
-    set: {iterations: 40, 3d_fullres.batch_size: 2, 3d_fullres.patch_size: [16, 48, 48]}
+    set: {iterations: <3d>, 3d_fullres.batch_size: 2, 3d_fullres.patch_size: [16, 48, 48]}
 
 depth: {run: true}
 
@@ -98,7 +103,7 @@ baselines:
   nnunet:
     trainer: nnUNetTrainerBaseline
     configuration: 2d
-    set: {iterations: 50, iterations_per_epoch: 25, val_iterations: 1}
+    set: {iterations: <baseline>, iterations_per_epoch: 25, val_iterations: 1}
 
 resources:
   convert:    {threads: 2}
@@ -107,3 +112,15 @@ resources:
   validate:   {threads: 2}
   evaluate:   {threads: 2}
 """
+
+
+def demo_text(iterations: Mapping[str, int] = DEMO_ITERATIONS) -> str:
+    """The small study on phantoms.
+
+    Args:
+        iterations: As `DEMO_ITERATIONS`.
+    """
+    text = _DEMO
+    for name, number in iterations.items():
+        text = text.replace(f"<{name}>", str(number))
+    return text
