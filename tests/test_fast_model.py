@@ -28,6 +28,8 @@ from paraspinal_nnunet.safe_zip import write_zip
 RUNTIMES = ("onnxruntime", "openvino")
 AXES = ("RAS", "LPS", "SAR")
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
@@ -117,7 +119,6 @@ def test_labels_come_in_canonical_values(copy, portable, tmp_path):
     np.testing.assert_array_equal(open_model(copy).segment(volume).labels, plain)
 
 
-@pytest.mark.slow
 def test_networks_of_stacks_give_nnunets_labels(tmp_path):
     model = make_model(tmp_path, make_plans("2.5d", architecture=STACK, patch_size=[5, 16, 24]))
     folder = export_portable(model, tmp_path / "model")

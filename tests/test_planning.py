@@ -52,6 +52,7 @@ def test_no_trainer_thread_setting_hinders_it(tiny_copy, monkeypatch):
     assert os.environ["nnUNet_n_proc_DA"] == "0"
 
 
+@pytest.mark.slow
 def test_changed_raw_files_are_preprocessed_anew(tiny_copy):
     before = arrays(tiny_copy)
     label = tiny_copy.raw / "labelsTr" / "sub-003.nii.gz"
@@ -62,6 +63,7 @@ def test_changed_raw_files_are_preprocessed_anew(tiny_copy):
     assert all(after[path] > before[path] for path in before)
 
 
+@pytest.mark.slow
 def test_an_unfinished_folder_is_preprocessed_anew(tiny_copy):
     before = arrays(tiny_copy)
     (marker,) = tiny_copy.preprocessed.glob(f"*{MARKER_SUFFIX}")
@@ -159,6 +161,7 @@ def test_folds_that_contradict_the_request_are_refused(tiny_copy):
     prepare_splits(tiny_copy.raw, tiny_copy.preprocessed, request)
 
 
+@pytest.mark.slow
 def test_a_baseline_plans_itself_and_carries_its_length(tiny_copy):
     settings = parse_settings(["iterations=5", "iterations_per_epoch=2", "val_iterations=1"])
     path = plan(
@@ -203,6 +206,7 @@ def test_the_command_plans(tiny_copy, capsys):
     assert error.splitlines()[-1].startswith("paraspinal plan: error: ")
 
 
+@pytest.mark.slow
 def test_planning_stops_where_it_is_told(tiny_copy):
     """Another voxel size would ask for another preprocessed copy: with --until plan there is none."""
     (tiny_copy.preprocessed / "dataset_fingerprint.json").unlink()

@@ -86,7 +86,7 @@ def test_kinds_are_told_by_content(tmp_path):
     found = {name: kind_of(tmp_path / name) for name in ("scan.nii.gz", "image", "study")}
     assert found == {"scan.nii.gz": "image", "image": "DICOM", "study": "DICOM"}
     for choice in (InputChoice(series="5"), InputChoice(entities={"ses": "a"})):
-        with pytest.raises(InputError, match="leave --(series|entity) out"):
+        with pytest.raises(InputError, match=r"leave --(series|entity) out"):
             find_scans(tmp_path / "scan.nii.gz", choice)
     (tmp_path / "bids" / "sub-1" / "ses-1" / "anat").mkdir(parents=True)
     assert kind_of(tmp_path / "bids") == "BIDS"

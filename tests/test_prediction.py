@@ -207,6 +207,7 @@ def model(tiny, one_thread):
     return Path(trainer.output_folder_base)
 
 
+@pytest.mark.slow
 def test_masks_follow_the_scan_into_any_orientation(tiny, model, tmp_path, kept_environment, capsys, monkeypatch):
     monkeypatch.setattr("multiprocessing.cpu_count", lambda: 1)  # threads that wait for a busy core cost a minute
     original = nib.load(tiny.raw / "imagesTr" / "sub-001_0000.nii.gz")

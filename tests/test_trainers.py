@@ -466,6 +466,7 @@ def test_prediction_builds_the_trained_network(tiny, kept_environment):
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
+@pytest.mark.slow
 def test_a_baseline_says_what_is_not_the_papers(tiny_copy, thread_pools, capsys):
     plan(PlanRequest(501, ["2d"], plans_name="Base", baseline=True, overrides={"iterations": 5}, processes=1))
     plans = json.loads((tiny_copy.preprocessed / "Base.json").read_text())
