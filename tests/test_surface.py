@@ -10,6 +10,7 @@ import pytest
 
 from paraspinal_nnunet.anatomy import BY_LABEL
 from paraspinal_nnunet.errors import GeometryError
+from paraspinal_nnunet.viewer import surface
 from paraspinal_nnunet.viewer.surface import surface_meshes, surface_net, vertex_normals
 from paraspinal_nnunet.viewer.surface_page import VIEWS, camera, snapshot, surface_html
 
@@ -81,6 +82,18 @@ def test_nothing_and_specks():
     assert surface_meshes(speck, AFFINE) == []
     with pytest.raises(GeometryError, match="three dimensions"):
         surface_meshes(np.zeros((3, 3), np.uint8), AFFINE)
+
+
+def test_scattered_voxels_are_drawn_coarsely(monkeypatch):
+    scattered = (np.random.default_rng(0).random((300, 300, 40)) < 0.5).astype(np.uint8)
+    affine = np.diag([0.8, 0.8, 5, 1])
+    (coarse,) = surface_meshes(scattered, affine)
+    assert len(coarse.quads) <= surface.MOST_QUADS
+    monkeypatch.setattr(surface, "MOST_QUADS", np.inf)
+    (fine,) = surface_meshes(scattered, affine)
+    assert len(fine.quads) > 150_000
+    (twice,) = surface_meshes(scattered, affine, step_mm=2 * surface.STEP_MM)
+    assert np.array_equal(twice.quads, coarse.quads)
 
 
 def test_camera():

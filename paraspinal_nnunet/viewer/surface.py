@@ -15,6 +15,9 @@ from paraspinal_nnunet.viewer.slices import LABEL_COLOURS, UNKNOWN_COLOUR
 STEP_MM = 2.5
 """Distance of the grid on which surfaces are found: fine enough for a muscle, coarse enough for a page."""
 
+MOST_QUADS = 150_000
+"""The six muscles of a phantom have 33,000; scattered voxels, as a failed model makes them, would have millions."""
+
 SMOOTHING_MM, SMOOTHING_SLICES = 1.0, 0.5
 """Standard deviation of the smoothing in every direction, and at least so many voxels of the coarsest axis."""
 
@@ -57,7 +60,7 @@ def surface_meshes(labels: np.ndarray, affine: np.ndarray, *, step_mm: float = S
     Args:
         labels: (i, j, k) integers.
         affine: 4 x 4, voxel to mm in RAS+.
-        step_mm: Distance of the grid on which surfaces are found.
+        step_mm: Distance of the grid on which surfaces are found; doubled until they have at most `MOST_QUADS` in all.
 
     Returns:
         One mesh per label in the map, in the order of their values; labels that vanish in smoothing are left out.
@@ -70,11 +73,15 @@ def surface_meshes(labels: np.ndarray, affine: np.ndarray, *, step_mm: float = S
     array, ras = to_ras(labels, affine)
     spacing = np.array(spacing_mm(ras))
     boxes = find_objects(array.astype(np.int32))
-    return [
-        mesh
-        for label, box in enumerate(boxes, start=1)
-        if box is not None and (mesh := _mesh(array[box] == label, label, box, spacing, ras, step_mm)) is not None
-    ]
+    while True:
+        meshes = [
+            mesh
+            for label, box in enumerate(boxes, start=1)
+            if box is not None and (mesh := _mesh(array[box] == label, label, box, spacing, ras, step_mm)) is not None
+        ]
+        if sum(len(mesh.quads) for mesh in meshes) <= MOST_QUADS:
+            return meshes
+        step_mm *= 2
 
 
 def vertex_normals(mesh: Mesh) -> np.ndarray:

@@ -29,6 +29,9 @@ MARKS = {"R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "S": 
 
 AMBIENT = 0.32
 MOST_PIXELS_PER_MM = 2.5
+MOST_SAMPLES = 1_000_000
+"""Of a surface in a still picture: a muscle needs some ten thousand, scattered voxels would take any number."""
+
 _OVERSAMPLING = 2
 _MARGIN = 0.1
 _FRAGMENT = """<section class="paraspinal-surface">
@@ -143,7 +146,8 @@ def _samples(mesh: Mesh, out: np.ndarray, to_pixels: np.ndarray, offset: np.ndar
     seen = towards.max(axis=1) > 0
     places = (mesh.vertices_mm @ to_pixels.T + offset).astype(np.float32)[mesh.quads[seen]]
     sides = np.linalg.norm(np.diff(places[:, [0, 1, 2], :2], axis=1), axis=2)
-    count = max(2, int(np.ceil(float(np.quantile(sides, 0.98)) * 1.1)) + 1)
+    closest = int(np.ceil(float(np.quantile(sides, 0.98)) * 1.1)) + 1
+    count = max(2, min(closest, int((MOST_SAMPLES / len(places)) ** 0.5)))
     u, v = (each.ravel() for each in np.meshgrid(*[np.linspace(0, 1, count, dtype=np.float32)] * 2))
     weights = np.stack([(1 - u) * (1 - v), u * (1 - v), u * v, (1 - u) * v], axis=1)
     return (weights @ places).reshape(-1, 3), np.clip(towards[seen] @ weights.T, 0, 1).ravel()
