@@ -25,6 +25,14 @@ TINY_SETTINGS = (
 )
 
 
+LONGEST_FIRST = ("test_study_runs", "test_stock_tools", "test_training_stock", "test_demo", "test_laterality")
+"""Files that take minutes: begun last they would keep one core busy while the others have nothing left to do."""
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.stem not in LONGEST_FIRST)
+
+
 @dataclass(frozen=True)
 class TinyDataset:
     """Where the tiny data set lies; nnU-Net's variables point there while a test has the fixture."""
