@@ -3,8 +3,11 @@
 import copy
 import dataclasses
 import itertools
+import os
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -157,7 +160,8 @@ def test_the_same_phantom_through_nifti_is_identical(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("plane", PLANES)
 def test_dcm2niix_writes_the_same(tmp_path, plane):
-    program = shutil.which("dcm2niix")
+    beside_python = str(Path(sys.executable).parent)
+    program = shutil.which("dcm2niix", path=os.pathsep.join([beside_python, os.environ["PATH"]]))
     if program is None:
         pytest.skip("dcm2niix is not installed")
     save_series(slices(orientation=PLANES[plane]), tmp_path / "series")
