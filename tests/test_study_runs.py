@@ -1,13 +1,13 @@
 """Studies really run: on this machine with kills in between, and on a SLURM of one node."""
 
-import importlib.util
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
+import slurm_cluster as slurm
+import study_makers as makers
 
 from paraspinal_nnunet.files import read_json
 
@@ -15,17 +15,6 @@ pytest.importorskip("nnunetv2")
 pytest.importorskip("snakemake")
 
 pytestmark = pytest.mark.slow
-
-
-def helper(name):
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-makers, slurm = helper("study_makers"), helper("slurm_cluster")
 
 
 @pytest.fixture(scope="module")
