@@ -7,7 +7,7 @@ from scipy.ndimage import affine_transform
 
 from paraspinal_nnunet.anatomy import Structure
 from paraspinal_nnunet.errors import GeometryError, InputError, LabelError
-from paraspinal_nnunet.geometry import check_axial, grid_difference, through_plane_axis, to_ras
+from paraspinal_nnunet.geometry import by_text, check_axial, grid_difference, through_plane_axis, to_ras
 from paraspinal_nnunet.nifti import Volume
 
 SPACING_RANGE_MM = (0.05, 20.0)
@@ -107,10 +107,6 @@ def _check_extent(image: Volume, name: str) -> None:
     narrow, wide = FIELD_OF_VIEW_RANGE_MM
     if not all(low <= mm <= high for mm in spacing) or not all(narrow <= mm <= wide for mm in in_plane):
         raise GeometryError(
-            f"{name}: voxels of {_by(spacing)} mm and a field of view of {_by(in_plane)} mm are implausible (expected "
-            f"{low:g} to {high:g} and {narrow:g} to {wide:g}); does the header count in another unit?"
+            f"{name}: voxels of {by_text(spacing)} mm and a field of view of {by_text(in_plane)} mm are implausible "
+            f"(expected {low:g} to {high:g} and {narrow:g} to {wide:g}); does the header count in another unit?"
         )
-
-
-def _by(values: tuple[float, ...] | list[float]) -> str:
-    return " x ".join(f"{v:.4g}" for v in values)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from paraspinal_nnunet.dataset_conversion.cases import Case, Outcome, Refusal
+from paraspinal_nnunet.geometry import by_text
+from paraspinal_nnunet.text_table import aligned
 
 Mode = Literal["whole", "without refused", "dry run"]
 """Whether a refusal keeps the data set from being written, leaves out the case, or nothing is written at all."""
@@ -62,9 +64,9 @@ class Report:
     def text(self) -> str:
         """The report as an aligned table with a closing line."""
         rows = sorted([*map(_row, self.outcomes), *map(_unpaired_row, self.unpaired)])
-        widths = [max(len(line[n]) for line in (_HEAD, *rows)) for n in range(len(_HEAD))]
-        table = ["  ".join(cell.ljust(w) for cell, w in zip(r, widths, strict=True)).rstrip() for r in (_HEAD, *rows)]
-        return "\n".join([*table, *(f"note: {note}" for note in self._all_notes()), self._closing_line()])
+        return "\n".join(
+            [aligned([_HEAD, *rows]), *(f"note: {note}" for note in self._all_notes()), self._closing_line()]
+        )
 
     def table(self) -> str:
         """The report as tab-separated values, with the volumes in ml; a refused case's remark is the reason."""
@@ -167,7 +169,7 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
         case.subject,
         "taken",
         "x".join(str(n) for n in facts["shape"]),
-        " x ".join(f"{mm:.4g}" for mm in facts["spacing_mm"]),
+        by_text(facts["spacing_mm"]),
         facts["stored_axes"],
         "; ".join(_remarks(facts)),
     )

@@ -3,7 +3,7 @@
 import numpy as np
 
 from paraspinal_nnunet.errors import GeometryError
-from paraspinal_nnunet.geometry import to_ras
+from paraspinal_nnunet.geometry import by_text, to_ras
 from paraspinal_nnunet.nifti import Volume
 
 SAME_CORRELATION = 0.999
@@ -38,7 +38,7 @@ def find_slices(part: Volume, whole: Volume, name: str) -> int:
     if small.shape[:2] != large.shape[:2] or small.shape[2] > large.shape[2]:
         raise GeometryError(f"{name}: voxels {small.shape} are no cut-out of {large.shape}")
     if np.abs(spacing_small / spacing_large - 1).max() > SPACING_TOLERANCE:
-        sizes = " against ".join(" x ".join(f"{mm:.4g}" for mm in s) for s in (spacing_small, spacing_large))
+        sizes = " against ".join(by_text(s) for s in (spacing_small, spacing_large))
         raise GeometryError(f"{name}: voxels of {sizes} mm are no cut-out")
     scores = _correlations(small[::_STRIDE, ::_STRIDE], large[::_STRIDE, ::_STRIDE])
     best = int(np.argmax(scores))

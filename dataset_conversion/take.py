@@ -17,7 +17,7 @@ from paraspinal_nnunet.dataset_conversion.crop import cropped, labelled_range
 from paraspinal_nnunet.dataset_conversion.labels import LabelMap
 from paraspinal_nnunet.dataset_conversion.resume import Task, Workbench
 from paraspinal_nnunet.dataset_conversion.sides import SidesError, settle_sides
-from paraspinal_nnunet.errors import DatasetError, GeometryError, InputError, ParaspinalError
+from paraspinal_nnunet.errors import DatasetError, GeometryError, InputError, ParaspinalError, one_line
 from paraspinal_nnunet.geometry import axis_codes, side_evidence, through_plane_axis
 from paraspinal_nnunet.nifti import Volume, write_image, write_labels
 
@@ -50,12 +50,12 @@ def take_case(task: Task, *, source: Source, checks: Checks, bench: Workbench | 
         checked, outcome = _checked(case, source, checks, written=bench is not None)
     except SidesError as error:
         facts = {"sides": "contradict" if error.mendable else "contradict in part"}
-        checked, outcome = None, Outcome(case, reason=_one_line(error), facts=facts)
+        checked, outcome = None, Outcome(case, reason=one_line(error), facts=facts)
     except ParaspinalError as error:
-        checked, outcome = None, Outcome(case, reason=_one_line(error))
+        checked, outcome = None, Outcome(case, reason=one_line(error))
     except OSError as error:
         reason = f"{error.filename or case.image}: cannot be read ({error.strerror or error})"
-        checked, outcome = None, Outcome(case, reason=_one_line(reason))
+        checked, outcome = None, Outcome(case, reason=one_line(reason))
     except MemoryError as error:
         raise DatasetError(
             f"{case.image}: memory does not suffice for this case; give fewer workers with -np"
@@ -191,7 +191,3 @@ def _grid_facts(image: Volume) -> dict[str, Any]:
 def _dropped_voxels(array: np.ndarray, labels: LabelMap) -> Mapping[str, int]:
     counts = {str(value): int(np.count_nonzero(array == value)) for value in labels.dropped}
     return {value: count for value, count in counts.items() if count}
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())

@@ -12,7 +12,8 @@ from scipy import stats
 
 from paraspinal_nnunet.errors import StatisticsError
 from paraspinal_nnunet.evaluation.long_table import Missing, balance, rounding
-from paraspinal_nnunet.evaluation.statistics_text import aligned, number_text, p_text
+from paraspinal_nnunet.evaluation.statistics_text import number_text, p_text
+from paraspinal_nnunet.text_table import aligned
 
 COLUMNS = (
     "effect",

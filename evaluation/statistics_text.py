@@ -1,7 +1,6 @@
-"""Aligned text for the reports of the statistics; numbers are rounded here and nowhere before."""
+"""Numbers as the reports of the statistics show them; they are rounded here and nowhere before."""
 
 import math
-from collections.abc import Sequence
 
 
 def p_text(p: float) -> str:
@@ -18,10 +17,3 @@ def p_text(p: float) -> str:
 def number_text(number: float, *, decimals: int = 3) -> str:
     """A number with fixed decimals, ``'-'`` where it is undefined."""
     return "-" if math.isnan(number) else f"{number:.{decimals}f}"
-
-
-def aligned(lines: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as text with aligned columns; the first row is the head."""
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    rows = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    return "\n".join(rows)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from paraspinal_nnunet.errors import SetupError, StatisticsError
+from paraspinal_nnunet.errors import SetupError, StatisticsError, one_line
 from paraspinal_nnunet.evaluation import long_table
 from paraspinal_nnunet.evaluation import study_parts as parts
 from paraspinal_nnunet.evaluation.anova import quoted_tests, repeated_measures_anova
@@ -107,7 +107,7 @@ class _Run:
         try:
             found = compute()
         except (StatisticsError, SetupError) as error:
-            self.omissions.append(Omission(what, " ".join(str(error).split())))
+            self.omissions.append(Omission(what, one_line(error)))
             return None
         self.frames.update(found)
         return found

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from paraspinal_nnunet.evaluation.overlap import METRICS
+from paraspinal_nnunet.text_table import aligned
 
 ALL_MUSCLES = "all muscles"
 
@@ -78,8 +79,7 @@ def _table(summary: pd.DataFrame, columns: Sequence[str]) -> list[str]:
         cells = group.set_index("metric")
         texts = (f"{cells.at[c, 'mean']:.3f} ({cells.at[c, 'sd']:.3f})" for c in columns)
         lines.append((str(muscle).replace("_", " "), str(side), *texts))
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    rows = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    rows = aligned(lines).splitlines()
     return [rows[0], "-" * max(map(len, rows)), *rows[1:]]
 
 

@@ -13,7 +13,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from tqdm import tqdm
 
-from paraspinal_nnunet.errors import ParaspinalError
+from paraspinal_nnunet.errors import ParaspinalError, one_line
 
 log = logging.getLogger(__name__)
 
@@ -165,7 +165,7 @@ class _Batch:
             work.content = call(work)
         except FAULTS as error:
             work.content = None
-            self._finish(work, "failed", " ".join(str(error).split()) or type(error).__name__)
+            self._finish(work, "failed", one_line(error))
             return False
         work.seconds += time.perf_counter() - start
         return True

@@ -8,6 +8,15 @@ class ParaspinalError(Exception):
     """
 
 
+def one_line(error: object) -> str:
+    """What an error says in one line; its kind where it says nothing.
+
+    >>> one_line(ValueError("too  many spaces")), one_line(EOFError())
+    ('too many spaces', 'EOFError')
+    """
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class InputError(ParaspinalError):
     """A file or folder that cannot be used as it is: missing, unreadable, of the wrong kind."""
 

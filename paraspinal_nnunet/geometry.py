@@ -56,7 +56,7 @@ def check_axial(affine: np.ndarray, shape: Sequence[int], name: str) -> None:
     if anisotropic and coarsest != through_plane_axis(affine):
         plane = {0: "sagittal", 1: "coronal"}[int(io_orientation(affine)[coarsest, 0])]
         raise GeometryError(
-            f"{name}: slices are {plane} (voxels of {_mm(spacing)} mm stored {axis_codes(affine)}, shape "
+            f"{name}: slices are {plane} (voxels of {by_text(spacing)} mm stored {axis_codes(affine)}, shape "
             f"{tuple(shape)}); this protocol needs axial slices"
         )
 
@@ -70,14 +70,14 @@ def grid_difference(
     spacing_a, spacing_b = spacing_mm(affine_a), spacing_mm(affine_b)
     if not np.allclose(spacing_a, spacing_b, rtol=0, atol=GRID_TOLERANCE):
         off = np.abs(np.subtract(spacing_a, spacing_b)).max()
-        return f"spacing {_mm(spacing_a)} against {_mm(spacing_b)} mm, {off:.4g} mm apart"
+        return f"spacing {by_text(spacing_a)} against {by_text(spacing_b)} mm, {off:.4g} mm apart"
     direction_a, direction_b = affine_a[:3, :3] / spacing_a, affine_b[:3, :3] / spacing_b
     if not np.allclose(direction_a, direction_b, rtol=0, atol=GRID_TOLERANCE):
         angles = np.degrees(np.arccos(np.clip((direction_a * direction_b).sum(axis=0), -1, 1)))
         return f"direction {axis_codes(affine_a)} against {axis_codes(affine_b)}, {angles.max():.4g} degrees apart"
     if not np.allclose(affine_a[:3, 3], affine_b[:3, 3], rtol=0, atol=GRID_TOLERANCE):
         off = np.abs(affine_a[:3, 3] - affine_b[:3, 3]).max()
-        return f"origin {_mm(affine_a[:3, 3])} against {_mm(affine_b[:3, 3])} mm, {off:.4g} mm apart"
+        return f"origin {by_text(affine_a[:3, 3])} against {by_text(affine_b[:3, 3])} mm, {off:.4g} mm apart"
     return None
 
 
@@ -200,5 +200,6 @@ def _centroids_x_mm(labels: np.ndarray, affine: np.ndarray) -> dict[int, float]:
     }
 
 
-def _mm(values: Sequence[float] | np.ndarray) -> str:
+def by_text(values: Sequence[float] | np.ndarray) -> str:
+    """Sizes along the axes as messages have them, e.g. ``'0.39 x 0.39 x 5'``."""
     return " x ".join(f"{v:.4g}" for v in values)

@@ -14,7 +14,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
-from paraspinal_nnunet.errors import InputError, LabelError
+from paraspinal_nnunet.errors import InputError, LabelError, one_line
 from paraspinal_nnunet.geometry import spacing_mm
 from paraspinal_nnunet.nifti_header import affine_mm
 from paraspinal_nnunet.nifti_header import check_axes as check_axes
@@ -164,7 +164,7 @@ def _read(path: Path) -> Volume:
         affine, remarks = affine_mm(image, content, path)
         return Volume(_voxels(image, path), affine, remarks)
     except (ImageFileError, HeaderDataError, WrapStructError, ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path}: truncated or damaged ({_one_line(error)}); copy or export it again") from error
+        raise InputError(f"{path}: truncated or damaged ({one_line(error)}); copy or export it again") from error
 
 
 def _content(path: Path) -> bytes:
@@ -180,7 +180,7 @@ def _content(path: Path) -> bytes:
     try:
         return gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: truncated or damaged ({_one_line(error)}); copy or export it again") from error
+        raise InputError(f"{path}: truncated or damaged ({one_line(error)}); copy or export it again") from error
 
 
 def _nifti_class(content: bytes, path: Path) -> "type[nib.Nifti1Image]":
@@ -211,7 +211,3 @@ def plain_numbers(array: np.ndarray) -> np.ndarray:
         fits = np.iinfo(np.int32).min <= array.min() and array.max() <= np.iinfo(np.int32).max
         return array.astype(np.int32 if fits else np.float32)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 
 from paraspinal_nnunet.errors import GeometryError
-from paraspinal_nnunet.geometry import axis_codes, spacing_mm
+from paraspinal_nnunet.geometry import axis_codes, by_text, spacing_mm
 
 SHEAR_TOLERANCE = 1e-3
 """Largest cosine between two voxel axes: a qform cannot hold a shear, and readers that go by it would see another
@@ -47,8 +47,8 @@ def affine_mm(image: nib.Nifti1Image, content: bytes, path: Path) -> tuple[np.nd
     sform, qform = (None if form is None else np.diag([to_mm, to_mm, to_mm, 1]) @ form for form in (sform, qform))
     if qform is not None and not min(pixdim) > 0:
         raise GeometryError(
-            f"{path}: header gives a voxel size of {_by(pixdim)} mm; programs differ on the side that a negative or "
-            "zero size means, so left and right are uncertain; mend the header"
+            f"{path}: header gives a voxel size of {by_text(pixdim)} mm; programs differ on the side that a negative "
+            "or zero size means, so left and right are uncertain; mend the header"
         )
     for affine in (sform, qform):
         if affine is not None:
@@ -97,7 +97,7 @@ def _compared(
     spacing = spacing_mm(sform)
     same_size = np.allclose(pixdim, spacing, rtol=SPACING_TOLERANCE, atol=0)
     if qform is None:
-        return [] if same_size else [f"pixdim says voxels of {_by(pixdim)} mm; sform's {_by(spacing)} taken"]
+        return [] if same_size else [f"pixdim says voxels of {by_text(pixdim)} mm; sform's {by_text(spacing)} taken"]
     if axis_codes(sform) != axis_codes(qform):
         raise GeometryError(
             f"{path}: sform and qform contradict each other ({axis_codes(sform)} against {axis_codes(qform)}), so left "
@@ -105,13 +105,9 @@ def _compared(
         )
     if not same_size:
         raise GeometryError(
-            f"{path}: sform and qform contradict each other in voxel size ({_by(spacing)} against {_by(pixdim)} mm), "
-            "so volumes are uncertain; mend the header"
+            f"{path}: sform and qform contradict each other in voxel size ({by_text(spacing)} against "
+            f"{by_text(pixdim)} mm), so volumes are uncertain; mend the header"
         )
     corners = np.array([[i, j, k, 1] for i in (0, shape[0]) for j in (0, shape[1]) for k in (0, shape[2])])
     distance = float(np.linalg.norm(corners @ (sform - qform).T, axis=1).max())
     return [f"sform and qform lie up to {distance:.3g} mm apart; sform taken"] if distance > FORM_TOLERANCE_MM else []
-
-
-def _by(values: tuple[float, ...]) -> str:
-    return " x ".join(f"{v:.4g}" for v in values)

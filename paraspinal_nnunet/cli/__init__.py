@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from paraspinal_nnunet import __version__
-from paraspinal_nnunet.errors import ParaspinalError
+from paraspinal_nnunet.errors import ParaspinalError, one_line
 
 VERBS = (
     *("phantom", "convert", "inspect", "plan", "augment", "trainers", "train", "predict", "measure", "evaluate"),
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ParaspinalError as error:
         if args.debug:
             raise
-        print(f"paraspinal {args.verb}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"paraspinal {args.verb}: error: {one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"paraspinal {args.verb}: stopped", file=sys.stderr)

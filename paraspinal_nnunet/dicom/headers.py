@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from paraspinal_nnunet.dicom import tags
 from paraspinal_nnunet.dicom.packages import get_pydicom
 from paraspinal_nnunet.dicom.records import Frame, Header, Kind, Patient
-from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.errors import InputError, one_line
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -49,7 +49,7 @@ def read_file(path: Path, shown: str) -> list[Frame] | None:
             dataset = pydicom.dcmread(path, stop_before_pixels=True, force=not preamble, specific_tags=list(tags.READ))
             return _frames(dataset, path, shown) if preamble or _is_plausible(dataset) else None
     except (pydicom.errors.InvalidDicomError, OSError, EOFError, ValueError, KeyError, NotImplementedError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise InputError(f"{shown}: is a damaged DICOM file ({reason}); copy the study again") from error
 
 

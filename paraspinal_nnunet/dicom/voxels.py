@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from paraspinal_nnunet.dicom.packages import get_pydicom
 from paraspinal_nnunet.dicom.records import Frame
-from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.errors import InputError, one_line
 
 BAR_DELAY_S = 2.0
 
@@ -97,7 +97,7 @@ def _decoded(frames: Sequence[Frame]) -> list[np.ndarray]:
 
             return list(iter_pixels(dataset, indices=[f.index for f in frames], raw=True))
     except (ValueError, AttributeError, RuntimeError, NotImplementedError, OSError, EOFError, KeyError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise InputError(f"{header.shown}: voxels are damaged or incomplete ({reason}); copy the file again") from error
 
 

@@ -12,7 +12,7 @@ from paraspinal_nnunet.dicom.headers import read_file
 from paraspinal_nnunet.dicom.packages import get_highdicom, get_pydicom
 from paraspinal_nnunet.dicom.records import Frame, Kind
 from paraspinal_nnunet.dicom.split import POSITION_TOLERANCE_MM
-from paraspinal_nnunet.errors import GeometryError, InputError, LabelError
+from paraspinal_nnunet.errors import GeometryError, InputError, LabelError, one_line
 from paraspinal_nnunet.files import atomic_path
 from paraspinal_nnunet.nifti import Volume
 
@@ -80,7 +80,7 @@ def write_segmentation(
             series_description=series_description[:_LONGEST], **made_by,
         )  # fmt: skip
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise InputError(f"{path}: the source series cannot carry a DICOM SEG ({reason})") from error
     for item, structure in zip(seg.SegmentSequence, structures, strict=True):
         side = SIDE_CODES[structure.side]

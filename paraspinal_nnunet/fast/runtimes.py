@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from paraspinal_nnunet.errors import InputError, SetupError
+from paraspinal_nnunet.errors import InputError, SetupError, one_line
 
 RUNTIMES = ("auto", "onnxruntime", "openvino")
 CUDA = "CUDAExecutionProvider"
@@ -229,7 +229,7 @@ class _as_input_error:  # noqa: N801 - reads as a statement
 
     def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
         if error is not None and isinstance(error, self._kinds):
-            said = " ".join(str(error).split())[:200]
+            said = one_line(error)[:200]
             raise InputError(f"{self._where}: the network cannot be run ({said}); get the model again") from error
 
 

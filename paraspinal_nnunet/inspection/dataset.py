@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from paraspinal_nnunet.datasets import CASES_FILE, read_case_table, read_dataset_json
-from paraspinal_nnunet.errors import DatasetError
+from paraspinal_nnunet.errors import DatasetError, one_line
 from paraspinal_nnunet.inspection.classes import LabelClass, classes_of
 from paraspinal_nnunet.inspection.findings import Finding, Severity, some
 
@@ -136,7 +136,7 @@ def _people(folder: Path, ids: list[str]) -> tuple[pd.DataFrame, list[Finding]]:
     try:
         return read_case_table(path, ids), []
     except DatasetError as error:
-        text = " ".join(str(error).split())
+        text = one_line(error)
         return read_case_table(None, ids), [Finding(Severity.PROBLEM, "cases.tsv", "", text)]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from nibabel.affines import obliquity
 
 from paraspinal_nnunet.dataset_conversion.checks import check_image, voxel_hash
-from paraspinal_nnunet.errors import GeometryError, InputError
+from paraspinal_nnunet.errors import GeometryError, InputError, one_line
 from paraspinal_nnunet.geometry import axis_codes, grid_difference, spacing_mm, to_ras
 from paraspinal_nnunet.inspection.classes import LabelClass
 from paraspinal_nnunet.inspection.dataset import CaseFiles
@@ -40,7 +40,7 @@ def measure_case(files: CaseFiles, *, classes: Sequence[LabelClass], ignored: in
         try:
             image = read_any_image(path)
         except InputError as error:
-            errors.append(("unreadable", _line(error)))
+            errors.append(("unreadable", one_line(error)))
             continue
         channels.append(_channel_facts(image))
         prints.append(fingerprint(image))
@@ -56,7 +56,7 @@ def measure_case(files: CaseFiles, *, classes: Sequence[LabelClass], ignored: in
             labels = read_any_labels(files.labels)
             facts = replace(facts, labels=label_facts(labels, grid, classes, ignored))
         except InputError as error:
-            errors.append(("unreadable", _line(error)))
+            errors.append(("unreadable", one_line(error)))
     return replace(facts, channels=tuple(channels), prints=tuple(prints), errors=tuple(errors))
 
 
@@ -76,9 +76,9 @@ def _faults(image: Volume, case: str) -> list[tuple[str, str]]:
     try:
         check_image(image, case)
     except GeometryError as error:
-        return [("geometry", _line(error).removeprefix(f"{case}: "))]
+        return [("geometry", one_line(error).removeprefix(f"{case}: "))]
     except InputError as error:
-        return [("intensity", _line(error).removeprefix(f"{case}: "))]
+        return [("intensity", one_line(error).removeprefix(f"{case}: "))]
     return []
 
 
@@ -95,7 +95,3 @@ def _channel_facts(image: Volume) -> ChannelFacts:
         number_type=str(array.dtype),
         sha256=voxel_hash(image),
     )
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -10,8 +10,8 @@ from paraspinal_nnunet.geometry import grid_difference, spacing_mm, to_ras
 from paraspinal_nnunet.inspection.classes import LabelClass, side_pairs_of
 from paraspinal_nnunet.inspection.facts import ClassFacts, LabelFacts
 from paraspinal_nnunet.nifti import Volume
+from paraspinal_nnunet.postprocessing import NEIGHBOURS
 
-_NEIGHBOURS = np.ones((3, 3, 3), bool)
 _NONE = ClassFacts(0, 0, 0.0, 0, 0, 0.0, float("nan"), float("nan"), (), 0, 0, 0.0, 0)
 
 
@@ -79,7 +79,7 @@ def _class_facts(array: np.ndarray, ras: np.ndarray, value: int, box: tuple[slic
     per_slice = np.count_nonzero(mask, axis=(0, 1))
     length = mask.shape[2] * spacing_mm(ras)[2]
     centre = [box[axis].start + _mean_place(mask, axis, count) for axis in range(3)]
-    components, islands = label(mask[:, :, per_slice > 0], _NEIGHBOURS)
+    components, islands = label(mask[:, :, per_slice > 0], NEIGHBOURS)
     strays = count - int(np.bincount(components.ravel())[1:].max())
     low = box[2].start + 1
     return ClassFacts(

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy.ndimage import maximum_filter, minimum_filter
 
-from paraspinal_nnunet.errors import DatasetError, InputError
+from paraspinal_nnunet.errors import DatasetError, InputError, one_line
 from paraspinal_nnunet.files import atomic_path
 from paraspinal_nnunet.inspection.classes import LabelClass
 from paraspinal_nnunet.inspection.dataset import CaseFiles, describe_dataset
@@ -111,7 +111,7 @@ def _tile(files: CaseFiles, *, classes: Sequence[LabelClass]) -> np.ndarray:
         case = load_shown(files, classes)
     except InputError as error:
         draw.rectangle((0, 0, picture.width - 3, SLICE_PX[1] - 1), fill="#eeeeee")
-        _wrapped(draw, " ".join(str(error).split()), picture.width - 12)
+        _wrapped(draw, one_line(error), picture.width - 12)
         draw.text((0, SLICE_PX[1] + 2), files.case, fill="#b00000", font=font(13))
         return np.asarray(picture)
     places = labelled_slices(case, SLICES)

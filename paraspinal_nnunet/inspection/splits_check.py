@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from paraspinal_nnunet.datasets import nnunet_folder
-from paraspinal_nnunet.errors import DatasetError, SetupError
+from paraspinal_nnunet.errors import DatasetError, SetupError, one_line
 from paraspinal_nnunet.inspection.dataset import Dataset
 from paraspinal_nnunet.inspection.findings import Finding, Severity, some
 from paraspinal_nnunet.splits import FILE_NAME, Split, read_splits
@@ -73,7 +73,7 @@ def check_dataset_splits(dataset: Dataset, *, preprocessed: Path | None = None) 
     try:
         splits = read_splits(path)
     except DatasetError as error:
-        return SplitsCheck(path, (), (Finding(Severity.PROBLEM, "splits", "", " ".join(str(error).split())),))
+        return SplitsCheck(path, (), (Finding(Severity.PROBLEM, "splits", "", one_line(error)),))
     people = dataset.people.drop_duplicates("subject").set_index("subject")
     folds = tuple(_fold(split, dataset.subjects, people) for split in splits)
     found = [*_partition_findings(splits, dataset.subjects), *_side_findings(splits, dataset.subjects)]

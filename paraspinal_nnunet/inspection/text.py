@@ -9,6 +9,7 @@ from paraspinal_nnunet.inspection.findings import Severity, counts, some
 from paraspinal_nnunet.inspection.inspect_dataset import Inspection
 from paraspinal_nnunet.inspection.outliers import LEAST_VALUES, RULE
 from paraspinal_nnunet.inspection.volume_checks import PAPER_SOURCE
+from paraspinal_nnunet.text_table import aligned
 
 MOST_FINDINGS = 60
 """Findings printed at most; files hold them all."""
@@ -100,24 +101,6 @@ def fold_rows(inspection: Inspection) -> Rows:
         sizes = (fold.train_cases, fold.test_cases, fold.train_subjects, fold.test_subjects)
         rows.append((str(number), *map(str, sizes), women, age))
     return rows if len(rows) > 1 else []
-
-
-def aligned(rows: Sequence[tuple[str, ...]], *, numbers_from: int | None = None) -> str:
-    """Rows as columns of equal width; those from `numbers_from` on to the right."""
-    columns = max(map(len, rows))
-    full = [row for row in rows if len(row) == columns]
-    widths = [max(len(row[n]) for row in full) for n in range(columns)]
-    lines = []
-    for row in rows:
-        last = len(row) - 1
-        cells = [
-            cell.rjust(widths[n])
-            if numbers_from is not None and n >= numbers_from
-            else (cell if n == last else cell.ljust(widths[n]))
-            for n, cell in enumerate(row)
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
 
 
 def _range(values: Sequence[float]) -> tuple[str, str, str]:

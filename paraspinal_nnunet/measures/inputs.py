@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from paraspinal_nnunet.errors import GeometryError, InputError, LabelError
-from paraspinal_nnunet.geometry import axis_codes, grid_difference, spacing_mm, to_ras
+from paraspinal_nnunet.geometry import axis_codes, by_text, grid_difference, spacing_mm, to_ras
 from paraspinal_nnunet.nifti import Volume, check_axes, read_image
 
 ImageLike = Any
@@ -167,7 +167,7 @@ def _check_by_voxel(image: Input, array: np.ndarray, affine: np.ndarray, grid: V
     if not same or not np.allclose(spacing_mm(affine), grid.spacing_mm, rtol=BY_VOXEL_SPACING):
         raise GeometryError(
             f"{image.name}: the {what} cannot be taken voxel by voxel: shape {array.shape} against {grid.shape}, "
-            f"spacing {_text(spacing_mm(affine))} against {_text(grid.spacing_mm)} mm"
+            f"spacing {by_text(spacing_mm(affine))} against {by_text(grid.spacing_mm)} mm"
         )
 
 
@@ -187,7 +187,3 @@ def _sampled(array: np.ndarray, affine: np.ndarray, grid: Volume, *, order: int,
     return ndimage.affine_transform(
         array, to_source[:3, :3], to_source[:3, 3], output_shape=grid.shape, order=order, mode=mode
     )
-
-
-def _text(values: tuple[float, ...]) -> str:
-    return " x ".join(f"{v:.4g}" for v in values)

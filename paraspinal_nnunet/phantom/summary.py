@@ -3,6 +3,7 @@
 import numpy as np
 
 from paraspinal_nnunet.anatomy import PARASPINAL, Side
+from paraspinal_nnunet.geometry import by_text
 from paraspinal_nnunet.phantom.cohort import PhantomCohort
 from paraspinal_nnunet.protocol import PAPER
 
@@ -12,7 +13,7 @@ def format_cohort(cohort: PhantomCohort) -> str:
     female = sum(record.sex == "F" for record in cohort.cases)
     twice = sum(record.rater2_volumes_ml is not None for record in cohort.cases)
     ages = [record.age for record in cohort.cases]
-    grid = " x ".join(map(str, cohort.shape)) + " voxels of " + " x ".join(f"{s:.4g}" for s in cohort.spacing_mm)
+    grid = " x ".join(map(str, cohort.shape)) + " voxels of " + by_text(cohort.spacing_mm)
     lines = [
         f"{cohort.folder}: {len(cohort.cases)} cases ({female} female), age {min(ages)} to {max(ages)}, seed "
         f"{cohort.seed}, {twice} outlined by a second rater",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from paraspinal_nnunet import cli
-from paraspinal_nnunet.errors import ParaspinalError
+from paraspinal_nnunet.errors import ParaspinalError, one_line
 from paraspinal_nnunet.files import read_json, write_json
 from paraspinal_nnunet.study import claims
 from paraspinal_nnunet.study.choice import choose_best
@@ -96,7 +96,7 @@ def _do(study: Study, job: Job, commands: list[list[str]]) -> None:
             outcome = _conclude(study, job)
         _finish(study, job, commands, started, outcome)
     except (Exception, SystemExit) as error:  # whatever nnU-Net raises, the failure is recorded and named
-        message = " ".join(str(error).split()) or type(error).__name__
+        message = one_line(error)
         record_failure(study.folder, job, message, seconds=time.monotonic() - clock)
         raise StepError(f"{job.name}: {message}; the whole output is in {log}") from error
 
