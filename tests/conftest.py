@@ -9,6 +9,7 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import pytest
+import scan_makers
 
 TINY_SHAPE = (64, 64, 16)
 TINY_SETTINGS = (
@@ -206,44 +207,24 @@ def evaluation_without_images(tmp_path_factory) -> Path:
     return write_evaluation_files(tmp_path_factory.mktemp("imageless"), images=False)
 
 
-SCAN_SHAPE = (20, 16, 6)
-SCAN_RAS = ((4.0, 0, 0, -38), (0, 4.0, 0, -30), (0, 0, 5.0, -12), (0, 0, 0, 1))
-"""x = 0 lies between i = 9 and i = 10; i >= 10 is the patient's right."""
-
-
 class Scans:
     """A folder of tiny author-style scans and the raw folder that they are converted into."""
 
     def __init__(self, root: Path) -> None:
-        import numpy as np
-
         self.folder, self.raw = root / "scans", root / "raw"
         self.raw.mkdir()
-        self.ras = np.array(SCAN_RAS)
+        self.ras = scan_makers.RAS.copy()
 
     @staticmethod
     def image(seed=0):
-        import numpy as np
-
-        return np.random.default_rng(seed).integers(0, 500, SCAN_SHAPE).astype(np.int16)
+        return scan_makers.grey(seed)
 
     @staticmethod
     def labels():
-        """Six boxes in slices 1 to 4; the right ones at i = 12..14, the left ones at i = 4..6."""
-        import numpy as np
-
-        labels = np.zeros(SCAN_SHAPE, np.uint8)
-        for right, rows in ((1, slice(2, 5)), (3, slice(6, 9)), (5, slice(11, 14))):
-            labels[12:15, rows, 1:5] = right
-            labels[4:7, rows, 1:5] = right + 1
-        return labels
+        return scan_makers.labels()
 
     def save(self, name, array, affine=None):
-        import nibabel
-
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        nibabel.save(nibabel.Nifti1Image(array, self.ras if affine is None else affine), path)
+        scan_makers.save(self.folder / name, array, self.ras if affine is None else affine)
 
     def add(self, *cases, labels=None, affine=None):
         """Cases with an image each; their seeds follow from their names, so that no two images are the same."""
@@ -278,3 +259,12 @@ class Scans:
 @pytest.fixture
 def scans(tmp_path):
     return Scans(tmp_path)
+
+
+@pytest.fixture
+def raw(tmp_path, monkeypatch):
+    """An empty folder for raw data sets, to which nnU-Net's variable points."""
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    monkeypatch.setenv("nnUNet_raw", str(folder))
+    return folder

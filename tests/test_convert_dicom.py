@@ -68,13 +68,6 @@ def write_study(
 
 
 @pytest.fixture
-def raw(tmp_path, monkeypatch):
-    (tmp_path / "raw").mkdir()
-    monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
-    return tmp_path / "raw"
-
-
-@pytest.fixture
 def studies(tmp_path):
     return tmp_path / "in" / "Geheimrat export 20200614"
 

@@ -90,13 +90,6 @@ def write_lpm(root, number="01", *, seed=0, cut=CUT, scale=1.0, lost_origin=True
         nib.save(nib.Nifti1Image(coded.astype(np.int16), affine), root / f"TUM{number}_{contrast}_{label}.nii.gz")
 
 
-@pytest.fixture
-def raw(tmp_path, monkeypatch):
-    (tmp_path / "raw").mkdir()
-    monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
-    return tmp_path / "raw"
-
-
 def convert(folder, *flags):
     return main(["convert", "myosegmentum", "-i", str(folder), "-d", "603", "-np", "1", *map(str, flags)])
 

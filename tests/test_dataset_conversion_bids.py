@@ -5,14 +5,12 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
+from scan_makers import RAS, SAGITTAL, SHAPE, grey, labels, save
 
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.dataset_conversion.bids_names import by_subject, images_of, not_ignored, parse
 from paraspinal_nnunet.datasets import read_cases
 
-SHAPE = (20, 16, 6)
-RAS = np.array([[4.0, 0, 0, -38], [0, 4.0, 0, -30], [0, 0, 5.0, -12], [0, 0, 0, 1]])
-SAGITTAL = np.array([[0, 0, 12.0, -38], [4.0, 0, 0, -30], [0, 4.0, 0, -12], [0, 0, 0, 1]])
 VALUES = (11, 12, 21, 22, 31, 32)
 """Of multifidus right and left, erector spinae right and left, psoas major right and left."""
 
@@ -26,21 +24,8 @@ TABLE = "index\tname\tabbreviation\n0\tbackground\tBG\n" + "".join(
 )
 
 
-def labels():
-    array = np.zeros(SHAPE, np.uint8)
-    for n, rows in enumerate((slice(2, 5), slice(6, 9), slice(11, 14))):
-        array[12:15, rows, 1:5] = 2 * n + 1
-        array[4:7, rows, 1:5] = 2 * n + 2
-    return array
-
-
 def coded(values=VALUES):
     return np.array((0, *values), np.uint8)[labels()]
-
-
-def save(path, array, affine=RAS):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(array, affine), path)
 
 
 class Set:
@@ -52,8 +37,7 @@ class Set:
 
     def image(self, name, affine=RAS):
         self.seed += 1
-        grey = np.random.default_rng(self.seed).integers(0, 500, SHAPE).astype(np.int16)
-        save(self._place(self.folder, name) / f"{name}.nii.gz", grey, affine)
+        save(self._place(self.folder, name) / f"{name}.nii.gz", grey(self.seed), affine)
 
     def label(self, name, array=None, derivative="manual"):
         save(
@@ -69,13 +53,6 @@ class Set:
     def _place(root, name):
         sub, *rest = name.split("_")
         return root / sub / next((part for part in rest if part.startswith("ses-")), "") / "anat"
-
-
-@pytest.fixture
-def raw(tmp_path, monkeypatch):
-    (tmp_path / "raw").mkdir()
-    monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
-    return tmp_path / "raw"
 
 
 @pytest.fixture

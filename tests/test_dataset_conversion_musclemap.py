@@ -7,21 +7,15 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from scan_makers import SHAPE, grey, save
 
 from paraspinal_nnunet.anatomy import LABEL_SCHEMES
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.dataset_conversion.musclemap_codes import OTHER_CODES
 from paraspinal_nnunet.datasets import read_cases
 
-SHAPE = (20, 16, 6)
-RAS = np.array([[4.0, 0, 0, -38], [0, 4.0, 0, -30], [0, 0, 5.0, -12], [0, 0, 0, 1]])
 WHOLEBODY = {1: 5102, 2: 5101, 3: 5112, 4: 5111, 5: 5122, 6: 5121, 7: 5132, 8: 5131}
 """Code of the canonical value."""
-
-
-def save(path, array):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(array, RAS), path)
 
 
 def canonical():
@@ -41,15 +35,8 @@ def wholebody(**extra):
 
 
 def scan(stem, seed, coded, image=""):
-    save(Path(f"{stem}{image}.nii.gz"), np.random.default_rng(seed).integers(0, 500, SHAPE).astype(np.int16))
+    save(Path(f"{stem}{image}.nii.gz"), grey(seed))
     save(Path(f"{stem}_dseg.nii.gz"), coded)
-
-
-@pytest.fixture
-def raw(tmp_path, monkeypatch):
-    (tmp_path / "raw").mkdir()
-    monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
-    return tmp_path / "raw"
 
 
 @pytest.fixture

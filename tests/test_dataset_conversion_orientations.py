@@ -6,14 +6,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, ornt_transform
+from scan_makers import RAS, SHAPE, grey, labels
+from scan_makers import save as save_nifti
 
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.geometry import to_ras
 
 pytestmark = pytest.mark.slow
 
-SHAPE = (20, 16, 6)
-RAS = np.array([[4.0, 0, 0, -38], [0, 4.0, 0, -30], [0, 0, 5.0, -12], [0, 0, 0, 1]])
 CODES = ["".join(axes) for order in itertools.permutations(["RL", "AP", "SI"]) for axes in itertools.product(*order)]
 
 
@@ -27,22 +27,9 @@ def oblique(degrees):
     return affine
 
 
-def grey(seed):
-    return np.random.default_rng(seed).integers(0, 500, SHAPE).astype(np.int16)
-
-
-def labels():
-    array = np.zeros(SHAPE, np.uint8)
-    for n, rows in enumerate((slice(2, 5), slice(6, 9), slice(11, 14))):
-        array[12:15, rows, 1:5] = 2 * n + 1
-        array[4:7, rows, 1:5] = 2 * n + 2
-    return array
-
-
 def save(path, array, affine, codes):
-    path.parent.mkdir(parents=True, exist_ok=True)
     turned = ornt_transform(axcodes2ornt("RAS"), axcodes2ornt(codes))
-    nib.save(nib.Nifti1Image(apply_orientation(array, turned), affine @ inv_ornt_aff(turned, SHAPE)), path)
+    save_nifti(path, apply_orientation(array, turned), affine @ inv_ornt_aff(turned, SHAPE))
 
 
 def bids(folder, case, write):

@@ -7,6 +7,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813 - its usual name
+from scan_makers import RAS, SHAPE, grey, labels
+from scan_makers import save as save_nifti
 
 from paraspinal_nnunet.anatomy import PARASPINAL
 from paraspinal_nnunet.cli import main
@@ -15,27 +17,12 @@ from paraspinal_nnunet.dataset_conversion.readers import read_image, read_labels
 from paraspinal_nnunet.datasets import read_cases
 from paraspinal_nnunet.errors import GeometryError, InputError, LabelError
 
-SHAPE = (20, 16, 6)
-RAS = np.array([[4.0, 0, 0, -38], [0, 4.0, 0, -30], [0, 0, 5.0, -12], [0, 0, 0, 1]])
-
-
-def grey(seed):
-    return np.random.default_rng(seed).integers(0, 500, SHAPE).astype(np.int16)
-
-
-def labels():
-    array = np.zeros(SHAPE, np.uint8)
-    for n, rows in enumerate((slice(2, 5), slice(6, 9), slice(11, 14))):
-        array[12:15, rows, 1:5] = 2 * n + 1
-        array[4:7, rows, 1:5] = 2 * n + 2
-    return array
-
 
 def save(path, array, affine=RAS):
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.name.endswith((".nii", ".nii.gz")):
-        nib.save(nib.Nifti1Image(array, affine), path)
+        save_nifti(path, array, affine)
         return
+    path.parent.mkdir(parents=True, exist_ok=True)
     image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
     lps = np.diag([-1, -1, 1, 1]) @ affine
     spacing = np.sqrt((lps[:3, :3] ** 2).sum(axis=0))
@@ -43,13 +30,6 @@ def save(path, array, affine=RAS):
     image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
     image.SetOrigin(lps[:3, 3].tolist())
     sitk.WriteImage(image, str(path), path.suffix == ".mha")
-
-
-@pytest.fixture
-def raw(tmp_path, monkeypatch):
-    (tmp_path / "raw").mkdir()
-    monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
-    return tmp_path / "raw"
 
 
 @pytest.fixture

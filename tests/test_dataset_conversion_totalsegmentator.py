@@ -5,12 +5,11 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
+from scan_makers import RAS, SAGITTAL, SHAPE, grey, save
 
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.datasets import read_cases
 
-SHAPE = (20, 16, 6)
-RAS = np.array([[4.0, 0, 0, -38], [0, 4.0, 0, -30], [0, 0, 5.0, -12], [0, 0, 0, 1]])
 RIGHT, LEFT = slice(12, 15), slice(4, 7)
 BOXES = {
     "autochthon_right": (RIGHT, slice(2, 5)),
@@ -18,11 +17,6 @@ BOXES = {
     "iliopsoas_right": (RIGHT, slice(9, 12)),
     "iliopsoas_left": (LEFT, slice(9, 12)),
 }
-
-
-def save(path, array, affine=RAS):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(array, affine), path)
 
 
 def mask(*box):
@@ -33,17 +27,10 @@ def mask(*box):
 
 
 def scan(folder, seed, boxes=BOXES, affine=RAS):
-    save(folder / "mri.nii.gz", np.random.default_rng(seed).integers(0, 500, SHAPE).astype(np.int16), affine)
+    save(folder / "mri.nii.gz", grey(seed), affine)
     for name in BOXES:
         save(folder / f"segmentations/{name}.nii.gz", mask(*boxes.get(name, ())), affine)
     save(folder / "segmentations/liver.nii.gz", mask(slice(0, 3), slice(0, 3)), affine)
-
-
-@pytest.fixture
-def raw(tmp_path, monkeypatch):
-    (tmp_path / "raw").mkdir()
-    monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
-    return tmp_path / "raw"
 
 
 @pytest.fixture
@@ -96,8 +83,7 @@ def test_a_scan_that_shows_some_of_the_classes_is_the_users_choice(release, raw,
 
 
 def test_a_sagittal_scan_is_refused_and_can_be_left_out(release, raw, capsys):
-    sagittal = np.array([[0, 0, 12.0, -38], [4.0, 0, 0, -30], [0, 4.0, 0, -12], [0, 0, 0, 1]])
-    scan(release / "s0005", 5, affine=sagittal)
+    scan(release / "s0005", 5, affine=SAGITTAL)
     assert convert(release) == 1
     assert "s0005/mri.nii.gz: slices are sagittal" in capsys.readouterr().err
     assert not list(raw.glob("Dataset*"))

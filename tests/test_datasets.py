@@ -18,14 +18,6 @@ HEADER = "case\tsubject\tsex\tage\tbmi\tsource\tlabel_source\n"
 
 
 @pytest.fixture
-def raw(tmp_path, monkeypatch):
-    folder = tmp_path / "raw"
-    folder.mkdir()
-    monkeypatch.setenv("nnUNet_raw", str(folder))
-    return folder
-
-
-@pytest.fixture
 def dataset(raw):
     folder = raw / "Dataset501_Tiny"
     for part in ("imagesTr", "labelsTr"):

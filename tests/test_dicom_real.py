@@ -56,13 +56,6 @@ def in_ras(path):
     return np.asarray(array), affine
 
 
-@pytest.fixture
-def raw(tmp_path, monkeypatch):
-    (tmp_path / "raw").mkdir()
-    monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
-    return tmp_path / "raw"
-
-
 def convert(source, folder, number, *flags):
     flags = ["-n", "X", "-np", "1", "--allow-empty-label", *flags]
     assert main(["convert", source, "-i", str(folder), "-d", str(number), *flags]) == 0

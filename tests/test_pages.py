@@ -5,11 +5,11 @@ import hashlib
 import io
 import re
 from dataclasses import dataclass
-from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
+from html_pages import Page
 from PIL import Image
 
 from paraspinal_nnunet.anatomy import BY_LABEL, PARASPINAL, Muscle
@@ -63,33 +63,6 @@ def tables() -> dict[str, pd.DataFrame]:
 
 def page_case(name: str = "case-1", **more) -> PageCase:
     return PageCase(name, Volume(image_ras(), AFFINE), Volume(labels_ras(), AFFINE), **more)
-
-
-class Page(HTMLParser):
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text, self.source = "", text
-        self._silent = False
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        self._silent = tag in ("script", "style")
-
-    def handle_endtag(self, tag):
-        self._silent = False
-
-    def handle_data(self, data):
-        self.text += "" if self._silent else data
-
-    @property
-    def policy(self) -> str:
-        return next(a["content"] for t, a in self.tags if t == "meta" and "http-equiv" in a)
-
-    @property
-    def programs(self) -> list[str]:
-        return re.findall(r"<script>(.*?)</script>", self.source, re.DOTALL)
 
 
 def hash_of(program: str) -> str:

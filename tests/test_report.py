@@ -4,13 +4,13 @@ import json
 import re
 import shutil
 import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
 import pytest
+from html_pages import Page
 from scipy import stats
 
 from paraspinal_nnunet.cli import main
@@ -46,28 +46,6 @@ def report(evaluation, tmp_path_factory) -> Path:
         patch.setattr("paraspinal_nnunet.evaluation.figures.FIGURES", {1: FIGURES[1], 5: refused})
         output = tmp_path_factory.mktemp("report") / "out"
         return write_report(evaluation, output, options=ReportOptions(embed=2, workers=1))
-
-
-class Page(HTMLParser):
-    """Tags with their attributes, and all text outside scripts and styles."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self._silent = False
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        self._silent = tag in ("script", "style")
-
-    def handle_endtag(self, tag):
-        self._silent = False
-
-    def handle_data(self, data):
-        if not self._silent:
-            self.text += data
 
 
 def page_of(path: Path) -> Page:
