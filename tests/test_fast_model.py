@@ -16,11 +16,13 @@ pytest.importorskip("nnunetv2")
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 
+from command_line import paraspinal
 from portable_models import STACK, export_portable, make_model, make_plans, nnunet_predictor, read_json, write_scan
 
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.errors import InputError, SetupError
 from paraspinal_nnunet.fast import is_portable, open_model
+from paraspinal_nnunet.fast.runtimes import load_runtime
 from paraspinal_nnunet.manifest import FILE_NAME, check_files, read_manifest, sha256
 from paraspinal_nnunet.nifti import read_image, read_labels
 from paraspinal_nnunet.safe_zip import write_zip
@@ -70,6 +72,21 @@ def test_labels_are_nnunets(trained, portable, tmp_path, axes):
         assert found.labels.dtype == np.uint8
         assert (found.labels != expected).mean() <= 1e-4
         np.testing.assert_array_equal(found.affine, volume.affine)
+
+
+def test_a_shorter_type_is_used_only_where_it_is_allowed(portable):
+    openvino = pytest.importorskip("openvino")
+    content = (portable / "fold_0.onnx").read_bytes()
+    runtime = load_runtime([content], runtime="openvino", threads=1, device="cpu", parallel=True, where="made")
+    patch = np.random.default_rng(0).normal(size=(1, 1, 64, 64)).astype(np.float32)
+    before, short, after = (
+        next(runtime.stream([(0, patch)], short=allowed)).copy() for allowed in (False, True, False)
+    )
+    np.testing.assert_array_equal(before, after)
+    largest = np.abs(before).max()
+    assert np.abs(short - before).max() < 0.05 * largest  # bfloat16 keeps 8 bits
+    short_here = openvino.Core().get_property("CPU", "INFERENCE_PRECISION_HINT") != openvino.Type.f32
+    assert (short != before).any() == short_here
 
 
 def test_every_option_changes_what_it_says(trained, portable, tmp_path):
@@ -249,21 +266,10 @@ def test_the_command_predicts_where_torch_cannot_be_imported(trained, portable, 
     for name in BLOCKED:
         (blocked / name).mkdir(parents=True)
         (blocked / name / "__init__.py").write_text(f"raise ImportError('{name} must not be imported')\n")
-    python = [
-        sys.executable,
-        "-m",
-        "paraspinal_nnunet",
-        "predict",
-        "-i",
-        scans,
-        "-o",
-        tmp_path / "masks",
-        "-m",
-        portable,
-    ]
+    command = paraspinal("predict", "-i", scans, "-o", tmp_path / "masks", "-m", portable, "--threads", "1")
     paths = [str(blocked), str(Path(__file__).resolve().parents[1])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-    done = subprocess.run([*map(str, python), "--threads", "1"], env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
     assert done.stdout.split() == [str(tmp_path / "masks" / "a.nii.gz")]
     assert "1 of 2 scans failed: b.nii.gz" in done.stderr

@@ -67,6 +67,18 @@ def test_logits_are_nnunets_to_the_last_bit(shape, plans, folds, mirroring, step
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize(("step", "closest"), [(0.5, 1e-5), (1.0, 0)])
+def test_sums_in_single_precision_differ_by_the_rounding_of_half_only(step, closest):
+    data = noise(1, 2, 32, 72)
+    halves, singles = (
+        np.stack([f[0] for f in all_slices(data, Tiling((16, 24), 1, half=half), blobs, (step, step))], axis=1)
+        for half in (True, False)
+    )
+    assert (halves.dtype, singles.dtype) == (np.float16, np.float32)
+    np.testing.assert_allclose(singles[1], data[0] - 0.5, atol=closest)  # this network answers voxel by voxel
+    np.testing.assert_allclose(halves.astype(np.float32), singles, atol=0.05)
+
+
 def test_weights_and_positions_are_nnunets():
     from nnunetv2.inference.sliding_window_prediction import compute_gaussian, compute_steps_for_sliding_window
 

@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
@@ -171,18 +172,20 @@ class PortableModel:
         self, data: np.ndarray, mode: Mode, step: float, mirroring: bool, disagreement: "_Disagreement | None"
     ) -> Iterator[np.ndarray]:
         flips = mirror_sets(self.manifest.mirroring_axes) if mirroring else ((),)
-        tiling = Tiling(self.pipeline.patch_size, len(self.folds), flips)
-        if mode == "fast":
-            per_slice = fast_slices(data, tiling, self._stream, self.pipeline, step)
+        fast = mode == "fast"
+        tiling = Tiling(self.pipeline.patch_size, len(self.folds), flips, half=not fast)
+        stream = partial(self._stream, short=fast)
+        if fast:
+            per_slice = fast_slices(data, tiling, stream, self.pipeline, step)
         else:
-            per_slice = all_slices(data, tiling, self._stream, (step,) * len(tiling.patch_size))
+            per_slice = all_slices(data, tiling, stream, (step,) * len(tiling.patch_size))
         for folds in per_slice:
             if disagreement:
                 disagreement.add(folds)
             yield averaged(folds)
 
-    def _stream(self, requests: Iterable[tuple[int, np.ndarray]]) -> Iterator[np.ndarray]:
-        for logits in self._runtime.stream(requests):
+    def _stream(self, requests: Iterable[tuple[int, np.ndarray]], *, short: bool) -> Iterator[np.ndarray]:
+        for logits in self._runtime.stream(requests, short=short):
             if logits.shape[1] != self._classes:
                 raise InputError(f"{self.path}: the network gives {logits.shape[1]} classes, not {self._classes}")
             yield logits

@@ -1,7 +1,7 @@
 """ONNX Runtime and OpenVINO behind one face: networks in, logits of many patches out, in order, on some threads.
 
 Patches of a 2D network are small, so each runs on one thread and several run at once: no thread ever waits for another
-inside a patch. Everything computes in single precision, whatever the processor offers.
+inside a patch. Everything computes in single precision unless the caller allows a shorter type.
 """
 
 import importlib.util
@@ -29,10 +29,14 @@ class Runtime(Protocol):
 
     name: str
 
-    def stream(self, requests: Iterable[tuple[int, np.ndarray]]) -> Iterator[np.ndarray]:
+    def stream(self, requests: Iterable[tuple[int, np.ndarray]], *, short: bool = False) -> Iterator[np.ndarray]:
         """Run (network, patch) requests; their logits come in the same order.
 
         An array that was yielded is valid until the next is asked for.
+
+        Args:
+            requests: Taken as they are needed.
+            short: Where the processor computes faster in bfloat16 and the runtime can, let it.
         """
 
 
@@ -130,7 +134,7 @@ class _OnnxRuntime:
             raise SetupError("there is no GPU build of ONNX Runtime here; run: pip install onnxruntime-gpu")
         return CUDA if CUDA in available and device != "cpu" else "CPUExecutionProvider"
 
-    def stream(self, requests: Iterable[tuple[int, np.ndarray]]) -> Iterator[np.ndarray]:
+    def stream(self, requests: Iterable[tuple[int, np.ndarray]], *, short: bool = False) -> Iterator[np.ndarray]:
         def run(network: int, patch: np.ndarray) -> np.ndarray:
             session = self._sessions[network]
             with _as_input_error(_onnxruntime_errors(), self._where):
@@ -155,8 +159,15 @@ class _OnnxRuntime:
                     future.cancel()
 
 
+_Variant = tuple[int, tuple[int, ...], bool]
+"""Network, shape of the patch, and whether a shorter type is allowed."""
+
+
 class _OpenVino:
-    """Networks are compiled for each shape of patch that comes; a scan has one or two."""
+    """Networks are compiled for each shape of patch that comes; a scan has one or two.
+
+    Left to itself, OpenVINO computes in bfloat16 where the processor has instructions for it (AVX512-BF16, AMX).
+    """
 
     name = "openvino"
 
@@ -170,7 +181,6 @@ class _OpenVino:
         self._settings = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": self._streams,
-            "INFERENCE_PRECISION_HINT": "f32",
             "ENABLE_CPU_PINNING": False,
         }
         self._where = where
@@ -181,14 +191,14 @@ class _OpenVino:
         for model in self._models:
             shapes = [(i.get_any_name(), list(i.get_partial_shape())) for i in model.inputs]
             _check_signature(shapes, len(model.outputs), where)
-        self._compiled: dict[tuple[int, tuple[int, ...]], Any] = {}
-        self._free: dict[tuple[int, tuple[int, ...]], list[Any]] = {}
+        self._compiled: dict[_Variant, Any] = {}
+        self._free: dict[_Variant, list[Any]] = {}
 
-    def stream(self, requests: Iterable[tuple[int, np.ndarray]]) -> Iterator[np.ndarray]:
-        waiting: deque[tuple[tuple[int, tuple[int, ...]], Any]] = deque()
+    def stream(self, requests: Iterable[tuple[int, np.ndarray]], *, short: bool = False) -> Iterator[np.ndarray]:
+        waiting: deque[tuple[_Variant, Any]] = deque()
         try:
             for network, patch in requests:
-                key = (network, patch.shape)
+                key = (network, patch.shape, short)
                 request = self._request(key)
                 request.start_async({0: patch}, share_inputs=False)
                 waiting.append((key, request))
@@ -200,17 +210,18 @@ class _OpenVino:
             for _, request in waiting:
                 request.wait()
 
-    def _request(self, key: tuple[int, tuple[int, ...]]) -> Any:
+    def _request(self, key: "_Variant") -> Any:
         if key not in self._compiled:
-            network, shape = key
+            network, shape, short = key
             model = self._models[network]
+            settings = self._settings if short else {**self._settings, "INFERENCE_PRECISION_HINT": "f32"}
             with _as_input_error((RuntimeError,), self._where):
                 model.reshape(list(shape))
-                self._compiled[key] = self._core.compile_model(model, "CPU", self._settings)
+                self._compiled[key] = self._core.compile_model(model, "CPU", settings)
         free = self._free.setdefault(key, [])
         return free.pop() if free else self._compiled[key].create_infer_request()
 
-    def _result(self, key: tuple[int, tuple[int, ...]], request: Any) -> Iterator[np.ndarray]:
+    def _result(self, key: "_Variant", request: Any) -> Iterator[np.ndarray]:
         """One result; its memory is used again once the caller asks for the next."""
         with _as_input_error((RuntimeError,), self._where):
             request.wait()

@@ -79,7 +79,7 @@ def fast_slices(
         step: Between tiles across slices, as a share of the patch.
 
     Yields:
-        For each z one (classes, y, x) float16 array per fold.
+        For each z one (classes, y, x) array per fold.
     """
     if len(tiling.patch_size) == 3:
         yield from all_slices(data, tiling, stream, (step, 1, 1))
@@ -99,7 +99,7 @@ def fast_slices(
             folds = empty
         else:
             folds = next(between)
-            if plans[z] != whole and _reaches_edge(largest_class(averaged(folds)), plans[z]):
+            if plans[z] != whole and _reaches_edge(averaged(folds), plans[z]):
                 (folds,) = layer_logits([Layer(image[:, z], whole)], tiling, stream)
         yield [fold[whole_classes(keep)] for fold in folds]
 
@@ -167,16 +167,14 @@ def _joined(boxes: Sequence[Box], shape: Sequence[int], spacing_mm: Sequence[flo
     return rows, columns
 
 
-def _reaches_edge(labels: np.ndarray, windows: Sequence[Window]) -> bool:
-    """Whether a label lies on the border of what the windows cover, the image's own border left aside."""
-    reached = []
-    for axis in (0, 1):
+def _reaches_edge(logits: np.ndarray, windows: Sequence[Window]) -> bool:
+    """Whether a muscle lies on the border of what the windows cover, the image's own border left aside."""
+    for axis, size in enumerate(logits.shape[1:]):
         first, end = min(w[axis].start for w in windows), max(w[axis].stop for w in windows)
-        if first > 0:
-            reached.append(labels.take(first, axis))
-        if end < labels.shape[axis]:
-            reached.append(labels.take(end - 1, axis))
-    return any(bool(line.any()) for line in reached)
+        ends = [first] * (first > 0) + [end - 1] * (end < size)
+        if ends and largest_class(logits.take(ends, axis + 1)).any():
+            return True
+    return False
 
 
 def _empty(folds: Sequence[np.ndarray]) -> list[np.ndarray]:

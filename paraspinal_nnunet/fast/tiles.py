@@ -36,11 +36,13 @@ class Tiling:
         patch_size: (y, x) or (z, y, x).
         folds: How many networks are averaged.
         flips: Axes to mirror, sets of (y, x) or (z, y, x) axes; the empty set is the image as it is.
+        half: Keep sums in half precision, as nnU-Net does.
     """
 
     patch_size: tuple[int, ...]
     folds: int
     flips: tuple[tuple[int, ...], ...] = ((),)
+    half: bool = True
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def padded(data: np.ndarray, patch_size: Sequence[int]) -> tuple[np.ndarray, Win
 
 
 def layer_logits(layers: Iterable[Layer], tiling: Tiling, stream: Stream) -> Iterator[list[np.ndarray]]:
-    """Logits of each layer: one (classes, *spatial) float16 array per fold.
+    """Logits of each layer: one (classes, *spatial) array per fold, float16 where sums are kept in half precision.
 
     Voxels that no window covers get `UNSEEN` for the background and 0 for the rest.
 
@@ -132,12 +134,16 @@ def layer_logits(layers: Iterable[Layer], tiling: Tiling, stream: Stream) -> Ite
                                  for layer in layers)  # fmt: skip
     answers = stream(_requests(for_requests, tiling))
     known: dict[tuple[int, float], np.ndarray] = {}
+    add_up = _summed_in_half if tiling.half else _summed
     for layer, constants in for_sums:
-        weight_sum = _weight_sum(layer.image.shape[1:], layer.windows, tiling.patch_size)
+        weight_sum = _weight_sum(layer, tiling)
         folds = []
         for fold in range(tiling.folds):
             predictions = (_prediction(answers, tiling, fold, value, known) for value in constants)
-            folds.append(_accumulated(predictions, layer, weight_sum, tiling))
+            total = add_up(predictions, layer, weight_sum, tiling.patch_size)
+            if np.isinf(total).any():
+                raise InputError("the network's logits are beyond half precision; the model is damaged or foreign here")
+            folds.append(total)
         yield folds
 
 
@@ -203,8 +209,10 @@ def _mirrored(answers: Iterator[np.ndarray], tiling: Tiling) -> np.ndarray:
     return total
 
 
-def _accumulated(predictions: Iterator[np.ndarray], layer: Layer, weight_sum: np.ndarray, tiling: Tiling) -> np.ndarray:
-    weights = gaussian_weights(tiling.patch_size).astype(np.float32)
+def _summed_in_half(
+    predictions: Iterator[np.ndarray], layer: Layer, weight_sum: np.ndarray, patch_size: tuple[int, ...]
+) -> np.ndarray:
+    weights = gaussian_weights(patch_size).astype(np.float32)
     total: np.ndarray | None = None
     for window, logits in zip(layer.windows, predictions, strict=True):
         if total is None:
@@ -221,23 +229,41 @@ def _accumulated(predictions: Iterator[np.ndarray], layer: Layer, weight_sum: np
     for label in range(len(total)):
         total[label] = total[label].astype(np.float32) / divisor
     total[0][unseen] = UNSEEN
-    if np.isinf(total).any():
-        raise InputError("the network's logits are beyond half precision; this model is damaged or foreign to the scan")
     return total
 
 
-def _weight_sum(shape: Sequence[int], windows: Sequence[Window], patch_size: tuple[int, ...]) -> np.ndarray:
-    """Sum of the weights at each voxel, rounded to float16 at each addition, as float32."""
-    bounds = tuple(tuple((side.start, side.stop) for side in window) for window in windows)
-    return _weight_sum_of(tuple(shape), bounds, patch_size)
+def _summed(
+    predictions: Iterator[np.ndarray], layer: Layer, weight_sum: np.ndarray, patch_size: tuple[int, ...]
+) -> np.ndarray:
+    """In single precision; a window that has its voxels to itself is taken as it is."""
+    weights = gaussian_weights(patch_size).astype(np.float32)
+    total: np.ndarray | None = None
+    for window, logits in zip(layer.windows, predictions, strict=True):
+        if total is None:
+            total = np.zeros((len(logits), *layer.image.shape[1:]), np.float32)
+        shares = weights / weight_sum[window]
+        if (shares == 1).all():
+            total[whole_classes(window)] = logits
+        else:
+            total[whole_classes(window)] += logits * shares
+    if total is None:
+        raise InputError("no tile fits the scan")
+    total[0][weight_sum == 0] = UNSEEN
+    return total
+
+
+def _weight_sum(layer: Layer, tiling: Tiling) -> np.ndarray:
+    """Sum of the weights at each voxel as float32, rounded to float16 at each addition where sums are kept so."""
+    bounds = tuple(tuple((side.start, side.stop) for side in window) for window in layer.windows)
+    return _weight_sum_of(layer.image.shape[1:], bounds, tiling.patch_size, half=tiling.half)
 
 
 @lru_cache(maxsize=4)
 def _weight_sum_of(
-    shape: tuple[int, ...], bounds: tuple[tuple[tuple[int, int], ...], ...], patch_size: tuple[int, ...]
+    shape: tuple[int, ...], bounds: tuple[tuple[tuple[int, int], ...], ...], patch_size: tuple[int, ...], *, half: bool
 ) -> np.ndarray:
     weights = gaussian_weights(patch_size)
-    total = np.zeros(shape, np.float16)
+    total = np.zeros(shape, np.float16 if half else np.float32)
     for window in bounds:
         total[tuple(slice(start, stop) for start, stop in window)] += weights
     return total.astype(np.float32)
