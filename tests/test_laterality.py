@@ -10,6 +10,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from command_line import paraspinal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nibabel.orientations import aff2axcodes, apply_orientation, axcodes2ornt, inv_ornt_aff, ornt_transform
@@ -114,21 +115,7 @@ def stock_command(scans, masks, model, tmp_path):
 
 
 def our_command(scans, masks, model, tmp_path):
-    return [
-        sys.executable,
-        "-m",
-        "paraspinal_nnunet",
-        "predict",
-        "-i",
-        scans,
-        "-o",
-        masks,
-        "-m",
-        model,
-        "-device",
-        "cpu",
-        *MASKS_ALONE,
-    ]
+    return paraspinal("predict", "-i", scans, "-o", masks, "-m", model, "-device", "cpu", *MASKS_ALONE)
 
 
 def portable_model(scans, masks, model, tmp_path):
@@ -136,19 +123,7 @@ def portable_model(scans, masks, model, tmp_path):
 
     pytest.importorskip("onnxruntime")
     exported = export(ExportRequest(model, tmp_path / "portable", format="onnx"))
-    return [
-        sys.executable,
-        "-m",
-        "paraspinal_nnunet",
-        "predict",
-        "-i",
-        scans,
-        "-o",
-        masks,
-        "-m",
-        exported,
-        *MASKS_ALONE,
-    ]
+    return paraspinal("predict", "-i", scans, "-o", masks, "-m", exported, *MASKS_ALONE)
 
 
 @pytest.mark.slow
