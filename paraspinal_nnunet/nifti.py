@@ -5,6 +5,7 @@ Arrays are in the file's own order (i, j, k); see `paraspinal_nnunet.geometry` f
 
 import gzip
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +57,16 @@ class Volume:
     def voxel_volume_ml(self) -> float:
         """Volume of one voxel."""
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
+
+
+def stem_of(name: str, endings: Sequence[str] = ENDINGS) -> str:
+    """A file's name without its ending, in whatever case, and nnU-Net's channel number.
+
+    >>> stem_of("sub-01_0000.nii.gz"), stem_of("SUB-01.NII"), stem_of("notes.txt")
+    ('sub-01', 'SUB-01', 'notes.txt')
+    """
+    ending = next((e for e in endings if name.lower().endswith(e)), "")
+    return name[: len(name) - len(ending)].removesuffix("_0000")
 
 
 def read_image(path: Path) -> Volume:

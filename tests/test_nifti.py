@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from paraspinal_nnunet.errors import GeometryError, InputError, LabelError
-from paraspinal_nnunet.nifti import read_image, read_labels, write_image, write_labels
+from paraspinal_nnunet.nifti import read_image, read_labels, stem_of, write_image, write_labels
 
 AFFINE = np.array([[-2.0, 0, 0, 30], [0, -2.0, 0, 20], [0, 0, 5.0, -7], [0, 0, 0, 1]])
 
@@ -255,3 +255,21 @@ def test_forms_that_lie_apart_are_remarked_and_the_sform_holds(saved):
 
 def test_an_orderly_header_needs_no_remark(saved):
     assert read_image(saved()).remarks == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("a_0000.nii.gz", "a"),
+        ("A.NII.GZ", "A"),
+        ("b_0001.nii", "b_0001"),
+        ("c.mha", "c.mha"),
+        ("d_0000_dseg.nii", "d_0000_dseg"),
+    ],
+)
+def test_the_stem_is_the_name_without_ending_and_channel(name, stem):
+    assert stem_of(name) == stem
+
+
+def test_other_endings_are_taken_where_they_are_given():
+    assert stem_of("c_0000.MHA", (".nii", ".mha")) == "c"

@@ -12,14 +12,13 @@ from tqdm import tqdm
 from paraspinal_nnunet.errors import InputError, ParaspinalError
 from paraspinal_nnunet.measures.case import (
     MeasureOptions,
-    case_name,
     check_options,
     measure_with_maps,
     methods_of,
     settings,
 )
 from paraspinal_nnunet.measures.writing import is_kept, write_case, write_cohort
-from paraspinal_nnunet.nifti import ENDINGS
+from paraspinal_nnunet.nifti import ENDINGS, stem_of
 
 MOST_WORKERS = 8
 
@@ -81,6 +80,10 @@ class _Case:
     mask: Path
 
 
+_Listed = Mapping[Path, Sequence[Path]]
+"""Folder -> its image files."""
+
+
 def measure_batch(request: BatchRequest) -> BatchResult:
     """Measure all cases; one that cannot be measured does not stop the others.
 
@@ -91,11 +94,12 @@ def measure_batch(request: BatchRequest) -> BatchResult:
     """
     _check(request)
     cases = _cases(request)
+    listed = _listed(request)
     outcomes: dict[str, str | ParaspinalError] = {}
     workers = request.workers or min(MOST_WORKERS, cpu_count() or 1)
     with ThreadPoolExecutor(workers) as pool, tqdm(total=len(cases), desc="measure", unit="case") as bar:
         try:
-            for case, outcome in pool.map(lambda c: (c, _outcome(request, c, alone=len(cases) == 1)), cases):
+            for case, outcome in pool.map(lambda c: (c, _outcome(request, c, listed, alone=len(cases) == 1)), cases):
                 outcomes[case.name] = outcome
                 bar.update()
         except BaseException:
@@ -142,19 +146,29 @@ def _cases(request: BatchRequest) -> list[_Case]:
     return cases
 
 
-def _outcome(request: BatchRequest, case: _Case, *, alone: bool) -> str | ParaspinalError:
+def _listed(request: BatchRequest) -> dict[Path, list[Path]]:
+    """The image files of each folder in which cases look for theirs; without label maps where these lie among them."""
+    places = (request.scans, request.levels, request.water, request.fat)
+    return {
+        place: [path for path in _images(place) if place != request.labels or not _is_mask(path)]
+        for place in places
+        if place is not None and place.is_dir()
+    }
+
+
+def _outcome(request: BatchRequest, case: _Case, listed: _Listed, *, alone: bool) -> str | ParaspinalError:
     try:
-        return _measure_case(request, case, alone=alone)
+        return _measure_case(request, case, listed, alone=alone)
     except ParaspinalError as error:
         return error
 
 
-def _measure_case(request: BatchRequest, case: _Case, *, alone: bool) -> str:
+def _measure_case(request: BatchRequest, case: _Case, listed: _Listed, *, alone: bool) -> str:
     places = {"image": request.scans, "water": request.water, "fat": request.fat}
     images = {
-        what: _partner(place, case, what, request, alone=alone) for what, place in places.items() if place is not None
+        what: _partner(place, case, what, listed, alone=alone) for what, place in places.items() if place is not None
     }
-    levels = _levels_of(request, case, alone=alone)
+    levels = _levels_of(request, case, listed, alone=alone)
     folder = request.output / case.name
     options = request.options
     methods = methods_of(options, images)
@@ -167,24 +181,24 @@ def _measure_case(request: BatchRequest, case: _Case, *, alone: bool) -> str:
     return "measured"
 
 
-def _levels_of(request: BatchRequest, case: _Case, *, alone: bool) -> Path | None:
+def _levels_of(request: BatchRequest, case: _Case, listed: _Listed, *, alone: bool) -> Path | None:
     if request.levels is None or _is_table(request.levels):
         return request.levels
-    return _partner(request.levels, case, "levels map", request, alone=alone)
+    return _partner(request.levels, case, "levels map", listed, alone=alone)
 
 
 def _is_table(path: Path) -> bool:
     return path.is_file() and not path.name.endswith(ENDINGS)
 
 
-def _partner(place: Path, case: _Case, what: str, request: BatchRequest, *, alone: bool) -> Path:
+def _partner(place: Path, case: _Case, what: str, listed: _Listed, *, alone: bool) -> Path:
     """The file of a case: of its name, of its name with nnU-Net's channel, or the only one that begins with it."""
     if place.is_file():
         if alone:
             return place
         raise InputError(f"case {case.name}: {place} is one file for several cases; give a folder")
-    files = [path for path in _images(place) if place != request.labels or not _is_mask(path)]
-    exact = [path for path in files if case_name(path.name) == case.name]
+    files = listed[place]
+    exact = [path for path in files if stem_of(path.name) == case.name]
     longer = [path for path in files if path.name.startswith(f"{case.name}_")]
     found = exact or longer
     if len(found) != 1:
@@ -204,12 +218,12 @@ def _visible(folder: Path) -> Iterator[Path]:
 
 
 def _case_of(mask: Path) -> str:
-    name = case_name(mask.name)
+    name = stem_of(mask.name)
     return next((name.removesuffix(s) for s in MASK_SUFFIXES if name.endswith(s) and len(name) > len(s)), name)
 
 
 def _is_mask(path: Path) -> bool:
-    return _case_of(path) != case_name(path.name)
+    return _case_of(path) != stem_of(path.name)
 
 
 def summary_lines(result: BatchResult) -> Sequence[str]:

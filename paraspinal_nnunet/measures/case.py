@@ -29,7 +29,7 @@ from paraspinal_nnunet.measures.quality import (
 )
 from paraspinal_nnunet.measures.result import CaseMeasures
 from paraspinal_nnunet.measures.voxels import Images, Voxels, gather
-from paraspinal_nnunet.nifti import ENDINGS, Volume
+from paraspinal_nnunet.nifti import Volume, stem_of
 
 PAPERS_MUSCLES = tuple(dict.fromkeys(s.muscle for s in PARASPINAL))
 
@@ -175,7 +175,7 @@ def measure_with_maps(
     check_options(options)
     methods = methods_of(options, given)
     found = _canonical(as_labels(labels, "labels"), options.label_values)
-    name = case if case is not None else case_name(found.name)
+    name = case if case is not None else stem_of(found.name)
     voxels = gather(found, Images(**given), regrid=options.regrid)
     structures = _structures(options.muscles, voxels)
     placed = find_levels(levels, Volume(voxels.volume, voxels.stack.affine), case=name, names=options.level_names)
@@ -200,13 +200,6 @@ def measure_with_maps(
         versions=versions(),
     )
     return Measured(measures, found.volume.affine, voxels, shares)
-
-
-def case_name(file_name: str) -> str:
-    """A file's name without its ending and nnU-Net's channel number."""
-    for ending in ENDINGS:
-        file_name = file_name.removesuffix(ending)
-    return file_name.removesuffix("_0000")
 
 
 def settings(options: MeasureOptions, methods: Sequence[str]) -> dict[str, Any]:

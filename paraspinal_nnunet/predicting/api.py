@@ -11,9 +11,9 @@ from paraspinal_nnunet.anatomy import PARASPINAL, Structure
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.fast import PortableModel
 from paraspinal_nnunet.files import atomic_path
-from paraspinal_nnunet.nifti import ENDINGS, Volume, write_labels
+from paraspinal_nnunet.nifti import ENDINGS, Volume, stem_of, write_labels
 from paraspinal_nnunet.postprocessing import check_steps, postprocess
-from paraspinal_nnunet.predicting.scans import read_any_image, stem_of
+from paraspinal_nnunet.predicting.scans import IMAGE_ENDINGS, read_any_image
 from paraspinal_nnunet.predicting.segmenters import (
     ModelFacts,
     PortableSegmenter,
@@ -172,7 +172,7 @@ def _result(
 
 def _volume(image: ImageLike) -> tuple[Volume, str]:
     if isinstance(image, str | Path):
-        return read_any_image(Path(image)), stem_of(Path(image).name)
+        return read_any_image(Path(image)), stem_of(Path(image).name, IMAGE_ENDINGS)
     from paraspinal_nnunet.measures.inputs import as_input
 
     return as_input(image, "image").volume, "case"

@@ -10,14 +10,14 @@ from paraspinal_nnunet import __version__
 from paraspinal_nnunet.anatomy import PARASPINAL, Structure
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.files import atomic_path, write_text
-from paraspinal_nnunet.nifti import ENDINGS, Volume
+from paraspinal_nnunet.nifti import ENDINGS, Volume, stem_of
 from paraspinal_nnunet.predicting.records import (
     CaseFiles,
     CaseRecord,
     encoded_picture,
     write_record,
 )
-from paraspinal_nnunet.predicting.scans import Scan, stem_of
+from paraspinal_nnunet.predicting.scans import Scan
 
 if TYPE_CHECKING:
     from paraspinal_nnunet.measures.case import Measured

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.nifti import ENDINGS, Volume, read_image
+from paraspinal_nnunet.nifti import ENDINGS, Volume, read_image, stem_of
 
 if TYPE_CHECKING:
     from paraspinal_nnunet.predicting.dicom_scans import StudyFiles
@@ -192,14 +192,8 @@ def unique(scans: Sequence[Scan], path: Path) -> tuple[Scan, ...]:
     return tuple(scans)
 
 
-def stem_of(name: str) -> str:
-    """A file's name without its ending and nnU-Net's channel number."""
-    ending = next((e for e in IMAGE_ENDINGS if name.lower().endswith(e)), "")
-    return name[: len(name) - len(ending)].removesuffix("_0000")
-
-
 def _file_scan(path: Path) -> Scan:
-    name = stem_of(path.name)
+    name = stem_of(path.name, IMAGE_ENDINGS)
     return Scan(name, f"{name}{MASK_ENDING}", path.name, lambda: read_any_image(path))
 
 
