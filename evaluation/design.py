@@ -11,7 +11,8 @@ import pandas as pd
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.evaluation.published import MODEL_OF_ARM
 from paraspinal_nnunet.evaluation.record import EvaluationRecord, ModelRecord
-from paraspinal_nnunet.evaluation.references import read_json, some
+from paraspinal_nnunet.evaluation.references import some
+from paraspinal_nnunet.files import read_json
 from paraspinal_nnunet.protocol import PAPER
 
 DESIGN_FILE = "design.csv"

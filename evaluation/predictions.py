@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.evaluation.references import References, label_files, read_json, some
+from paraspinal_nnunet.evaluation.references import References, label_files, some
+from paraspinal_nnunet.files import read_json
 from paraspinal_nnunet.splits import FILE_NAME as SPLITS_FILE
 from paraspinal_nnunet.splits import Split, read_splits
 

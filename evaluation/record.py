@@ -13,8 +13,8 @@ from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.evaluation.overlap import METRICS
 from paraspinal_nnunet.evaluation.predictions import Predictions
-from paraspinal_nnunet.evaluation.references import Label, References, read_json
-from paraspinal_nnunet.files import atomic_path, write_json
+from paraspinal_nnunet.evaluation.references import Label, References
+from paraspinal_nnunet.files import atomic_path, read_json, write_json
 
 METRICS_FILE = "metrics.csv"
 RECORD_FILE = "evaluation.json"

@@ -1,15 +1,14 @@
 """Finding the reference label maps, their label names, their images and whose they are."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from paraspinal_nnunet.anatomy import BY_KEY, PARASPINAL, Side
 from paraspinal_nnunet.datasets import CASES_FILE, read_case_table
 from paraspinal_nnunet.errors import InputError, LabelError
 from paraspinal_nnunet.evaluation.confusion import LABEL_LIMIT
+from paraspinal_nnunet.files import read_json
 
 SUFFIX = ".nii.gz"
 
@@ -93,21 +92,6 @@ def label_files(folder: Path) -> dict[str, Path]:
     """Case -> file of every ``CASE.nii.gz`` in a folder, sorted by case."""
     paths = [p for p in folder.iterdir() if p.name.endswith(SUFFIX) and not p.name.startswith(".")]
     return {p.name[: -len(SUFFIX)]: p for p in sorted(paths)}
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file.
-
-    Raises:
-        InputError: Unreadable or not an object.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds a {type(content).__name__} where an object is expected")
-    return content
 
 
 def some(names: Iterable[str], most: int = 5) -> str:

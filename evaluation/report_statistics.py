@@ -10,7 +10,7 @@ import pandas as pd
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.evaluation.design import plan_analyses
 from paraspinal_nnunet.evaluation.record import METRICS_FILE
-from paraspinal_nnunet.evaluation.references import read_json, some
+from paraspinal_nnunet.evaluation.references import some
 from paraspinal_nnunet.evaluation.render_table import Table
 from paraspinal_nnunet.evaluation.statistics_files import JSON_FILE, write_statistics
 from paraspinal_nnunet.evaluation.statistics_markdown import analysis_title, main_tables
@@ -23,7 +23,7 @@ from paraspinal_nnunet.evaluation.study_statistics import (
     StudyStatistics,
     study_statistics,
 )
-from paraspinal_nnunet.files import atomic_path
+from paraspinal_nnunet.files import atomic_path, read_json
 
 STATISTICS_FOLDER = "statistics"
 

@@ -1,6 +1,5 @@
 """nnU-Net's folders and data sets on disk: where they are, which cases they hold, and whom each case belongs to."""
 
-import json
 import os
 import re
 from collections.abc import Iterable
@@ -9,7 +8,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from paraspinal_nnunet.errors import DatasetError, SetupError
+from paraspinal_nnunet.errors import DatasetError, InputError, SetupError
+from paraspinal_nnunet.files import read_json
 
 FolderName = Literal["raw", "preprocessed", "results"]
 
@@ -101,14 +101,10 @@ def read_dataset_json(dataset_folder: Path) -> dict[str, Any]:
     """
     path = Path(dataset_folder) / "dataset.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error.strerror}); is this an nnU-Net data set?") from error
-    except ValueError as error:
-        raise DatasetError(f"{path}: is not valid JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise DatasetError(f"{path}: holds a {type(content).__name__}, not an object")
-    return content
+        return read_json(path)
+    except InputError as error:
+        advice = "" if path.is_file() else "; is this an nnU-Net data set?"
+        raise DatasetError(f"{error}{advice}") from error
 
 
 def case_ids(dataset_folder: Path) -> list[str]:
