@@ -26,6 +26,7 @@ from paraspinal_nnunet.dataset_conversion.target import (
 from paraspinal_nnunet.datasets import dataset_name
 from paraspinal_nnunet.errors import DatasetError, InputError
 from paraspinal_nnunet.files import replace_folders, restore_set_aside
+from paraspinal_nnunet.wording import counted
 
 PREVIEWS = "previews"
 
@@ -45,7 +46,7 @@ class RefusedError(DatasetError):
         super().__init__(
             f"{refusals[0].reason}; nothing was written"
             if len(refusals) == 1
-            else f"{len(refusals)} of {total} cases refused; {report.dataset} was not written"
+            else f"{len(refusals)} of {counted(total, 'case')} refused; {report.dataset} was not written"
         )
         self.report = report
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from paraspinal_nnunet.dataset_conversion.cases import Case, Outcome, Refusal
 from paraspinal_nnunet.geometry import by_text
 from paraspinal_nnunet.text_table import aligned
+from paraspinal_nnunet.wording import counted
 
 Mode = Literal["whole", "without refused", "dry run"]
 """Whether a refusal keeps the data set from being written, leaves out the case, or nothing is written at all."""
@@ -103,21 +104,21 @@ class Report:
     def _all_notes(self) -> Iterable[str]:
         yield from self.notes
         if self.taken_over:
-            yield f"{_count(self.taken_over, 'case')} taken over from an unfinished conversion"
+            yield f"{counted(self.taken_over, 'case')} taken over from an unfinished conversion"
         contradicting = sum(o.facts.get("sides") == "contradict" for o in self.outcomes if o.reason is not None)
         if contradicting > max(1, len(self.outcomes) // 2):
             yield (
-                f"all sides contradict the geometry in {contradicting} of {len(self.outcomes)} cases, so one "
-                "convention is at work: look at one scan, then give --swap-sides (the label names are exchanged) or "
-                "--trust-labels (the headers are wrong) for all"
+                f"all sides contradict the geometry in {contradicting} of {counted(len(self.outcomes), 'case')}, so "
+                "one convention is at work: look at one scan, then give --swap-sides (the label names are exchanged) "
+                "or --trust-labels (the headers are wrong) for all"
             )
         if self.kept:
             yield f"finished cases stay in {self.kept} for the next try, which removes it when it succeeds"
 
     def _closing_line(self) -> str:
-        others = f"; {_count(self.other_files, 'other file')} passed over" if self.other_files else ""
-        cases, refused = _count(len(self.taken), "case"), len(self.refusals)
-        subjects = f"of {_count(self.subjects, 'subject')}"
+        others = f"; {counted(self.other_files, 'other file')} passed over" if self.other_files else ""
+        cases, refused = counted(len(self.taken), "case"), len(self.refusals)
+        subjects = f"of {counted(self.subjects, 'subject')}"
         if self.mode == "dry run":
             return f"dry run: {cases} {subjects} fit, {refused} refused{others}; nothing was written"
         if not refused:
@@ -153,10 +154,6 @@ def _parts_below(path: Path) -> set[str]:
             return {part for name in archive.namelist() for part in Path(name).parts}
     except (OSError, zipfile.BadZipFile):
         return set()
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _row(outcome: Outcome) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from paraspinal_nnunet.evaluation.study_statistics import StudyStatistics
 from paraspinal_nnunet.evaluation.study_view import StudyView, view_study, worst_first
 from paraspinal_nnunet.files import atomic_path, write_text
 from paraspinal_nnunet.viewer.page import viewer_html
+from paraspinal_nnunet.wording import counted
 
 REPORT_FILE = "report.html"
 FIGURES_FOLDER = "figures"
@@ -87,7 +88,8 @@ def write_report(
         shutil.copyfile(evaluation / METRICS_FILE, temporary)
     content = ReportContent(
         title="Segmentation of the paraspinal muscles: evaluation report",
-        source=f"{view.metrics['case'].nunique()} cases of {view.metrics['subject'].nunique()} subjects; models: "
+        source=f"{counted(view.metrics['case'].nunique(), 'case')} of "
+        f"{counted(view.metrics['subject'].nunique(), 'subject')}; models: "
         f"{', '.join(view.models)}",
         comparison=_comparison(view, evaluation),
         answer=answer(view),

@@ -12,6 +12,7 @@ from paraspinal_nnunet.evaluation.record import ModelRecord
 from paraspinal_nnunet.evaluation.study_statistics import Analysis
 from paraspinal_nnunet.evaluation.study_view import StudyView
 from paraspinal_nnunet.protocol import DOI
+from paraspinal_nnunet.wording import counted
 
 _LIBRARIES = ("numpy", "scipy", "pandas", "nibabel", "SimpleITK", "scikit-image", "matplotlib")
 PROTOCOL_FILE = "protocol.json"
@@ -26,7 +27,7 @@ def methods_text(view: StudyView, analyses: Sequence[Analysis] = ()) -> str:
     """
     metrics = view.metrics
     muscles = ", ".join(view.labels)
-    volumes = f"n = {metrics['case'].nunique()} scans of {metrics['subject'].nunique()} subjects"
+    volumes = f"n = {counted(metrics['case'].nunique(), 'scan')} of {counted(metrics['subject'].nunique(), 'subject')}"
     libraries = ", ".join(f"{name} {version}" for name, version in library_versions().items())
     text = (
         f"Segmentations of {muscles} by {_listed(view.models)} were compared with manual reference labels ({volumes}). "
@@ -87,7 +88,7 @@ def _model_sentence(name: str, model: ModelRecord) -> str:
 def _listed(names: tuple[str, ...]) -> str:
     if len(names) == 1:
         return f"the model {names[0]}"
-    return f"{len(names)} models ({', '.join(names)})"
+    return f"{counted(len(names), 'model')} ({', '.join(names)})"
 
 
 def _read(text: str) -> Any:

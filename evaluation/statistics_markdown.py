@@ -8,6 +8,7 @@ from paraspinal_nnunet.evaluation.render_table import Table, escape_markdown, to
 from paraspinal_nnunet.evaluation.statistics_tables import anova_table, study_tables
 from paraspinal_nnunet.evaluation.study_results import Analysis, StudyStatistics
 from paraspinal_nnunet.evaluation.table1 import table1, table1_beside_published
+from paraspinal_nnunet.wording import counted
 
 PAPERS_MUSCLES = 6
 
@@ -79,7 +80,7 @@ def _study(study: StudyStatistics) -> Iterator[str]:
     data = study.data
     subjects = data.table["subject"].nunique()
     muscles = f"{len(data.muscles)} muscles (left and right count as two)"
-    yield f"{len(data.models)} models, {subjects} subjects, {muscles}."
+    yield f"{counted(len(data.models), 'model')}, {counted(subjects, 'subject')}, {muscles}."
     yield f"Best arm by mean Dice: {escape_markdown(study.best)}.\n"
     notes = list(data.notes)
     if len(data.muscles) != PAPERS_MUSCLES:

@@ -14,6 +14,7 @@ from paraspinal_nnunet.dicom.find import Study, scan_study
 from paraspinal_nnunet.dicom.records import Kind, Series
 from paraspinal_nnunet.dicom.sift_rules import RULES
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.wording import counted
 
 TYPICAL_TE_MS = 100.0
 """Of several echoes the one nearest to this is taken: lumbar T2 is acquired at about 80 to 120 ms."""
@@ -232,7 +233,7 @@ def _extent_mm(series: Series) -> tuple[float, float]:
 def _praise(series: Series, candidates: int, why: str) -> str:
     traits = series.frames[0].traits
     spacing = series.frames[0].pixel_spacing_mm
-    texts = ["axial", f"{len(series.frames)} slices"]
+    texts = ["axial", counted(len(series.frames), "slice")]
     if "echo_time_ms" in traits:
         texts.append(f"TE {traits['echo_time_ms']:.4g} ms")
     if "repetition_time_ms" in traits:
@@ -244,4 +245,4 @@ def _praise(series: Series, candidates: int, why: str) -> str:
 
 
 def _listing(series: Sequence[Series]) -> str:
-    return ", ".join(f"{s.name} [{len(s.frames)} slices]" for s in series) or "none"
+    return ", ".join(f"{s.name} [{counted(len(s.frames), 'slice')}]" for s in series) or "none"

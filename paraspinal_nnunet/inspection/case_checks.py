@@ -6,6 +6,7 @@ from paraspinal_nnunet.inspection.classes import LabelClass, side_pairs_of
 from paraspinal_nnunet.inspection.dataset import Dataset
 from paraspinal_nnunet.inspection.facts import CaseFacts, ClassFacts, LabelFacts
 from paraspinal_nnunet.inspection.findings import Finding, Severity, some
+from paraspinal_nnunet.wording import counted
 
 ISLANDS_ML, ISLANDS_SHARE = 0.5, 0.01
 """Islands of a class from so many ml on, or from such a share of it on, should be looked at; a few stray voxels are
@@ -57,7 +58,7 @@ def _value_faults(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator
         text = f"labels lie on another grid than the image ({labels.grid_difference})"
         yield Severity.PROBLEM, "grid", text, 0.0
     if labels.unknown:
-        values = some((f"{v} ({_voxels(n)})" for v, n in labels.unknown.items()), 4)
+        values = some((f"{v} ({counted(n, 'voxel')})" for v, n in labels.unknown.items()), 4)
         yield Severity.PROBLEM, "values", f"label values that dataset.json does not know: {values}", 0.0
     missing = [c.display_name for c in classes if not labels.classes[c.value].voxels]
     if missing and len(missing) == len(classes):
@@ -116,7 +117,8 @@ def _shape_faults(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator
         if own.islands:
             yield (_island_severity(label, own), "islands", _island_text(label, own), own.island_ml)
         if own.border_voxels:
-            text = f"{label.display_name} is cut off by the border of the image ({_voxels(own.border_voxels)} there)"
+            there = counted(own.border_voxels, "voxel")
+            text = f"{label.display_name} is cut off by the border of the image ({there} there)"
             yield Severity.LOOK, "border", text, float(own.border_voxels)
 
 
@@ -129,13 +131,8 @@ def _island_severity(label: LabelClass, own: ClassFacts) -> Severity:
 
 
 def _island_text(label: LabelClass, own: ClassFacts) -> str:
-    number = "1 island" if own.islands == 1 else f"{own.islands} islands"
-    size = f"{_voxels(own.island_voxels)}, {own.island_ml:.2g} ml"
-    return f"{label.display_name} has {number} beside its largest part ({size})"
-
-
-def _voxels(number: int) -> str:
-    return "1 voxel" if number == 1 else f"{number} voxels"
+    size = f"{counted(own.island_voxels, 'voxel')}, {own.island_ml:.2g} ml"
+    return f"{label.display_name} has {counted(own.islands, 'island')} beside its largest part ({size})"
 
 
 def _muscle(label: LabelClass) -> str:

@@ -17,6 +17,7 @@ from paraspinal_nnunet.inspection.strip_plot import volume_strips
 from paraspinal_nnunet.inspection.text import Rows, fold_rows, opening, summary_rows, volume_rows
 from paraspinal_nnunet.inspection.volume_checks import PAPER_SOURCE
 from paraspinal_nnunet.viewer import ViewerCase, viewer_html
+from paraspinal_nnunet.wording import counted
 
 MOST_CASES = 30
 """Cases with a viewer, the worst first; a thousand of them would not fit into a page."""
@@ -68,7 +69,7 @@ def inspection_page(inspection: Inspection, *, workers: int = 1) -> str:
         "<h2>Images</h2>",
         _table(summary_rows(inspection)),
         *(["<h2>Folds</h2>", _table(folds)] if (folds := fold_rows(inspection)) else []),
-        f"<h2>Cases, the worst first</h2><p class='note'>{len(shown)} of {len(inspection.cases)} cases.</p>",
+        f"<h2>Cases, the worst first</h2><p class='note'>{len(shown)} of {counted(len(inspection.cases), 'case')}.</p>",
         *_cases(inspection, shown, workers),
         f"<p class='note'>Outliers: {html.escape(RULE)}. paraspinal-nnunet {__version__}.</p>",
     ]

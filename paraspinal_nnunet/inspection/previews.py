@@ -15,6 +15,7 @@ from paraspinal_nnunet.inspection.dataset import CaseFiles, describe_dataset
 from paraspinal_nnunet.inspection.pool import each
 from paraspinal_nnunet.inspection.shown import Colour, ShownCase, labelled_slices, legend, load_shown
 from paraspinal_nnunet.viewer.slices import DisplayStack, display_stack, font, overlay_image, slice_image
+from paraspinal_nnunet.wording import counted
 
 CASES_PER_PAGE = 24
 COLUMNS = 3
@@ -65,7 +66,7 @@ def write_previews(
     chosen = _chosen(dataset.cases, cases, dataset.folder.name)
     pages = -(-len(chosen) // CASES_PER_PAGE)
     paths = _paths(Path(output), pages)
-    heading = f"{title or dataset.folder.name}: {{}} of {len(chosen)} cases; {_HEADING}"
+    heading = f"{title or dataset.folder.name}: {{}} of {counted(len(chosen), 'case')}; {_HEADING}"
     entries = _bright_legend(dataset.classes)
     tile = partial(_tile, classes=dataset.classes)
     tiles: list[np.ndarray] = []

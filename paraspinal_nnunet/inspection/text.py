@@ -10,6 +10,7 @@ from paraspinal_nnunet.inspection.inspect_dataset import Inspection
 from paraspinal_nnunet.inspection.outliers import LEAST_VALUES, RULE
 from paraspinal_nnunet.inspection.volume_checks import PAPER_SOURCE
 from paraspinal_nnunet.text_table import aligned
+from paraspinal_nnunet.wording import counted
 
 MOST_FINDINGS = 60
 """Findings printed at most; files hold them all."""
@@ -39,7 +40,7 @@ def inspection_text(inspection: Inspection, *, most: int | None = MOST_FINDINGS)
 def opening(inspection: Inspection) -> str:
     """Cases and subjects in one line."""
     cases, subjects = len(inspection.cases), len(set(inspection.dataset.subjects.values()))
-    return f"{_count(cases, 'case')} of {_count(subjects, 'subject')}"
+    return f"{counted(cases, 'case')} of {counted(subjects, 'subject')}"
 
 
 def closing(inspection: Inspection, shown: int) -> list[str]:
@@ -51,7 +52,7 @@ def closing(inspection: Inspection, shown: int) -> list[str]:
         lines.append(f"outliers were not looked for: fewer than {LEAST_VALUES} cases")
     else:
         lines.append(f"outliers: {RULE}")
-    plural = [_count(found[s.word], s.word if s is not Severity.LOOK else "finding") for s in Severity]
+    plural = [counted(found[s.word], s.word if s is not Severity.LOOK else "finding") for s in Severity]
     return [*lines, f"{plural[0]}, {plural[1]} to look at, {plural[2]}"]
 
 
@@ -113,7 +114,3 @@ def _range(values: Sequence[float]) -> tuple[str, str, str]:
 
 def _counted(words: Sequence[str]) -> str:
     return ", ".join(f"{word} in {n}" for word, n in Counter(words).most_common()) or "–"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

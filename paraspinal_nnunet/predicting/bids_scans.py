@@ -7,6 +7,7 @@ from paraspinal_nnunet.dataset_conversion.bids_names import BidsName, not_ignore
 from paraspinal_nnunet.dataset_conversion.patterns import walk
 from paraspinal_nnunet.files import write_json, write_text
 from paraspinal_nnunet.predicting.scans import MASK_ENDING, FoundScans, InputChoice, Scan, read_any_image, unique
+from paraspinal_nnunet.wording import counted
 
 BIDS_VERSION = "1.10.0"
 DESCRIPTION = "dataset_description.json"
@@ -30,7 +31,7 @@ def find_bids(folder: Path, choice: InputChoice) -> FoundScans:
     images, _ = chosen_images(folder, names, Choice(choice.suffix, choice.entities))
     scans = unique([_scan(folder, image) for image in images], folder)
     subjects = len({image.entities["sub"] for image in images})
-    line = f"a BIDS data set with {len(scans)} {choice.suffix} images of {subjects} subjects"
+    line = f"a BIDS data set with {counted(len(scans), f'{choice.suffix} image')} of {counted(subjects, 'subject')}"
     return FoundScans("BIDS", line, scans)
 
 

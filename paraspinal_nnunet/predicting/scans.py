@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.nifti import ENDINGS, Volume, read_image, stem_of
+from paraspinal_nnunet.wording import counted
 
 if TYPE_CHECKING:
     from paraspinal_nnunet.predicting.dicom_scans import StudyFiles
@@ -127,8 +128,9 @@ def find_scans(path: Path, choice: InputChoice | None = None) -> FoundScans:
     if kind == "image":
         return FoundScans(kind, f"one scan, {path.name}", (_file_scan(path),))
     files = images_in(path)
-    noun = "scan" if len(files) == 1 else "scans"
-    return FoundScans(kind, f"a folder with {len(files)} {noun}", unique([_file_scan(f) for f in files], path))
+    return FoundScans(
+        kind, f"a folder with {counted(len(files), 'scan')}", unique([_file_scan(f) for f in files], path)
+    )
 
 
 def kind_of(path: Path) -> str:

@@ -24,6 +24,7 @@ from paraspinal_nnunet.study.commands import (
 from paraspinal_nnunet.study.settings import Model, Study
 from paraspinal_nnunet.study.state import Job, failure, is_held, log_file, marker
 from paraspinal_nnunet.study.steps import lock_file
+from paraspinal_nnunet.wording import counted
 
 DONE, RUNNING, FAILED, INTERRUPTED, MISSING = "done", "running", "failed", "interrupted", "missing"
 STATES = (DONE, RUNNING, FAILED, INTERRUPTED, MISSING)
@@ -145,10 +146,10 @@ def status_text(study: Study) -> str:
         return "\n".join([*rows, "the study is complete"])
     total, unknown = seconds_left(study, states)
     at_once = max(1, sum(s.is_running for s in states))
-    more = f", and {unknown} steps of which none has been timed yet" if unknown else ""
+    more = f", and {counted(unknown, 'step')} whose like has not been timed yet" if unknown else ""
     if best_arm(study) is None and study.content["depth"]["run"]:
         more += "; the depth comparison follows when the best arm is known"
-    rows.append(f"left: {len(left)} steps, about {duration(total / at_once)} with {at_once} at a time{more}")
+    rows.append(f"left: {counted(len(left), 'step')}, about {duration(total / at_once)} with {at_once} at a time{more}")
     return "\n".join(rows)
 
 
