@@ -17,6 +17,7 @@ from paraspinal_nnunet.protocol import DOI, PAPER
 from paraspinal_nnunet.safe_zip import write_zip
 from paraspinal_nnunet.seam import check_nnunet, installed
 from paraspinal_nnunet.trained_model import TrainedModel, read_trained_model
+from paraspinal_nnunet.training_cases import muscle_intensity, training_spacing_mm
 
 EXPORTERS = {"nnunet": "paraspinal_nnunet.export_nnunet", "onnx": "paraspinal_nnunet.export_onnx"}
 """Format -> module with `export_files(model, plans_name, folder)`, which writes all files but the manifest."""
@@ -106,7 +107,7 @@ def _fill(folder: Path, model: TrainedModel, request: ExportRequest) -> None:
         labels=label_entries(model.dataset_json["labels"]),
         protocol=tuple(model.settings) if model.settings else None,
         preprocessing=preprocessing_entry(model),
-        training={"cases": model.dataset_json.get("numTraining"), "subjects": _subject_count(model)},
+        training=_training_entry(model),
         versions={"training": model.versions, "export": _versions()},
         created=date.today().isoformat(),
         licence=request.licence,
@@ -145,6 +146,17 @@ def preprocessing_entry(model: TrainedModel) -> dict[str, Any]:
             "name": configuration["resampling_fn_probabilities"],
             **configuration["resampling_fn_probabilities_kwargs"],
         },
+    }
+
+
+def _training_entry(model: TrainedModel) -> dict[str, Any]:
+    """What the model was trained on, without a word of single cases."""
+    cases = model.dataset_json.get("numTraining")
+    return {
+        "cases": cases,
+        "subjects": _subject_count(model),
+        "spacing_mm": training_spacing_mm(model.folder),
+        "muscle_intensity": muscle_intensity(model.plans["dataset_name"], cases),
     }
 
 

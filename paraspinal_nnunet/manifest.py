@@ -56,7 +56,8 @@ class Manifest:
         labels: Per label its value, key, muscle, side and terminology codes; null where the anatomy does not know it.
         protocol: Every number in force beside the paper's; None for models that do not follow the paper.
         preprocessing: Spacing in mm (z, y, x), orientation, normalisation, interpolation orders, patch and step size.
-        training: How many cases and subjects the data set had.
+        training: How many cases and subjects the data set had; their median voxel size in mm (z, y, x); per
+            structure mean and SD over cases of its normalised intensity. None for what is not known.
         versions: Of the packages that trained and that exported.
         created: ISO date.
         licence: Under which the model may be used.

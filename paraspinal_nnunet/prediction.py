@@ -108,7 +108,7 @@ def predict_scans(request: PredictionRequest) -> list[Outcome]:
     found = find_scans(request.scans, request.choice)
     number, count = request.shard
     facts = model_facts(request.model)
-    model, products = Model(facts.name, facts.structures or (), facts.preprocessing), request.products
+    model, products = Model(facts.name, facts.structures or (), facts.training), request.products
     if products and facts.structures is None:
         log.warning("note: %s has labels that are unknown here, so that masks are all that is made", request.model)
         products = Products(measures=False, pages=False, segmentation=False)

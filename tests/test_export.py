@@ -17,6 +17,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("nnunetv2")
 
 from paraspinal_nnunet import checkpoints, nnunet_predictor
+from paraspinal_nnunet.anatomy import BY_KEY
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.errors import InputError, SetupError
 from paraspinal_nnunet.export import CITE_NNUNET, CITE_PAPER, ExportRequest, export
@@ -221,7 +222,7 @@ def test_the_manifest_describes_the_model(exported, papers):
     assert manifest.plans_name == f"Tiny-{PAPERS}"
     assert [label["key"] for label in manifest.labels][:2] == ["multifidus_right", "multifidus_left"]
     assert len(manifest.labels) == 6
-    assert manifest.training == {"cases": 6, "subjects": 6}
+    assert (manifest.training["cases"], manifest.training["subjects"]) == (6, 6)
     plans = json.loads((papers / "plans.json").read_text())
     intensities = plans["foreground_intensity_properties_per_channel"]["0"]
     assert manifest.preprocessing == {
@@ -253,10 +254,24 @@ def test_the_manifest_describes_the_model(exported, papers):
     assert manifest.citation == (CITE_PAPER, CITE_NNUNET)
 
 
+def test_the_manifest_tells_how_bright_the_muscles_were_in_training(exported, models):
+    training = read_manifest(exported).training
+    assert training["spacing_mm"] == [15.625, 3.12, 3.12]  # the phantom's
+    expected = {key: [] for key in ("multifidus_right", "psoas_major_left")}
+    for path in sorted((models.dataset.raw / "labelsTr").glob("*.nii.gz")):
+        labels = nib.load(path).get_fdata()
+        scan = nib.load(models.dataset.raw / "imagesTr" / path.name.replace(".nii.gz", "_0000.nii.gz")).get_fdata()
+        body = scan[scan != 0]
+        for key, z in expected.items():
+            z.append((scan[labels == BY_KEY[key].label].mean() - body.mean()) / body.std())
+    for key, z in expected.items():
+        assert training["muscle_intensity"][key] == pytest.approx([np.mean(z), np.std(z, ddof=1)], abs=1e-4)
+
+
 def test_subjects_are_unknown_without_the_data_set(papers, tmp_path, monkeypatch):
     monkeypatch.delenv("nnUNet_raw")
     manifest = read_manifest(export(ExportRequest(papers, tmp_path / "model")))
-    assert manifest.training == {"cases": 6, "subjects": None}
+    assert (manifest.training["subjects"], manifest.training["muscle_intensity"]) == (None, None)
 
 
 def test_chosen_folds_licence_and_citation(papers, tmp_path, capsys):

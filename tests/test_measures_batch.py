@@ -203,14 +203,14 @@ def _swapped():
     return "multifidus_left", "multifidus_right", "erector_spinae_right", "erector_spinae_left"
 
 
-def test_model_flag_reads_the_manifest(cases):
+def test_model_flag_reads_the_manifest(cases, capsys):
     from paraspinal_nnunet.manifest import SCHEMA, SCHEMA_VERSION
 
     labels = [{"value": 1, "key": "multifidus_right"}]
     manifest = {
         **{"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "format": "onnx", "dataset_name": "Dataset001_A"},
         **{"trainer": "T", "plans_name": "P", "configuration": "2d", "folds": ["0"], "mirroring_axes": None},
-        **{"labels": labels, "protocol": None, "preprocessing": {"spacing_mm": [5.0, 0.1, 0.1]}, "training": {}},
+        **{"labels": labels, "protocol": None, "preprocessing": {}, "training": {"spacing_mm": [5.0, 0.1, 0.1]}},
         **{"versions": {}, "created": "2024-01-01", "licence": "x", "citation": []},
         "files": [{"path": "weights", "size_bytes": 1, "sha256": "0" * 64}],
     }
@@ -218,3 +218,5 @@ def test_model_flag_reads_the_manifest(cases):
     (cases / "model" / "manifest.json").write_text(json.dumps(manifest))
     assert run(cases, "-i", cases / "scans", "-m", cases / "model") == 0
     assert table(cases, "flags").query("kind == 'spacing'")["value"].tolist() == pytest.approx([0.8, 0.8])
+    assert run(cases, "-i", cases / "scans", "-m", cases / "scans", out="none") == 1
+    assert "scans: does not say what it was trained on" in capsys.readouterr().err

@@ -117,16 +117,16 @@ def test_training_data():
     image = np.where(labels > 0, 50, 10) + np.arange(40) % 2
     z = measure((image, AFFINE), (labels, AFFINE)).structure("multifidus_right").intensity_z
     like = {s.key: (z, 0.1) for s in STRUCTURES[:6]}
-    same = TrainingDescription.from_preprocessing({"spacing_mm": [8.0, 2.0, 2.0], "muscle_intensity": like})
+    same = TrainingDescription.from_entry({"spacing_mm": [8.0, 2.0, 2.0], "muscle_intensity": like})
     assert flags(labels, image, training=same) == ()
     entry = {"spacing_mm": [5.0, 0.39, 0.39], "muscle_intensity": {"multifidus_left": [z - 0.4, 0.1]}}
-    found = flags(labels, image, training=TrainingDescription.from_preprocessing(entry))
+    found = flags(labels, image, training=TrainingDescription.from_entry(entry))
     assert kinds(found) == [("spacing", ""), ("spacing", ""), ("intensity", "multifidus_left")]
     assert (found[0].value, found[0].threshold) == (8.0, 5.0)
     assert found[2].value == pytest.approx(4)
-    assert TrainingDescription.from_preprocessing({"spacing_mm": [0.39, 0.39]}).spacing_mm is None
-    with pytest.raises(InputError, match="preprocessing entry cannot be understood"):
-        TrainingDescription.from_preprocessing({"spacing_mm": ["a", 1, 1]})
+    assert TrainingDescription.from_entry({"spacing_mm": [0.39, 0.39]}).spacing_mm is None
+    with pytest.raises(InputError, match="training entry cannot be understood"):
+        TrainingDescription.from_entry({"spacing_mm": ["a", 1, 1]})
 
 
 def test_folds_that_disagree():

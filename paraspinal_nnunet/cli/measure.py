@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paraspinal_nnunet.anatomy import Muscle
+from paraspinal_nnunet.errors import InputError
 
 if TYPE_CHECKING:
     from paraspinal_nnunet.measures.case import MeasureOptions
@@ -63,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "-m", "--model", type=Path, metavar="MODEL",
-        help="folder of the exported model that made the maps: flags scans unlike those that it was trained on",
+        help="the model that made the maps (folder or archive): flags scans unlike those that it was trained on",
     )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="measure again what is there already")
     parser.add_argument("-np", "--workers", type=int, metavar="N", help="cases at a time (default: one per core)")
@@ -104,9 +105,12 @@ def _options(args: argparse.Namespace) -> "MeasureOptions":
 
     training = None
     if args.model is not None:
-        from paraspinal_nnunet.manifest import read_manifest
+        from paraspinal_nnunet.predicting.segmenters import model_facts
 
-        training = TrainingDescription.from_preprocessing(read_manifest(args.model).preprocessing)
+        entry = model_facts(args.model).training
+        if not entry:
+            raise InputError(f"{args.model}: does not say what it was trained on; give a trained or an exported model")
+        training = TrainingDescription.from_entry(entry)
     return MeasureOptions(
         fat_methods=tuple(args.fat),
         fat_per=args.fat_per,

@@ -67,11 +67,11 @@ class TrainingDescription:
     muscle_intensity: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
-    def from_preprocessing(cls, entry: Mapping[str, Any]) -> "TrainingDescription":
-        """From the ``preprocessing`` entry of a model's manifest.
+    def from_entry(cls, entry: Mapping[str, Any]) -> "TrainingDescription":
+        """From the ``training`` entry of a model's manifest.
 
         Args:
-            entry: With ``spacing_mm`` (z, y, x; two numbers for 2D plans) and, where known, ``muscle_intensity``.
+            entry: With ``spacing_mm`` (z, y, x) and ``muscle_intensity``, where they are known.
 
         Raises:
             InputError: Entries that are no numbers.
@@ -83,7 +83,7 @@ class TrainingDescription:
                 for key, (mean, sd) in (entry.get("muscle_intensity") or {}).items()
             }
         except (TypeError, ValueError, KeyError) as error:
-            raise InputError(f"the model's preprocessing entry cannot be understood ({error})") from error
+            raise InputError(f"the model's training entry cannot be understood ({error})") from error
         return cls((spacing[0], spacing[1], spacing[2]) if len(spacing) == 3 else None, intensity)
 
 

@@ -42,7 +42,7 @@ class SegmentationResult:
         structures: What the values stand for.
         settings: Model, folds, mode and so on.
         disagreement: Structure's key -> mean over pairs of folds of 1 - Dice; None where it was not asked for.
-        preprocessing: Of the model, for flags of scans unlike those of its training.
+        training: Of the model, for flags of scans unlike those of its training.
     """
 
     case: str
@@ -52,7 +52,7 @@ class SegmentationResult:
     structures: tuple[Structure, ...] = PARASPINAL
     settings: dict[str, Any] = field(default_factory=dict)
     disagreement: dict[str, float] | None = None
-    preprocessing: dict[str, Any] = field(default_factory=dict, repr=False)
+    training: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def save(self, path: Path | str) -> Path:
         """Write the labels as NIfTI, whole or not at all.
@@ -78,7 +78,7 @@ class SegmentationResult:
         given = {
             "case": self.case,
             "muscles": tuple(dict.fromkeys(s.muscle for s in self.structures)),
-            "training": TrainingDescription.from_preprocessing(self.preprocessing) if self.preprocessing else None,
+            "training": TrainingDescription.from_entry(self.training),
             "disagreement": self.disagreement,
         }
         return measure(self.image, Volume(self.labels, self.affine), **{**given, **options})
@@ -166,7 +166,7 @@ def _result(
         structures=facts.structures or (),
         settings={"model": facts.name, **settings, "post": list(post)},
         disagreement=disagreement,
-        preprocessing=dict(facts.preprocessing),
+        training=dict(facts.training),
     )
 
 

@@ -1,7 +1,7 @@
 """What is made of a mask beside it: measures with flags, a picture, a page, and for DICOM a SEG object."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,12 +54,12 @@ class Model:
     Attributes:
         name: Its name.
         structures: What its labels stand for.
-        preprocessing: As a manifest holds it, for flags of scans unlike those of the training.
+        training: As a manifest holds it, for flags of scans unlike those of the training.
     """
 
     name: str = ""
     structures: tuple[Structure, ...] = PARASPINAL
-    preprocessing: Mapping[str, Any] | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
 
 
 def check_products(products: Products) -> None:
@@ -177,7 +177,7 @@ def _measured(
     from paraspinal_nnunet.measures.inputs import Input
     from paraspinal_nnunet.measures.quality import TrainingDescription
 
-    training = TrainingDescription.from_preprocessing(model.preprocessing) if model.preprocessing else None
+    training = TrainingDescription.from_entry(model.training)
     muscles = tuple(dict.fromkeys(s.muscle for s in model.structures))
     return measure_with_maps(
         {"image": Input(image, scan.source)},

@@ -19,6 +19,7 @@ from paraspinal_nnunet.fast.model import LARGEST_MANIFEST_BYTES
 from paraspinal_nnunet.files import read_json
 from paraspinal_nnunet.manifest import FILE_NAME, Manifest, label_entries, parse_manifest
 from paraspinal_nnunet.nifti import Volume, read_labels, write_image
+from paraspinal_nnunet.training_cases import training_spacing_mm
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,12 @@ class ModelFacts:
     Attributes:
         name: Data set, trainer, plans and configuration, as far as they are known.
         structures: What its labels stand for; None where the anatomy does not know one of them.
-        preprocessing: As a manifest holds it; empty where unknown.
+        training: What it was trained on, as a manifest holds it; empty where unknown.
     """
 
     name: str
     structures: tuple[Structure, ...] | None = PARASPINAL
-    preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Segmenter(Protocol):
@@ -215,18 +216,16 @@ def model_facts(model: Path) -> ModelFacts:
             return portable_facts(parse_manifest(content, str(model)))
         entries = label_entries(read_json(model / "dataset.json")["labels"])
         plans = read_json(model / "plans.json")
-        configuration = model.resolve().name.split("__")[-1]
-        spacing = plans.get("configurations", {}).get(configuration, {}).get("spacing")
         name = f"{plans.get('dataset_name', '')} {model.resolve().name}".strip()
-        return ModelFacts(name, _structures(entries), {"spacing_mm": spacing} if spacing else {})
-    except (InputError, KeyError, TypeError, AttributeError):
+        return ModelFacts(name, _structures(entries), {"spacing_mm": training_spacing_mm(model)})
+    except (InputError, KeyError, TypeError, ValueError, AttributeError):
         return ModelFacts(model.name)
 
 
 def portable_facts(manifest: Manifest) -> ModelFacts:
     """What a manifest says of its model."""
     name = " ".join((manifest.dataset_name, manifest.plans_name, manifest.configuration))
-    return ModelFacts(name, _structures(manifest.labels), manifest.preprocessing)
+    return ModelFacts(name, _structures(manifest.labels), manifest.training)
 
 
 def _manifest_content(model: Path) -> Any:
