@@ -5,7 +5,7 @@ held at once, pages that processes share counted once. Labels are compared with 
 over muscles and scans against the reference.
 
     python benchmarks/prediction.py -m s1=MODEL_FOLDER s2=MODEL_FOLDER -i SCANS [-r LABELS] [--threads 2]
-    python benchmarks/prediction.py --train FOLDER [--iterations 800]
+    python benchmarks/prediction.py --train FOLDER [--iterations 4000]
 
 The second form first makes full-size phantoms in FOLDER and trains both networks on six of them; what is there already
 is taken as it is.
@@ -30,7 +30,7 @@ from paraspinal_nnunet.seam import mended_python_path, trainer_path
 
 TRAINERS = {"s1": "nnUNetTrainerParaspinal", "s2": "nnUNetTrainerParaspinalStride2"}
 PLANS, NUMBER, NEW_NUMBER = "ParaspinalPlansBench", 511, 512
-POLL_S = 0.2
+POLL_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("-i", dest="scans", type=Path, help="folder of scans")
     parser.add_argument("-r", dest="references", type=Path, help="folder of reference labels of the scans' names")
     parser.add_argument("--train", type=Path, metavar="FOLDER", help="make phantoms and models there first")
-    parser.add_argument("--iterations", type=int, default=800)
+    parser.add_argument("--iterations", type=int, default=4000)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runtimes", nargs="+", default=["onnxruntime", "openvino"])
     parser.add_argument("--masks", type=Path, help="keep portable models and masks there")

@@ -9,7 +9,6 @@ import numpy as np
 from tqdm import tqdm
 
 from paraspinal_nnunet.anatomy import BACKGROUND, BY_KEY
-from paraspinal_nnunet.datasets import case_ids, find_dataset, read_dataset_json
 from paraspinal_nnunet.errors import DatasetError, ParaspinalError
 from paraspinal_nnunet.files import read_json
 
@@ -41,6 +40,8 @@ def muscle_intensity(dataset: str, cases: int | None) -> dict[str, list[float]] 
         Structure's key -> mean and SD over cases of `measures.result.StructureMeasures.intensity_z`; None, with a note
         in the log, where the raw data set is not at hand as it was.
     """
+    from paraspinal_nnunet.datasets import case_ids, find_dataset
+
     try:
         folder = find_dataset(dataset)
         ids = case_ids(folder)
@@ -53,6 +54,7 @@ def muscle_intensity(dataset: str, cases: int | None) -> dict[str, list[float]] 
 
 
 def _over_cases(folder: Path, ids: list[str]) -> dict[str, list[float]]:
+    from paraspinal_nnunet.datasets import read_dataset_json
     from paraspinal_nnunet.measures.case import measure
 
     description = read_dataset_json(folder)

@@ -9,7 +9,7 @@ pytest.importorskip("nnunetv2")
 from portable_models import PLAIN_3D, make_model, make_plans, nnunet_predictor
 
 from paraspinal_nnunet.fast.pipeline import read_pipeline
-from paraspinal_nnunet.fast.slices import all_slices, fast_slices, fewest_windows, muscle_box
+from paraspinal_nnunet.fast.slices import Layout, all_slices, fast_slices
 from paraspinal_nnunet.fast.tiles import (
     UNSEEN,
     Tiling,
@@ -106,27 +106,14 @@ def test_tiles_of_one_value_are_computed_once(tmp_path):
     assert stream.asked == 9 + (9 - 3) + 1
 
 
-def test_fewest_windows_cover_the_box_inside_the_image():
-    rng = np.random.default_rng(0)
-    for _ in range(200):
-        tile = rng.integers(8, 20, 2)
-        shape = tile + rng.integers(0, 60, 2)
-        first = rng.integers(0, shape)
-        end = first + 1 + rng.integers(0, shape - first)
-        end = np.minimum(end, shape)
-        windows = fewest_windows(tuple(zip(first.tolist(), end.tolist(), strict=True)), shape.tolist(), tile.tolist())
-        covered = np.zeros(shape, int)
-        for window in windows:
-            assert all(side.start >= 0 and side.stop <= size for side, size in zip(window, shape, strict=True))
-            covered[window] += 1
-        assert covered[first[0] : end[0], first[1] : end[1]].all()
-        assert len(windows) == np.prod(-(-(end - first) // tile))
-
-
 def blobs(requests):
     """A 'network' that sees: logits of class 1 where the image is bright."""
     for _, patch in requests:
         yield np.concatenate([np.zeros_like(patch), patch - 0.5], axis=1)
+
+
+def logits_of(muscle):
+    return np.stack([~muscle, muscle]).astype(np.float32)
 
 
 def scan_with_a_muscle():
@@ -136,11 +123,10 @@ def scan_with_a_muscle():
     return data
 
 
-def test_the_fast_way_sees_all_of_the_muscles_with_fewer_tiles():
+def test_the_fast_way_sees_all_of_the_muscles_with_fewer_windows():
     pipeline = read_pipeline(_entry(), "made")
     data = scan_with_a_muscle()
-    data[0, 12, 5:9, 88:92] = 1  # far from what the scouted slices hold
-    tiling = Tiling((32, 32), 1)
+    data[0, 12, 1:5, 92:96] = 1  # far from what the scouted slices hold
     asked = []
 
     def counted(requests):
@@ -151,33 +137,58 @@ def test_the_fast_way_sees_all_of_the_muscles_with_fewer_tiles():
 
         return blobs(told())
 
-    labels = np.stack([f[0].argmax(0) for f in fast_slices(data, tiling, counted, pipeline, 0.5)])
+    tiling = Tiling((32, 32), 1, half=False)
+    labels = np.stack([f[0].argmax(0) for f in fast_slices(data, tiling, counted, pipeline, (0.5, 0.5))])
     near = data[0].copy()
-    near[12, 5:9, 88:92] = 0
-    np.testing.assert_array_equal(labels, near > 0.5)  # what no tile covers is background
-    assert len(asked) < 40 * len(lay_windows((96, 96), (32, 32), (1, 1))) / 2
-    assert muscle_box(labels[20]) == ((40, 55), (30, 42))
+    near[12, 1:5, 92:96] = 0
+    np.testing.assert_array_equal(labels, near > 0.5)  # what no window covers is background
+    assert len(asked) < 40 * len(lay_windows((96, 96), (32, 32), (0.5, 0.5))) / 2
 
 
-def test_a_muscle_that_reaches_the_edge_is_done_again_whole():
+def test_windows_are_nnunets_and_none_that_matters_is_left_out():
+    rng = np.random.default_rng(0)
+    weights = gaussian_weights((32, 32)).astype(np.float64)
+    for _ in range(20):
+        region = np.zeros((96, 112), bool)
+        for y, x in rng.integers(0, 90, (3, 2)):
+            region[y : y + 20, x : x + 25] = True
+        layout = Layout(region.shape, (32, 32), (0.5, 0.5))
+        assert layout.windows == lay_windows(region.shape, (32, 32), (0.5, 0.5))
+        total, plan = np.zeros(region.shape), layout.needed(region)
+        kept = np.zeros(region.shape)
+        for number, window in enumerate(layout.windows):
+            total[window] += weights
+            kept[window] += weights * (number in plan)
+        assert (kept[region] >= 0.05 * total[region] * (1 - 1e-5)).all()
+        for number, window in enumerate(layout.windows):
+            own = (weights / total[window])[region[window]].sum() / region.sum()
+            assert number in plan or own <= 0.03
+        doubtful = kept < 0.74 * total
+        assert not layout.lacks(plan, logits_of(region & (kept > 0.76 * total)))
+        assert layout.lacks(plan, logits_of(doubtful)) == bool(doubtful.any())
+        assert len(plan) < len(layout.windows)
+    assert layout.needed(np.zeros_like(region)) == ()
+
+
+def test_a_slice_with_muscle_where_windows_lack_is_done_again_whole():
     pipeline = read_pipeline(_entry(), "made")
     data = scan_with_a_muscle()
     data[0, 13, 40:50, 30:90] = 1  # not scouted, far wider than its neighbours
-    labels = np.stack([f[0].argmax(0) for f in fast_slices(data, Tiling((32, 32), 1), blobs, pipeline, 0.5)])
+    labels = np.stack([f[0].argmax(0) for f in fast_slices(data, Tiling((32, 32), 1), blobs, pipeline, (0.5, 0.5))])
     np.testing.assert_array_equal(labels, data[0] > 0.5)
 
 
 def test_an_empty_scan_is_seen_whole_and_empty():
     pipeline = read_pipeline(_entry(), "made")
     data = np.full((1, 12, 40, 40), -1, np.float32)
-    found = list(fast_slices(data, Tiling((32, 32), 1), blobs, pipeline, 0.5))
+    found = list(fast_slices(data, Tiling((32, 32), 1), blobs, pipeline, (0.5, 0.5)))
     assert len(found) == 12
     assert not any(f[0].argmax(0).any() for f in found)
 
 
 def test_unseen_voxels_are_background():
     pipeline = read_pipeline(_entry(), "made")
-    last = list(fast_slices(scan_with_a_muscle(), Tiling((32, 32), 1), blobs, pipeline, 0.5))[14][0]
+    last = list(fast_slices(scan_with_a_muscle(), Tiling((32, 32), 1), blobs, pipeline, (0.5, 0.5)))[14][0]
     assert (last[0] == UNSEEN).any()
     assert (last[1][last[0] == UNSEEN] == 0).all()
 

@@ -141,10 +141,9 @@ class PortableModel:
 
         Args:
             volume: The scan.
-            mode: ``'tiles'`` gives the labels of nnU-Net's own prediction; ``'fast'`` lays as few tiles as cover the
-                muscles, see `fast_slices`.
-            step_size: Between tiles, as a share of the patch; the model's own when None. In mode ``'fast'`` it holds
-                across slices only.
+            mode: ``'tiles'`` gives the labels of nnU-Net's own prediction; ``'fast'`` lays those of its tiles
+                that the muscles need, see `fast_slices`.
+            step_size: Between tiles, as a share of the patch; the model's own when None.
             mirroring: Average over mirrored images where the model was trained so.
             uncertainty: Tell how far the folds disagree.
 
@@ -175,10 +174,11 @@ class PortableModel:
         fast = mode == "fast"
         tiling = Tiling(self.pipeline.patch_size, len(self.folds), flips, half=not fast)
         stream = partial(self._stream, short=fast)
+        steps = (step,) * len(tiling.patch_size)
         if fast:
-            per_slice = fast_slices(data, tiling, stream, self.pipeline, step)
+            per_slice = fast_slices(data, tiling, stream, self.pipeline, steps)
         else:
-            per_slice = all_slices(data, tiling, stream, (step,) * len(tiling.patch_size))
+            per_slice = all_slices(data, tiling, stream, steps)
         for folds in per_slice:
             if disagreement:
                 disagreement.add(folds)

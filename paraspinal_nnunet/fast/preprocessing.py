@@ -131,11 +131,12 @@ def body_mask(image: np.ndarray) -> np.ndarray | None:
         return None
     from scipy import ndimage
 
-    pieces, _ = ndimage.label(zeros)
+    pieces, count = ndimage.label(zeros)
     faces = [pieces.take(end, axis).ravel() for axis in range(3) for end in (0, -1)]
-    outside = np.unique(np.concatenate(faces))
-    outside = outside[outside > 0]
-    return ~np.isin(pieces, outside) if len(outside) else None
+    is_outside = np.zeros(count + 1, bool)
+    is_outside[np.concatenate(faces)] = True
+    is_outside[0] = False
+    return ~is_outside[pieces] if is_outside.any() else None
 
 
 def _z_score(image: np.ndarray, *, nonzero_only: bool) -> None:
@@ -144,11 +145,10 @@ def _z_score(image: np.ndarray, *, nonzero_only: bool) -> None:
         return
     inside = image.ravel() if mask is None else image[mask]
     mean, deviation = inside.mean(), max(inside.std(), SMALLEST_DIVISOR)
-    if mask is None:
-        image -= mean
-        image /= deviation
-    else:
-        image[mask] = (inside - mean) / deviation
+    image -= mean
+    image /= deviation
+    if mask is not None:
+        image[~mask] = 0
 
 
 def _in_network_order(volume: "Volume", pipeline: Pipeline) -> tuple[np.ndarray, tuple[float, ...]]:

@@ -20,6 +20,11 @@ CUDA = "CUDAExecutionProvider"
 PACKAGE_HINT = "pip install 'paraspinal-nnunet[fast]'"
 
 
+SHORT_TO_THE_END = "enforceBF16evenForGraphTail"
+"""Mark of OpenVINO's for nodes that it would otherwise keep in single precision because no ordinary convolution comes
+after them on one path: in these networks all of the way up. Source: OpenVINO 2026.4, intel_cpu, node.cpp, graph.cpp."""
+
+
 class Runtime(Protocol):
     """Networks that are ready to run.
 
@@ -213,10 +218,13 @@ class _OpenVino:
     def _request(self, key: "_Variant") -> Any:
         if key not in self._compiled:
             network, shape, short = key
-            model = self._models[network]
+            model = self._models[network].clone()
             settings = self._settings if short else {**self._settings, "INFERENCE_PRECISION_HINT": "f32"}
             with _as_input_error((RuntimeError,), self._where):
                 model.reshape(list(shape))
+                if short:
+                    for node in model.get_ops():
+                        node.set_rt_info(True, SHORT_TO_THE_END)
                 self._compiled[key] = self._core.compile_model(model, "CPU", settings)
         free = self._free.setdefault(key, [])
         return free.pop() if free else self._compiled[key].create_infer_request()

@@ -1,12 +1,13 @@
-"""Logits of a whole scan, slice by slice: with nnU-Net's tiles, or with as few tiles as cover the muscles.
+"""Logits of a whole scan, slice by slice: with all of nnU-Net's tiles, or with those of them that the muscles need.
 
-The network normalises each window by the window's own mean and spread (instance normalisation), so that larger windows
-than it was trained on give other labels. The fast way therefore keeps the trained window, lays no more of them than the
-muscles need, and looks for the muscles in a few slices first.
+The network normalises each window by the window's own mean and spread (instance normalisation), and sees less where a
+window ends, so that windows of another size or at other places give other labels. The fast way therefore moves none of
+nnU-Net's windows: it leaves out those that hardly weigh on the muscles, which it looks for in a few slices first.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import product
+from functools import cache
+from itertools import pairwise
 from math import ceil
 
 import numpy as np
@@ -20,6 +21,7 @@ from paraspinal_nnunet.fast.tiles import (
     Tiling,
     Window,
     averaged,
+    gaussian_weights,
     lay_windows,
     layer_logits,
     padded,
@@ -29,11 +31,18 @@ from paraspinal_nnunet.fast.tiles import (
 SCOUTED_EVERY_MM = 40
 """Distance of the slices in which the muscles are looked for."""
 
-MARGIN_MM = 30
-"""Around the muscles' box: what they may bulge between two scouted slices, and as much of their surroundings as
-nnU-Net's tiles hold. With 8 or 12 mm the mean Dice moved by up to 0.027 on scans of a kind unknown to the network."""
+MARGIN_MM = 5
+"""Around the muscles of the scouted slices on either side: what they may bulge or move between these."""
 
-Box = tuple[tuple[int, int], tuple[int, int]]
+LEAST_PART = 0.03
+"""A window may be left out where less than this part of all weight on the muscles and their margin is its own; a slice
+is done again whole where more than this part of its muscles turns out to lie at doubtful voxels."""
+
+DOUBTFUL, UNSEEN_FROM = 0.25, 0.95
+"""A voxel is doubtful where the windows left out have more than the first part of its weight. None of the muscles and
+their margin may lack the second.
+
+All of these were chosen on four of eight unseen phantoms; ``benchmarks/fast_mode.py`` measures what they cost."""
 
 
 def all_slices(data: np.ndarray, tiling: Tiling, stream: Stream, steps: Sequence[float]) -> Iterator[list[np.ndarray]]:
@@ -63,34 +72,37 @@ def all_slices(data: np.ndarray, tiling: Tiling, stream: Stream, steps: Sequence
 
 
 def fast_slices(
-    data: np.ndarray, tiling: Tiling, stream: Stream, pipeline: Pipeline, step: float
+    data: np.ndarray, tiling: Tiling, stream: Stream, pipeline: Pipeline, steps: Sequence[float]
 ) -> Iterator[list[np.ndarray]]:
-    """Logits from as few tiles as cover the muscles.
+    """Logits from those of nnU-Net's windows that the muscles need.
 
-    A network of slices first sees some slices whole, tile beside tile; each slice between two of them gets the fewest
-    tiles that cover the muscles of both and a margin, none where both are empty, and is done again whole where a muscle
-    reaches the edge of what was covered. Networks of volumes and stacks get tiles side by side within slices.
+    A network of slices first sees some slices whole. Each slice between two of them gets the windows that weigh on the
+    muscles of both and a margin, none where both are empty; it is done again whole where much muscle is found at voxels
+    that lack a good part of their weight. Networks of volumes and stacks get all windows.
 
     Args:
         data: (channels, z, y, x) float32.
         tiling: With a patch of (y, x), or of (z, y, x).
         stream: The networks.
         pipeline: For spacings.
-        step: Between tiles across slices, as a share of the patch.
+        steps: Between windows, per axis of the patch, as a share of it.
 
     Yields:
         For each z one (classes, y, x) array per fold.
     """
     if len(tiling.patch_size) == 3:
-        yield from all_slices(data, tiling, stream, (step, 1, 1))
+        yield from all_slices(data, tiling, stream, steps)
         return
     image, keep = padded(data, tiling.patch_size)
-    whole = lay_windows(image.shape[2:], tiling.patch_size, (1, 1))
+    layout = Layout(image.shape[2:], tiling.patch_size, steps)
     scouted = _scouted(image.shape[1], pipeline.spacing_mm)
-    found = dict(zip(scouted, layer_logits([Layer(image[:, z], whole) for z in scouted], tiling, stream), strict=True))
-    boxes = {z: muscle_box(largest_class(averaged(folds))) for z, folds in found.items()}
-    plans = _plans(boxes, image.shape[1], image.shape[2:], tiling.patch_size, pipeline.spacing_mm[-2:])
-    between = layer_logits((Layer(image[:, z], plan) for z, plan in plans.items() if plan), tiling, stream)
+    whole = [Layer(image[:, z], layout.windows) for z in scouted]
+    found = dict(zip(scouted, layer_logits(whole, tiling, stream), strict=True))
+    muscles = {z: largest_class(averaged(folds)) > 0 for z, folds in found.items()}
+    plans = _plans(muscles, image.shape[1], layout, pipeline.spacing_mm[-2:])
+    between = layer_logits(
+        (Layer(image[:, z], layout.chosen(plan)) for z, plan in plans.items() if plan), tiling, stream
+    )
     empty = _empty(found[scouted[0]])
     for z in range(image.shape[1]):
         if z in found:
@@ -99,33 +111,64 @@ def fast_slices(
             folds = empty
         else:
             folds = next(between)
-            if plans[z] != whole and _reaches_edge(averaged(folds), plans[z]):
-                (folds,) = layer_logits([Layer(image[:, z], whole)], tiling, stream)
+            if layout.lacks(plans[z], averaged(folds)):
+                (folds,) = layer_logits([Layer(image[:, z], layout.windows)], tiling, stream)
         yield [fold[whole_classes(keep)] for fold in folds]
 
 
-def muscle_box(labels: np.ndarray) -> Box | None:
-    """Rows and columns that hold a label, half open; None when there is none."""
-    rows, columns = (np.flatnonzero((labels > 0).any(axis=axis)) for axis in (1, 0))
-    if not len(rows):
-        return None
-    return (int(rows[0]), int(rows[-1]) + 1), (int(columns[0]), int(columns[-1]) + 1)
+class Layout:
+    """nnU-Net's windows over a slice, and how much each weighs where.
 
-
-def fewest_windows(box: Box, shape: Sequence[int], patch_size: Sequence[int]) -> tuple[Window, ...]:
-    """As few windows as cover a box, evenly spread over it and inside the image.
-
-    >>> [(w[0].start, w[1].start) for w in fewest_windows(((10, 50), (0, 130)), (512, 512), (64, 64))]
-    [(0, 0), (0, 33), (0, 66)]
+    Attributes:
+        windows: All of them, in nnU-Net's order.
     """
-    starts = []
-    for (first, end), size, tile in zip(box, shape, patch_size, strict=True):
-        count = ceil((end - first) / tile)
-        if count == 1:
-            starts.append([min(max((first + end - tile) // 2, 0), size - tile)])
-        else:
-            starts.append([first + round((end - first - tile) * place / (count - 1)) for place in range(count)])
-    return tuple(tuple(slice(s, s + t) for s, t in zip(at, patch_size, strict=True)) for at in product(*starts))
+
+    def __init__(self, shape: Sequence[int], patch_size: tuple[int, ...], steps: Sequence[float]) -> None:
+        self.windows = lay_windows(shape, patch_size, steps)
+        self._weights = gaussian_weights(patch_size).astype(np.float32)
+        self._shape = tuple(shape)
+        self._total = self._sum(tuple(range(len(self.windows))))
+        self._doubtful = cache(lambda plan: np.nonzero(self._sum(plan) < (1 - DOUBTFUL) * self._total))
+
+    def chosen(self, plan: Sequence[int]) -> tuple[Window, ...]:
+        """Windows by their numbers."""
+        return tuple(self.windows[number] for number in plan)
+
+    def needed(self, region: np.ndarray) -> tuple[int, ...]:
+        """Numbers of the windows that weigh on a region; none for an empty one.
+
+        Args:
+            region: (y, x) bool.
+        """
+        weighs = self._weights_on(region)
+        plan = set(np.flatnonzero(weighs > LEAST_PART * region.sum()).tolist())
+        while (uncovered := region & (self._sum(tuple(plan)) < (1 - UNSEEN_FROM) * self._total)).any():
+            further = self._weights_on(uncovered)
+            further[list(plan)] = 0
+            plan.add(int(further.argmax()))
+        return tuple(sorted(plan))
+
+    def lacks(self, plan: tuple[int, ...], logits: np.ndarray) -> bool:
+        """Whether too many doubtful voxels turned out to be of muscles.
+
+        Args:
+            plan: The windows that were laid.
+            logits: (classes, y, x) that they gave.
+        """
+        if len(plan) == len(self.windows):
+            return False
+        rows, columns = self._doubtful(plan)
+        found = int(np.count_nonzero(largest_class(logits[:, rows, columns])))
+        return found > 0 and found > LEAST_PART * int(np.count_nonzero(largest_class(logits)))
+
+    def _weights_on(self, region: np.ndarray) -> np.ndarray:
+        return np.array([(self._weights / self._total[w])[region[w]].sum() for w in self.windows])
+
+    def _sum(self, plan: tuple[int, ...]) -> np.ndarray:
+        total = np.zeros(self._shape, np.float32)
+        for window in self.chosen(plan):
+            total[window] += self._weights
+        return total
 
 
 def _scouted(slices: int, spacing_mm: Sequence[float]) -> list[int]:
@@ -136,45 +179,25 @@ def _scouted(slices: int, spacing_mm: Sequence[float]) -> list[int]:
 
 
 def _plans(
-    boxes: dict[int, Box | None],
-    slices: int,
-    shape: Sequence[int],
-    patch_size: Sequence[int],
-    spacing_mm: Sequence[float],
-) -> dict[int, tuple[Window, ...]]:
-    """Windows of each slice that was not scouted; every slice is done whole where no muscle was found at all."""
-    scouted = sorted(boxes)
-    nothing = all(box is None for box in boxes.values())
-    everywhere = tuple((0, size) for size in shape)
+    muscles: dict[int, np.ndarray], slices: int, layout: Layout, spacing_mm: Sequence[float]
+) -> dict[int, tuple[int, ...]]:
+    """Windows of each slice that was not scouted, by number; all of them where no muscle was found in any slice."""
+    scouted = sorted(muscles)
+    nothing = not any(muscle.any() for muscle in muscles.values())
     plans = {}
-    for z in (z for z in range(slices) if z not in boxes):
-        after = next(place for place, at in enumerate(scouted) if at > z)
-        near = [box for box in (boxes[scouted[after - 1]], boxes[scouted[after]]) if box]
-        if nothing:
-            near = [everywhere]  # type: ignore[list-item]
-        plans[z] = fewest_windows(_joined(near, shape, spacing_mm), shape, patch_size) if near else ()
-    return plans
+    for first, last in pairwise(scouted):
+        region = _widened(muscles[first] | muscles[last], spacing_mm)
+        plan = layout.needed(np.ones_like(region) if nothing else region)
+        plans.update(dict.fromkeys(range(first + 1, last), plan))
+    return {z: plans[z] for z in range(slices) if z in plans}
 
 
-def _joined(boxes: Sequence[Box], shape: Sequence[int], spacing_mm: Sequence[float]) -> Box:
-    rows, columns = (
-        (
-            max(min(box[axis][0] for box in boxes) - round(MARGIN_MM / mm), 0),
-            min(max(box[axis][1] for box in boxes) + round(MARGIN_MM / mm), size),
-        )
-        for axis, (size, mm) in enumerate(zip(shape, spacing_mm, strict=True))
-    )
-    return rows, columns
+def _widened(region: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
+    """A region and `MARGIN_MM` around it."""
+    from scipy.ndimage import maximum_filter
 
-
-def _reaches_edge(logits: np.ndarray, windows: Sequence[Window]) -> bool:
-    """Whether a muscle lies on the border of what the windows cover, the image's own border left aside."""
-    for axis, size in enumerate(logits.shape[1:]):
-        first, end = min(w[axis].start for w in windows), max(w[axis].stop for w in windows)
-        ends = [first] * (first > 0) + [end - 1] * (end < size)
-        if ends and largest_class(logits.take(ends, axis + 1)).any():
-            return True
-    return False
+    sizes = [2 * round(MARGIN_MM / mm) + 1 for mm in spacing_mm]
+    return np.asarray(maximum_filter(region.astype(np.uint8), sizes, mode="constant")) > 0
 
 
 def _empty(folds: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -241,11 +241,13 @@ def _summed(
     for window, logits in zip(layer.windows, predictions, strict=True):
         if total is None:
             total = np.zeros((len(logits), *layer.image.shape[1:]), np.float32)
+            weighted = np.empty_like(logits)
         shares = weights / weight_sum[window]
         if (shares == 1).all():
             total[whole_classes(window)] = logits
         else:
-            total[whole_classes(window)] += logits * shares
+            np.multiply(logits, shares, out=weighted)
+            total[whole_classes(window)] += weighted
     if total is None:
         raise InputError("no tile fits the scan")
     total[0][weight_sum == 0] = UNSEEN
