@@ -16,6 +16,8 @@ pytest.importorskip("snakemake")
 
 pytestmark = pytest.mark.slow
 
+WEIGHTS = "nnunet/results/*/*/fold_0/checkpoint_final.pth"
+
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
@@ -80,6 +82,28 @@ def test_one_arm_changed_trains_one_arm(undisturbed, tmp_path):
         "fingerprint": None,
         **dict.fromkeys(once, "1"),
     }
+
+
+def test_depth_with_another_seed_and_further_scans_in_shards(undisturbed, tmp_path):
+    """Added to a finished study: the arm again under seed 1, the deeper network, and three scans in two shards."""
+    _, whole = undisturbed
+    study = tmp_path / "more"
+    shutil.copytree(whole, study, symlinks=True)
+    text = (study / "study.yaml").read_text().replace("depth: {run: false}", "depth: {retrain: {seed: 1}}")
+    (study / "study.yaml").write_text(text + "predict: {input: new, model: 2d, shard_size: 2}\n")
+    (study / "new").mkdir()
+    for number, scan in enumerate(sorted(whole.glob("nnunet/raw/*/imagesTr/*.nii.gz"))[:3]):
+        shutil.copy(scan, study / "new" / f"s{number}.nii.gz")
+    before = {p: p.stat().st_mtime_ns for p in study.glob(WEIGHTS)}
+    makers.finish(study)
+    weights = sorted(study.glob(WEIGHTS))
+    assert len(weights) == 3  # the arm's, and those of two new trainings under another seed or with more filters
+    assert [p.stat().st_mtime_ns for p in before] == [before[p] for p in before]
+    assert len({p.read_bytes() for p in weights}) == 3
+    assert sorted(p.name for p in study.glob("predictions/*/s*.nii.gz")) == ["s0.nii.gz", "s1.nii.gz", "s2.nii.gz"]
+    costs = pd.read_csv(study / "evaluation" / "depth" / "costs.csv").set_index("role")
+    assert costs["model"].to_dict() == {"retrained": "2d_retrained", "deep": "2d_deep"}
+    assert costs["parameters"].to_dict() == {"retrained": 1626871, "deep": 6519287}  # the paper's networks
 
 
 def test_a_study_runs_on_slurm_and_retries_what_fails(undisturbed, tmp_path_factory):
