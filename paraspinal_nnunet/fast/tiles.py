@@ -134,13 +134,12 @@ def layer_logits(layers: Iterable[Layer], tiling: Tiling, stream: Stream) -> Ite
                                  for layer in layers)  # fmt: skip
     answers = stream(_requests(for_requests, tiling))
     known: dict[tuple[int, float], np.ndarray] = {}
-    add_up = _summed_in_half if tiling.half else _summed
     for layer, constants in for_sums:
         weight_sum = _weight_sum(layer, tiling)
         folds = []
         for fold in range(tiling.folds):
             predictions = (_prediction(answers, tiling, fold, value, known) for value in constants)
-            total = add_up(predictions, layer, weight_sum, tiling.patch_size)
+            total = _summed(predictions, layer, weight_sum, tiling)
             if np.isinf(total).any():
                 raise InputError("the network's logits are beyond half precision; the model is damaged or foreign here")
             folds.append(total)
@@ -209,49 +208,42 @@ def _mirrored(answers: Iterator[np.ndarray], tiling: Tiling) -> np.ndarray:
     return total
 
 
-def _summed_in_half(
-    predictions: Iterator[np.ndarray], layer: Layer, weight_sum: np.ndarray, patch_size: tuple[int, ...]
-) -> np.ndarray:
-    weights = gaussian_weights(patch_size).astype(np.float32)
+def _summed(predictions: Iterator[np.ndarray], layer: Layer, weight_sum: np.ndarray, tiling: Tiling) -> np.ndarray:
+    weights = gaussian_weights(tiling.patch_size).astype(np.float32)
+    add = _add_in_half if tiling.half else _add
     total: np.ndarray | None = None
     for window, logits in zip(layer.windows, predictions, strict=True):
         if total is None:
-            total = np.zeros((len(logits), *layer.image.shape[1:]), np.float16)
-        part = total[whole_classes(window)]
-        for label in range(len(logits)):
-            weighted = logits[label] * weights
-            weighted += part[label]
-            part[label] = weighted
+            shape = (len(logits), *layer.image.shape[1:])
+            total = np.zeros(shape, np.float16 if tiling.half else np.float32)
+        add(total[whole_classes(window)], logits, weights, weight_sum[window])
     if total is None:
         raise InputError("no tile fits the scan")
     unseen = weight_sum == 0
-    divisor = np.where(unseen, np.float32(1), weight_sum)
-    for label in range(len(total)):
-        total[label] = total[label].astype(np.float32) / divisor
+    if tiling.half:
+        divisor = np.where(unseen, np.float32(1), weight_sum)
+        for label in range(len(total)):
+            total[label] = total[label].astype(np.float32) / divisor
     total[0][unseen] = UNSEEN
     return total
 
 
-def _summed(
-    predictions: Iterator[np.ndarray], layer: Layer, weight_sum: np.ndarray, patch_size: tuple[int, ...]
-) -> np.ndarray:
-    """In single precision; a window that has its voxels to itself is taken as it is."""
-    weights = gaussian_weights(patch_size).astype(np.float32)
-    total: np.ndarray | None = None
-    for window, logits in zip(layer.windows, predictions, strict=True):
-        if total is None:
-            total = np.zeros((len(logits), *layer.image.shape[1:]), np.float32)
-            weighted = np.empty_like(logits)
-        shares = weights / weight_sum[window]
-        if (shares == 1).all():
-            total[whole_classes(window)] = logits
-        else:
-            np.multiply(logits, shares, out=weighted)
-            total[whole_classes(window)] += weighted
-    if total is None:
-        raise InputError("no tile fits the scan")
-    total[0][weight_sum == 0] = UNSEEN
-    return total
+def _add_in_half(total: np.ndarray, logits: np.ndarray, weights: np.ndarray, _: np.ndarray) -> None:
+    """Add a window's logits, to be divided once all are there."""
+    for label in range(len(logits)):
+        weighted = logits[label] * weights
+        weighted += total[label]
+        total[label] = weighted
+
+
+def _add(total: np.ndarray, logits: np.ndarray, weights: np.ndarray, weight_sum: np.ndarray) -> None:
+    """Add a window's share of the mean; a window that has its voxels to itself is taken as it is."""
+    shares = weights / weight_sum
+    if (shares == 1).all():
+        total[:] = logits
+        return
+    for label in range(len(logits)):
+        total[label] += logits[label] * shares
 
 
 def _weight_sum(layer: Layer, tiling: Tiling) -> np.ndarray:
