@@ -7,6 +7,7 @@ pytest.importorskip("pydicom")
 pytest.importorskip("highdicom")
 
 import pydicom
+import SimpleITK as sitk  # noqa: N813 - its usual name
 from dicom_makers import (
     AXIAL,
     CORONAL,
@@ -95,6 +96,20 @@ def test_every_voxel_lies_where_it_was(tmp_path, orientation, stored):
     found = decoded(seg)
     assert len(found) == np.count_nonzero(labels)
     assert found == expected(labels, affine)
+
+
+def test_another_reader_sees_the_same_pixels_of_each_segment(tmp_path):
+    """SimpleITK, which reads DICOM with GDCM: one frame per segment and slice, 255 inside."""
+    labels = phantom_labels()
+    files = save_series(slices(orientation=OBLIQUE), tmp_path / "scan")
+    seg = write(tmp_path, labels, affine_ras(OBLIQUE), files)
+    pixels = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "seg.dcm")))
+    assert set(np.unique(pixels)) == {0, 255}
+    names = {int(item.SegmentNumber): item.SegmentLabel for item in seg.SegmentSequence}
+    found = dict.fromkeys(names.values(), 0)
+    for frame, plane in zip(seg.PerFrameFunctionalGroupsSequence, pixels, strict=True):
+        found[names[int(frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber)]] += np.count_nonzero(plane)
+    assert found == {s.display_name: np.count_nonzero(labels == s.label) for s in PARASPINAL}
 
 
 @pytest.mark.parametrize("order", [None, list(range(SHAPE[2]))[::-1], [3, 1, 9, 0, 2, 8, 7, 5, 6, 4]])
