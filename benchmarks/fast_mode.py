@@ -1,4 +1,4 @@
-"""What mode fast costs in Dice: portable models on scans with reference labels, whole tiles against as few as needed.
+"""What mode fast costs in Dice: portable models on scans with reference labels, all tiles against those needed.
 
     python benchmarks/fast_mode.py -m NAME=PORTABLE [NAME=PORTABLE ...] -i SCANS -r LABELS [--runtimes openvino]
 

@@ -88,7 +88,7 @@ def _model_sentence(name: str, model: ModelRecord) -> str:
 def _listed(names: tuple[str, ...]) -> str:
     if len(names) == 1:
         return f"the model {names[0]}"
-    return f"{counted(len(names), 'model')} ({', '.join(names)})"
+    return f"{len(names)} models ({', '.join(names)})"
 
 
 def _read(text: str) -> Any:

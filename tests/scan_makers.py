@@ -10,7 +10,7 @@ RAS = np.array([[4.0, 0, 0, -38], [0, 4.0, 0, -30], [0, 0, 5.0, -12], [0, 0, 0, 
 SAGITTAL = np.array([[0, 0, 12.0, -38], [4.0, 0, 0, -30], [0, 4.0, 0, -12], [0, 0, 0, 1]])
 
 
-def grey(seed):
+def grey(seed=0):
     return np.random.default_rng(seed).integers(0, 500, SHAPE).astype(np.int16)
 
 

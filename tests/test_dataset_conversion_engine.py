@@ -10,6 +10,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, ornt_transform
+from scan_makers import RAS, SHAPE
+from scan_makers import grey as ras_image
+from scan_makers import labels as ras_labels
 
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.dataset_conversion import take
@@ -17,22 +20,6 @@ from paraspinal_nnunet.dataset_conversion.author import author_source
 from paraspinal_nnunet.dataset_conversion.engine import convert
 from paraspinal_nnunet.datasets import read_cases
 from paraspinal_nnunet.geometry import to_ras
-
-SHAPE = (20, 16, 6)
-RAS = np.array([[4.0, 0, 0, -38], [0, 4.0, 0, -30], [0, 0, 5.0, -12], [0, 0, 0, 1]])
-"""x = 0 lies between i = 9 and i = 10; i >= 10 is the patient's right."""
-
-
-def ras_image(seed=0):
-    return np.random.default_rng(seed).integers(0, 500, SHAPE).astype(np.int16)
-
-
-def ras_labels():
-    labels = np.zeros(SHAPE, np.uint8)
-    for right, rows in ((1, slice(2, 5)), (3, slice(6, 9)), (5, slice(11, 14))):
-        labels[12:15, rows, 1:5] = right
-        labels[4:7, rows, 1:5] = right + 1
-    return labels
 
 
 def save(path, array, affine=RAS, unit="mm"):

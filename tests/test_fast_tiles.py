@@ -8,6 +8,7 @@ pytest.importorskip("nnunetv2")
 
 from portable_models import PLAIN_3D, make_model, make_plans, nnunet_predictor
 
+from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.fast.pipeline import read_pipeline
 from paraspinal_nnunet.fast.slices import Layout, all_slices, fast_slices
 from paraspinal_nnunet.fast.tiles import (
@@ -77,6 +78,15 @@ def test_sums_in_single_precision_differ_by_the_rounding_of_half_only(step, clos
     assert (halves.dtype, singles.dtype) == (np.float16, np.float32)
     np.testing.assert_allclose(singles[1], data[0] - 0.5, atol=closest)  # this network answers voxel by voxel
     np.testing.assert_allclose(halves.astype(np.float32), singles, atol=0.05)
+
+
+@pytest.mark.parametrize("half", [True, False])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_logits_beyond_half_precision_are_refused_in_either_mode(half, sign):
+    data = sign * np.full((1, 1, 16, 24), 70_000, np.float32)  # float16 ends at 65,504
+    data[0, 0, 0, 0] = 0
+    with pytest.raises(InputError, match="beyond half precision"):
+        list(all_slices(data, Tiling((16, 24), 1, half=half), blobs, (1.0, 1.0)))
 
 
 def test_weights_and_positions_are_nnunets():

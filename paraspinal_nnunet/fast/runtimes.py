@@ -215,7 +215,7 @@ class _OpenVino:
             for _, request in waiting:
                 request.wait()
 
-    def _request(self, key: "_Variant") -> Any:
+    def _request(self, key: _Variant) -> Any:
         if key not in self._compiled:
             network, shape, short = key
             model = self._models[network].clone()
@@ -229,7 +229,7 @@ class _OpenVino:
         free = self._free.setdefault(key, [])
         return free.pop() if free else self._compiled[key].create_infer_request()
 
-    def _result(self, key: "_Variant", request: Any) -> Iterator[np.ndarray]:
+    def _result(self, key: _Variant, request: Any) -> Iterator[np.ndarray]:
         """One result; its memory is used again once the caller asks for the next."""
         with _as_input_error((RuntimeError,), self._where):
             request.wait()

@@ -5,7 +5,7 @@ window ends, so that windows of another size or at other places give other label
 nnU-Net's windows: it leaves out those that hardly weigh on the muscles, which it looks for in a few slices first.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import pairwise
 from math import ceil
@@ -25,6 +25,7 @@ from paraspinal_nnunet.fast.tiles import (
     lay_windows,
     layer_logits,
     padded,
+    weight_sum,
     whole_classes,
 )
 
@@ -126,11 +127,11 @@ class Layout:
     def __init__(self, shape: Sequence[int], patch_size: tuple[int, ...], steps: Sequence[float]) -> None:
         self.windows = lay_windows(shape, patch_size, steps)
         self._weights = gaussian_weights(patch_size).astype(np.float32)
-        self._shape = tuple(shape)
-        self._total = self._sum(tuple(range(len(self.windows))))
+        self._shape, self._patch_size = tuple(shape), patch_size
+        self._total = self._sum(range(len(self.windows)))
         self._doubtful = cache(lambda plan: np.nonzero(self._sum(plan) < (1 - DOUBTFUL) * self._total))
 
-    def chosen(self, plan: Sequence[int]) -> tuple[Window, ...]:
+    def chosen(self, plan: Iterable[int]) -> tuple[Window, ...]:
         """Windows by their numbers."""
         return tuple(self.windows[number] for number in plan)
 
@@ -142,7 +143,7 @@ class Layout:
         """
         weighs = self._weights_on(region)
         plan = set(np.flatnonzero(weighs > LEAST_PART * region.sum()).tolist())
-        while (uncovered := region & (self._sum(tuple(plan)) < (1 - UNSEEN_FROM) * self._total)).any():
+        while (uncovered := region & (self._sum(plan) < (1 - UNSEEN_FROM) * self._total)).any():
             further = self._weights_on(uncovered)
             further[list(plan)] = 0
             plan.add(int(further.argmax()))
@@ -164,11 +165,8 @@ class Layout:
     def _weights_on(self, region: np.ndarray) -> np.ndarray:
         return np.array([(self._weights / self._total[w])[region[w]].sum() for w in self.windows])
 
-    def _sum(self, plan: tuple[int, ...]) -> np.ndarray:
-        total = np.zeros(self._shape, np.float32)
-        for window in self.chosen(plan):
-            total[window] += self._weights
-        return total
+    def _sum(self, plan: Iterable[int]) -> np.ndarray:
+        return weight_sum(self._shape, self.chosen(plan), self._patch_size, half=False)
 
 
 def _scouted(slices: int, spacing_mm: Sequence[float]) -> list[int]:

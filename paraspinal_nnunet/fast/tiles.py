@@ -135,15 +135,33 @@ def layer_logits(layers: Iterable[Layer], tiling: Tiling, stream: Stream) -> Ite
     answers = stream(_requests(for_requests, tiling))
     known: dict[tuple[int, float], np.ndarray] = {}
     for layer, constants in for_sums:
-        weight_sum = _weight_sum(layer, tiling)
+        weights_there = weight_sum(layer.image.shape[1:], layer.windows, tiling.patch_size, half=tiling.half)
         folds = []
         for fold in range(tiling.folds):
             predictions = (_prediction(answers, tiling, fold, value, known) for value in constants)
-            total = _summed(predictions, layer, weight_sum, tiling)
-            if np.isinf(total).any():
+            total = _summed(predictions, layer, weights_there, tiling)
+            if _beyond_half(total):
                 raise InputError("the network's logits are beyond half precision; the model is damaged or foreign here")
             folds.append(total)
         yield folds
+
+
+def weight_sum(
+    shape: Sequence[int], windows: Sequence[Window], patch_size: tuple[int, ...], *, half: bool
+) -> np.ndarray:
+    """Sum of the weights of some windows at each voxel.
+
+    Args:
+        shape: Of the slice or volume.
+        windows: All of one size.
+        patch_size: That size.
+        half: Round to float16 at each addition, as nnU-Net does.
+
+    Returns:
+        float32, shared between calls: not to be written to.
+    """
+    bounds = tuple(tuple((side.start, side.stop) for side in window) for window in windows)
+    return _weight_sum_of(tuple(shape), bounds, patch_size, half=half)
 
 
 def whole_classes(window: Window) -> Window:
@@ -228,6 +246,12 @@ def _summed(predictions: Iterator[np.ndarray], layer: Layer, weight_sum: np.ndar
     return total
 
 
+def _beyond_half(total: np.ndarray) -> bool:
+    if total.dtype == np.float16:
+        return bool(np.isinf(total).any())
+    return bool(max(total.max(), -total.min()) > np.finfo(np.float16).max)
+
+
 def _add_in_half(total: np.ndarray, logits: np.ndarray, weights: np.ndarray, _: np.ndarray) -> None:
     """Add a window's logits, to be divided once all are there."""
     for label in range(len(logits)):
@@ -244,12 +268,6 @@ def _add(total: np.ndarray, logits: np.ndarray, weights: np.ndarray, weight_sum:
         return
     for label in range(len(logits)):
         total[label] += logits[label] * shares
-
-
-def _weight_sum(layer: Layer, tiling: Tiling) -> np.ndarray:
-    """Sum of the weights at each voxel as float32, rounded to float16 at each addition where sums are kept so."""
-    bounds = tuple(tuple((side.start, side.stop) for side in window) for window in layer.windows)
-    return _weight_sum_of(layer.image.shape[1:], bounds, tiling.patch_size, half=tiling.half)
 
 
 @lru_cache(maxsize=4)
