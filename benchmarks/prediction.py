@@ -24,9 +24,9 @@ from pathlib import Path
 
 import numpy as np
 
-from paraspinal_nnunet.fast import is_portable
-from paraspinal_nnunet.nifti import read_labels
-from paraspinal_nnunet.seam import mended_python_path, trainer_path
+from paraspinal_nnunet.image_io.nifti import read_labels
+from paraspinal_nnunet.inference.portable import is_portable
+from paraspinal_nnunet.nnunet.compat import mended_python_path, trainer_path
 
 TRAINERS = {"s1": "nnUNetTrainerParaspinal", "s2": "nnUNetTrainerParaspinalStride2"}
 PLANS, NUMBER, NEW_NUMBER = "ParaspinalPlansBench", 511, 512

@@ -8,14 +8,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from paraspinal_nnunet.dataset_conversion.cases import Case, Checks, Found, Outcome, Source
+from paraspinal_nnunet.dataset_conversion.case import Case, Checks, Found, Outcome, Source
+from paraspinal_nnunet.dataset_conversion.convert_case import IMAGES, LABELS, SECOND_LABELS, take_case
 from paraspinal_nnunet.dataset_conversion.describe import describe, notes_on
 from paraspinal_nnunet.dataset_conversion.lock import number_lock
-from paraspinal_nnunet.dataset_conversion.pool import outcomes_of
 from paraspinal_nnunet.dataset_conversion.report import Mode, Report
 from paraspinal_nnunet.dataset_conversion.resume import Task, Workbench, tasks_of, workbench
 from paraspinal_nnunet.dataset_conversion.selection import Selection, select
-from paraspinal_nnunet.dataset_conversion.take import IMAGES, LABELS, SECOND_LABELS, take_case
 from paraspinal_nnunet.dataset_conversion.target import (
     cannot_write,
     check_place,
@@ -23,10 +22,11 @@ from paraspinal_nnunet.dataset_conversion.target import (
     elsewhere,
     free_number,
 )
-from paraspinal_nnunet.datasets import dataset_name
+from paraspinal_nnunet.dataset_conversion.worker_pool import outcomes_of
 from paraspinal_nnunet.errors import DatasetError, InputError
-from paraspinal_nnunet.files import replace_folders, restore_set_aside
-from paraspinal_nnunet.wording import counted
+from paraspinal_nnunet.nnunet.datasets import dataset_name
+from paraspinal_nnunet.utils.files import replace_folders, restore_set_aside
+from paraspinal_nnunet.utils.text import counted
 
 PREVIEWS = "previews"
 
@@ -157,7 +157,7 @@ def _take_all(
 
 
 def _draw_previews(dataset: Path, title: str, workers: int) -> None:
-    from paraspinal_nnunet.inspection.previews import write_previews
+    from paraspinal_nnunet.quality_control.previews import write_previews
 
     write_previews(dataset, dataset / PREVIEWS, workers=workers, title=title)
 

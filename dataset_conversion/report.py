@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from paraspinal_nnunet.dataset_conversion.cases import Case, Outcome, Refusal
-from paraspinal_nnunet.geometry import by_text
-from paraspinal_nnunet.text_table import aligned
-from paraspinal_nnunet.wording import counted
+from paraspinal_nnunet.dataset_conversion.case import Case, Outcome, Refusal
+from paraspinal_nnunet.image_io.geometry import by_text
+from paraspinal_nnunet.utils.text import counted
+from paraspinal_nnunet.utils.text_table import aligned
 
 Mode = Literal["whole", "without refused", "dry run"]
 """Whether a refusal keeps the data set from being written, leaves out the case, or nothing is written at all."""

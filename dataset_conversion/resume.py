@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from paraspinal_nnunet import __version__
-from paraspinal_nnunet.dataset_conversion.cases import Case, Checks, Outcome, Source, paths_of
+from paraspinal_nnunet.dataset_conversion.case import Case, Checks, Outcome, Source, paths_of
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.files import read_json, write_json
+from paraspinal_nnunet.utils.files import read_json, write_json
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,15 @@ import argparse
 import re
 from pathlib import Path
 
-from paraspinal_nnunet.cli import predict
+from paraspinal_nnunet.cli.scans import predict
 from paraspinal_nnunet.dataset_conversion.sources import SOURCES, source_module
 from paraspinal_nnunet.measures import quality
 from paraspinal_nnunet.measures.columns import COLUMNS, METHOD
 from paraspinal_nnunet.measures.columns import TABLES as MEASURE_TABLES
-from paraspinal_nnunet.protocol import PAPER, entries
-from paraspinal_nnunet.protocol_table import value_text
-from paraspinal_nnunet.seam import mend_trainer_lookup
-from paraspinal_nnunet.study.schema import fields_table
+from paraspinal_nnunet.nnunet.compat import mend_trainer_lookup
+from paraspinal_nnunet.protocol.paper import PAPER, entries
+from paraspinal_nnunet.protocol.table import value_text
+from paraspinal_nnunet.workflow.schema import fields_table
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 CONVERTING = Path(__file__).with_name("converting.md")
@@ -36,7 +36,7 @@ def protocol_table() -> str:
 def trainers_table() -> str:
     """The trainers with what each changes, as Markdown."""
     mend_trainer_lookup()
-    from paraspinal_nnunet.trainer_list import list_trainers
+    from paraspinal_nnunet.trainers.listing import list_trainers
 
     rows = ["| `-tr` | what it is | against `nnUNetTrainerParaspinal` |", "|---|---|---|"]
     rows += [f"| `{e.name}` | {e.what} | {e.difference} |" for e in list_trainers()]

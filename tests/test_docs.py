@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from paraspinal_nnunet import cli, postprocessing
-from paraspinal_nnunet.cli import predict
+from paraspinal_nnunet import cli
+from paraspinal_nnunet.cli.scans import predict
+from paraspinal_nnunet.inference import postprocessing
 from paraspinal_nnunet.measures import comparison, thresholds
 from paraspinal_nnunet.measures.columns import THRESHOLD_METHODS
-from paraspinal_nnunet.protocol import PAPER
+from paraspinal_nnunet.protocol.paper import PAPER
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"

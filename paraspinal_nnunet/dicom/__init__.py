@@ -3,7 +3,7 @@
 from paraspinal_nnunet.dicom.find import Study, find_series, scan_study
 from paraspinal_nnunet.dicom.records import Kind, Series
 from paraspinal_nnunet.dicom.seg import read_segmentation
-from paraspinal_nnunet.dicom.sift import SeriesVerdict, Sifted, sift, sift_study
+from paraspinal_nnunet.dicom.selection import SeriesVerdict, Sifted, sift, sift_study
 from paraspinal_nnunet.dicom.source import opened_source
 from paraspinal_nnunet.dicom.stack import StackedImage, read_grid, read_stack
 from paraspinal_nnunet.dicom.write_seg import write_segmentation

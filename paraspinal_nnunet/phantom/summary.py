@@ -3,10 +3,10 @@
 import numpy as np
 
 from paraspinal_nnunet.anatomy import PARASPINAL, Side
-from paraspinal_nnunet.geometry import by_text
+from paraspinal_nnunet.image_io.geometry import by_text
 from paraspinal_nnunet.phantom.cohort import PhantomCohort
-from paraspinal_nnunet.protocol import PAPER
-from paraspinal_nnunet.wording import counted
+from paraspinal_nnunet.protocol.paper import PAPER
+from paraspinal_nnunet.utils.text import counted
 
 
 def format_cohort(cohort: PhantomCohort) -> str:
