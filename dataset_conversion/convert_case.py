@@ -16,7 +16,7 @@ from paraspinal_nnunet.dataset_conversion.images.checks import check_classes, ch
 from paraspinal_nnunet.dataset_conversion.images.crop import cropped, labelled_range
 from paraspinal_nnunet.dataset_conversion.labels.sides import SidesError, settle_sides
 from paraspinal_nnunet.dataset_conversion.labels.translation import LabelMap
-from paraspinal_nnunet.dataset_conversion.resume import Task, Workbench
+from paraspinal_nnunet.dataset_conversion.resume import StagingFolder, Task
 from paraspinal_nnunet.errors import DatasetError, GeometryError, InputError, ParaspinalError, one_line
 from paraspinal_nnunet.image_io.geometry import axis_codes, side_evidence, through_plane_axis
 from paraspinal_nnunet.image_io.nifti import Volume, write_image, write_labels
@@ -27,7 +27,7 @@ SECOND_LABELS = "labels_rater2"
 FILE_ENDING = ".nii.gz"
 
 
-def take_case(task: Task, *, source: Source, checks: Checks, bench: Workbench | None) -> Outcome:
+def convert_case(task: Task, *, source: Source, checks: Checks, bench: StagingFolder | None) -> Outcome:
     """Check one case and write its files.
 
     Args:

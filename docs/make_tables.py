@@ -9,7 +9,7 @@ from paraspinal_nnunet.dataset_conversion.sources import SOURCES, source_module
 from paraspinal_nnunet.measures import quality
 from paraspinal_nnunet.measures.columns import COLUMNS, METHOD
 from paraspinal_nnunet.measures.columns import TABLES as MEASURE_TABLES
-from paraspinal_nnunet.nnunet.compat import mend_trainer_lookup
+from paraspinal_nnunet.nnunet.compat import fix_trainer_lookup
 from paraspinal_nnunet.protocol.paper import PAPER, entries
 from paraspinal_nnunet.protocol.table import value_text
 from paraspinal_nnunet.workflow.schema import fields_table
@@ -35,7 +35,7 @@ def protocol_table() -> str:
 
 def trainers_table() -> str:
     """The trainers with what each changes, as Markdown."""
-    mend_trainer_lookup()
+    fix_trainer_lookup()
     from paraspinal_nnunet.trainers.listing import list_trainers
 
     rows = ["| `-tr` | what it is | against `nnUNetTrainerParaspinal` |", "|---|---|---|"]

@@ -9,7 +9,7 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import pytest
-from helpers import scans
+from helpers.scans import RAS, grey, labels, save
 
 TINY_SHAPE = (64, 64, 16)
 TINY_SETTINGS = (
@@ -213,18 +213,18 @@ class Scans:
     def __init__(self, root: Path) -> None:
         self.folder, self.raw = root / "scans", root / "raw"
         self.raw.mkdir()
-        self.ras = scans.RAS.copy()
+        self.ras = RAS.copy()
 
     @staticmethod
     def image(seed=0):
-        return scans.grey(seed)
+        return grey(seed)
 
     @staticmethod
     def labels():
-        return scans.labels()
+        return labels()
 
     def save(self, name, array, affine=None):
-        scans.save(self.folder / name, array, self.ras if affine is None else affine)
+        save(self.folder / name, array, self.ras if affine is None else affine)
 
     def add(self, *cases, labels=None, affine=None):
         """Cases with an image each; their seeds follow from their names, so that no two images are the same."""

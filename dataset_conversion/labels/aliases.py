@@ -48,13 +48,13 @@ _CLOSE = 0.85
 """Above this likeness an unknown name is taken for a slip of the pen, not for another muscle ('psoas minor': 0.82)."""
 
 
-def class_of(name: str) -> str | None:
+def parse_label_name(name: str) -> str | None:
     """The class that a name means.
 
     Capitals, order and separators do not matter, and a side may be glued to a short name.
 
-    >>> class_of("MF_R"), class_of("right multifidus"), class_of("MultifidusLeft"), class_of("vertebra L3")
-    ('multifidus_right', 'multifidus_right', 'multifidus_left', None)
+    >>> [parse_label_name(name) for name in ("MF_R", "right multifidus", "MultifidusLeft", "vertebra L3")]
+    ['multifidus_right', 'multifidus_right', 'multifidus_left', None]
 
     Returns:
         A key of `anatomy.BY_KEY`; None for names of something else.

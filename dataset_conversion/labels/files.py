@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from paraspinal_nnunet.anatomy import BACKGROUND, BY_KEY
-from paraspinal_nnunet.dataset_conversion.labels.aliases import class_of
+from paraspinal_nnunet.dataset_conversion.labels.aliases import parse_label_name
 from paraspinal_nnunet.errors import LabelError
 
 DROPPED_NAMES = ("ignore", "background")
@@ -146,7 +146,7 @@ def _table_name(name: str, path: Path) -> str:
 
 def _understood(name: str, path: Path) -> str | None:
     try:
-        return class_of(name)
+        return parse_label_name(name)
     except LabelError as error:
         raise LabelError(f"{path}: {error}") from error
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from paraspinal_nnunet.dataset_conversion.case import Refusal
-from paraspinal_nnunet.dataset_conversion.labels.aliases import class_of
+from paraspinal_nnunet.dataset_conversion.labels.aliases import parse_label_name
 from paraspinal_nnunet.dataset_conversion.patterns.pairing import walk
 from paraspinal_nnunet.dataset_conversion.sources.bids_names import BidsName, by_subject, images_of, not_ignored, parse
 from paraspinal_nnunet.errors import InputError, LabelError
@@ -120,7 +120,7 @@ def mask_class(mask: BidsName) -> str | None:
     if "label" not in mask.entities:
         return None
     try:
-        return class_of(" ".join((mask.entities["label"], mask.entities.get("hemi", ""))))
+        return parse_label_name(" ".join((mask.entities["label"], mask.entities.get("hemi", ""))))
     except LabelError as error:
         raise LabelError(f"{mask.path}: {error}") from error
 

@@ -9,8 +9,7 @@ from tqdm import tqdm
 
 from paraspinal_nnunet.dataset_conversion.case import Case, Found, Person, Refusal
 from paraspinal_nnunet.dataset_conversion.patterns.pairing import CASE_ID, Pattern, walk
-from paraspinal_nnunet.dicom import Kind, Series, Sifted, Study, opened_source, scan_study
-from paraspinal_nnunet.dicom import selection as sift
+from paraspinal_nnunet.dicom import Kind, Selection, Series, Study, opened_source, scan_study, select_series
 from paraspinal_nnunet.dicom.deidentify import (
     age_of,
     bmi_of,
@@ -142,7 +141,7 @@ def _label_files(folder: Path, label_pattern: Pattern | None) -> dict[str, list[
 
 def _case(
     path: Path, study: Study, choices: Choices, labels: Mapping[str, Sequence[Path]], case: str, subject: str
-) -> tuple[DicomCase, Sifted]:
+) -> tuple[DicomCase, Selection]:
     if not CASE_ID.fullmatch(case):
         raise InputError(f"{path}: case id '{case}' must consist of letters, digits, '.', '-' and '_'; rename it")
     for what in ("study_uid", "patient_id"):
@@ -156,7 +155,7 @@ def _case(
     else:
         raters = _segmentations(path, study, choices)
         labels_of = [path / s.header.shown for s in raters]
-    sifted = sift(study, series=choices.series, labelled=raters[0] if raters else None)
+    sifted = select_series(study, series=choices.series, labelled=raters[0] if raters else None)
     chosen, archive = sifted.chosen, None
     if not path.is_dir():
         chosen, raters, archive = chosen.moved(Path()), [s.moved(Path()) for s in raters], path
@@ -234,7 +233,7 @@ def _named(path: Path, reason: str) -> str:
     return reason if reason.startswith(str(path)) else f"{path}: {reason}"
 
 
-def _choice(sifted: Sifted) -> str:
+def _choice(sifted: Selection) -> str:
     """What was taken, without descriptions, which may hold anything."""
     others = len([line for line in sifted.lines if not line.taken])
     reason = next(line.reason for line in sifted.lines if line.taken)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from paraspinal_nnunet.anatomy import BY_KEY
 from paraspinal_nnunet.dataset_conversion.case import Case, Found, Refusal
-from paraspinal_nnunet.dataset_conversion.labels.aliases import class_of
+from paraspinal_nnunet.dataset_conversion.labels.aliases import parse_label_name
 from paraspinal_nnunet.dataset_conversion.labels.files import read_structure_file
 from paraspinal_nnunet.dataset_conversion.labels.masks import MaskCase, Masks
 from paraspinal_nnunet.dataset_conversion.patterns.pairing import walk
@@ -94,7 +94,7 @@ def _class(structure: str, name: str, given: Mapping[str, str] | None, labels: s
             raise LabelError(f"{name}: structure '{structure}' is not in {labels}; map it or mark it 'ignore'")
         return given[structure]
     try:
-        return class_of(structure) or ""
+        return parse_label_name(structure) or ""
     except LabelError as error:
         raise LabelError(f"{name}: {error}") from error
 

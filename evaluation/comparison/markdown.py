@@ -8,7 +8,7 @@ from paraspinal_nnunet.evaluation.paper.table1 import table1, table1_beside_publ
 from paraspinal_nnunet.evaluation.tables.cohort import supplementary_table1
 from paraspinal_nnunet.evaluation.tables.frames import anova_table, study_tables
 from paraspinal_nnunet.evaluation.tables.table import Table, escape_markdown, to_markdown
-from paraspinal_nnunet.utils.text import counted
+from paraspinal_nnunet.utils.text import pluralize
 
 PAPERS_MUSCLES = 6
 
@@ -67,7 +67,7 @@ def _blocks(study: StudyStatistics) -> Iterator[str]:
             yield f"## {title}\n"
             yield from _frames(study, names)
     yield "## Beside the paper's text\n"
-    yield from _frames(study, ("beside_text",))
+    yield from _frames(study, ("compare_with_paper",))
     yield from (f"- {escape_markdown(place)}: {escape_markdown(text)}" for place, text in published_notes())
     yield f"\nThe paper: {escape_markdown(SOURCE)}.\n"
     yield "## Beyond the paper\n"
@@ -80,7 +80,7 @@ def _study(study: StudyStatistics) -> Iterator[str]:
     data = study.data
     subjects = data.table["subject"].nunique()
     muscles = f"{len(data.muscles)} muscles (left and right count as two)"
-    yield f"{counted(len(data.models), 'model')}, {counted(subjects, 'subject')}, {muscles}."
+    yield f"{pluralize(len(data.models), 'model')}, {pluralize(subjects, 'subject')}, {muscles}."
     yield f"Best arm by mean Dice: {escape_markdown(study.best)}.\n"
     notes = list(data.notes)
     if len(data.muscles) != PAPERS_MUSCLES:

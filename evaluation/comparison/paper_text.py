@@ -42,7 +42,7 @@ _POST_HOC = {
 _NOT_OURS = "–"
 
 
-def beside_text(
+def compare_with_paper(
     frames: Mapping[str, pd.DataFrame],
     analyses: Sequence[Analysis],
     published: Mapping[str, str],

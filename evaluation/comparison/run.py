@@ -15,7 +15,7 @@ from paraspinal_nnunet.errors import SetupError, StatisticsError, one_line
 from paraspinal_nnunet.evaluation.comparison import parts as parts
 from paraspinal_nnunet.evaluation.comparison.data import StudyData
 from paraspinal_nnunet.evaluation.comparison.design import Plan, depth_rivals, plan_analyses, published_names
-from paraspinal_nnunet.evaluation.comparison.paper_text import beside_text
+from paraspinal_nnunet.evaluation.comparison.paper_text import compare_with_paper
 from paraspinal_nnunet.evaluation.comparison.results import Analysis, Omission, Options, StudyStatistics
 from paraspinal_nnunet.evaluation.paper.table1 import beside_published, table1_values
 from paraspinal_nnunet.evaluation.statistics import long_table
@@ -277,7 +277,7 @@ def _mixed(run: _Run) -> None:
 
 
 def _beside_text(run: _Run) -> None:
-    run.frames["beside_text"] = beside_text(run.frames, run.analyses, run.published, run.data)
+    run.frames["compare_with_paper"] = compare_with_paper(run.frames, run.analyses, run.published, run.data)
 
 
 _STEPS = (

@@ -12,7 +12,7 @@ from paraspinal_nnunet.evaluation.record import ModelRecord
 from paraspinal_nnunet.evaluation.statistics.agreement import LIMITS_SD
 from paraspinal_nnunet.evaluation.statistics.inference import RESAMPLES
 from paraspinal_nnunet.protocol.paper import DOI
-from paraspinal_nnunet.utils.text import counted
+from paraspinal_nnunet.utils.text import pluralize
 
 _LIBRARIES = ("numpy", "scipy", "pandas", "nibabel", "SimpleITK", "scikit-image", "matplotlib")
 PROTOCOL_FILE = "protocol.json"
@@ -27,7 +27,9 @@ def methods_text(view: StudyView, analyses: Sequence[Analysis] = ()) -> str:
     """
     metrics = view.metrics
     muscles = ", ".join(view.labels)
-    volumes = f"n = {counted(metrics['case'].nunique(), 'scan')} of {counted(metrics['subject'].nunique(), 'subject')}"
+    volumes = (
+        f"n = {pluralize(metrics['case'].nunique(), 'scan')} of {pluralize(metrics['subject'].nunique(), 'subject')}"
+    )
     libraries = ", ".join(f"{name} {version}" for name, version in library_versions().items())
     text = (
         f"Segmentations of {muscles} by {_listed(view.models)} were compared with manual reference labels ({volumes}). "

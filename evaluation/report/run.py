@@ -26,7 +26,7 @@ from paraspinal_nnunet.evaluation.report.statistics import (
 from paraspinal_nnunet.evaluation.tables.table import Table
 from paraspinal_nnunet.html.viewer.page import viewer_html
 from paraspinal_nnunet.utils.files import atomic_path, write_text
-from paraspinal_nnunet.utils.text import counted
+from paraspinal_nnunet.utils.text import pluralize
 
 REPORT_FILE = "report.html"
 FIGURES_FOLDER = "figures"
@@ -88,8 +88,8 @@ def write_report(
         shutil.copyfile(evaluation / METRICS_FILE, temporary)
     content = ReportContent(
         title="Segmentation of the paraspinal muscles: evaluation report",
-        source=f"{counted(view.metrics['case'].nunique(), 'case')} of "
-        f"{counted(view.metrics['subject'].nunique(), 'subject')}; models: "
+        source=f"{pluralize(view.metrics['case'].nunique(), 'case')} of "
+        f"{pluralize(view.metrics['subject'].nunique(), 'subject')}; models: "
         f"{', '.join(view.models)}",
         comparison=_comparison(view, evaluation),
         answer=answer(view),

@@ -25,7 +25,7 @@ SHOWN: tuple[str, ...] = ("post_hoc", "other_models", "agreement", "inter_rater"
 """Tables of the report after Table 1, the supplementary table and the analyses of variance, by the frame's name."""
 
 FURTHER: tuple[str, ...] = (
-    *("beside_text", "human_level", "equivalence", "bootstrap_means", "bootstrap_differences", "power"),
+    *("compare_with_paper", "human_level", "equivalence", "bootstrap_means", "bootstrap_differences", "power"),
     *("mixed_model", "normality", "post_hoc_normality", "reference_volumes", "reference_volume_tests"),
     *("by_sex", "by_age_and_bmi"),
 )

@@ -160,7 +160,7 @@ SPECS: Mapping[str, Spec] = {
         ),
         ("SD between subjects of the mean over their muscles.",),
     ),
-    "beside_text": (
+    "compare_with_paper": (
         "The paper's text beside this study",
         (
             *(_one("about", "statement"), _one("place", "place"), _one("printed", "the paper")),

@@ -14,7 +14,7 @@ from paraspinal_nnunet.dicom.find import Study, scan_study
 from paraspinal_nnunet.dicom.records import Kind, Series
 from paraspinal_nnunet.dicom.selection_rules import RULES
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.utils.text import counted
+from paraspinal_nnunet.utils.text import pluralize
 
 TYPICAL_TE_MS = 100.0
 """Of several echoes the one nearest to this is taken: lumbar T2 is acquired at about 80 to 120 ms."""
@@ -44,7 +44,7 @@ class SeriesVerdict:
 
 
 @dataclass(frozen=True)
-class Sifted:
+class Selection:
     """A study with its choice.
 
     Attributes:
@@ -69,7 +69,7 @@ class Sifted:
         return tuple(s for s in self.series if s.kind is kind)
 
 
-def sift_study(path: Path, *, series: str | int | None = None) -> Sifted:
+def select_in_study(path: Path, *, series: str | int | None = None) -> Selection:
     """Choose the axial T2 stack of a study.
 
     Args:
@@ -80,11 +80,11 @@ def sift_study(path: Path, *, series: str | int | None = None) -> Sifted:
     Raises:
         InputError: No DICOM, nothing that fits, or several that fit equally well, with all candidates listed.
     """
-    return sift(scan_study(Path(path)), series=series)
+    return select_series(scan_study(Path(path)), series=series)
 
 
-def sift(study: Study, *, series: str | int | None = None, labelled: Series | None = None) -> Sifted:
-    """As `sift_study`, of headers that are read already.
+def select_series(study: Study, *, series: str | int | None = None, labelled: Series | None = None) -> Selection:
+    """As `select_in_study`, of headers that are read already.
 
     Args:
         study: All series.
@@ -97,7 +97,7 @@ def sift(study: Study, *, series: str | int | None = None, labelled: Series | No
         asked = pick(study.series, str(series))
         lines = [SeriesVerdict(s, s is asked, "asked for" if s is asked else "not asked for") for s in study.series]
     chosen = next(line.series for line in lines if line.taken)
-    return Sifted(chosen, tuple(lines), study.series, study.other_files)
+    return Selection(chosen, tuple(lines), study.series, study.other_files)
 
 
 def pick(series: Sequence[Series], wanted: str, *, kind: Kind = Kind.IMAGE, flag: str = "--series") -> Series:
@@ -233,7 +233,7 @@ def _extent_mm(series: Series) -> tuple[float, float]:
 def _praise(series: Series, candidates: int, why: str) -> str:
     traits = series.frames[0].traits
     spacing = series.frames[0].pixel_spacing_mm
-    texts = ["axial", counted(len(series.frames), "slice")]
+    texts = ["axial", pluralize(len(series.frames), "slice")]
     if "echo_time_ms" in traits:
         texts.append(f"TE {traits['echo_time_ms']:.4g} ms")
     if "repetition_time_ms" in traits:
@@ -245,4 +245,4 @@ def _praise(series: Series, candidates: int, why: str) -> str:
 
 
 def _listing(series: Sequence[Series]) -> str:
-    return ", ".join(f"{s.name} [{counted(len(s.frames), 'slice')}]" for s in series) or "none"
+    return ", ".join(f"{s.name} [{pluralize(len(s.frames), 'slice')}]" for s in series) or "none"

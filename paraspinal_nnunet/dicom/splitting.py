@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from paraspinal_nnunet.dicom.records import Frame, Kind, Series
-from paraspinal_nnunet.utils.text import counted
+from paraspinal_nnunet.utils.text import pluralize
 
 ORIENTATION_TOLERANCE = 1e-3
 """Largest difference of a direction cosine within one stack; about 0.06 degrees."""
@@ -142,7 +142,7 @@ def _alike(a: np.ndarray, b: np.ndarray) -> bool:
 
 def _geometry_text(group: Sequence[Frame], others: Sequence[Sequence[Frame]]) -> str:
     first = group[0]
-    texts = [counted(len(group), "slice")]
+    texts = [pluralize(len(group), "slice")]
     if len({(g[0].rows, g[0].columns) for g in others}) > 1:
         texts.append(f"{first.columns} x {first.rows} voxels")
     if len({g[0].pixel_spacing_mm for g in others}) > 1 and first.pixel_spacing_mm:

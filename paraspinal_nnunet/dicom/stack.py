@@ -38,7 +38,7 @@ def read_stack(series: Series, *, name: str | None = None) -> StackedImage:
     """Read a series.
 
     Args:
-        series: As `find_series` or `sift_study` has it.
+        series: As `find_series` or `select_in_study` has it.
         name: What messages call it; None for its number and description.
 
     Raises:

@@ -7,7 +7,7 @@ from paraspinal_nnunet.dataset_conversion.sources.bids_layout import Choice, cho
 from paraspinal_nnunet.dataset_conversion.sources.bids_names import BidsName, not_ignored, parse
 from paraspinal_nnunet.inference.inputs import MASK_ENDING, FoundScans, InputChoice, Scan, read_any_image, unique
 from paraspinal_nnunet.utils.files import write_json, write_text
-from paraspinal_nnunet.utils.text import counted
+from paraspinal_nnunet.utils.text import pluralize
 
 BIDS_VERSION = "1.10.0"
 DESCRIPTION = "dataset_description.json"
@@ -31,7 +31,7 @@ def find_bids(folder: Path, choice: InputChoice) -> FoundScans:
     images, _ = chosen_images(folder, names, Choice(choice.suffix, choice.entities))
     scans = unique([_scan(folder, image) for image in images], folder)
     subjects = len({image.entities["sub"] for image in images})
-    line = f"a BIDS data set with {counted(len(scans), f'{choice.suffix} image')} of {counted(subjects, 'subject')}"
+    line = f"a BIDS data set with {pluralize(len(scans), f'{choice.suffix} image')} of {pluralize(subjects, 'subject')}"
     return FoundScans("BIDS", line, scans)
 
 

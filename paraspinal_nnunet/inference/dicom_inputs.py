@@ -13,8 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from paraspinal_nnunet.dicom import Kind, Series, Sifted, Study, opened_source, read_stack, scan_study
-from paraspinal_nnunet.dicom import selection as sift
+from paraspinal_nnunet.dicom import Kind, Selection, Series, Study, opened_source, read_stack, scan_study, select_series
 from paraspinal_nnunet.dicom.deidentify import age_of, without_identifiers
 from paraspinal_nnunet.dicom.records import Patient
 from paraspinal_nnunet.dicom.source import files_below
@@ -154,11 +153,11 @@ def _by_study(series: Sequence[Series]) -> list[tuple[Series, ...]]:
     return [tuple(group) for group in found.values() if any(s.kind is Kind.IMAGE for s in group)]
 
 
-def _sifted(source: _Source, choice: InputChoice, path: Path) -> tuple[Scan, Sifted]:
+def _sifted(source: _Source, choice: InputChoice, path: Path) -> tuple[Scan, Selection]:
     people = {s.header.patient.patient_id for s in source.series if s.kind is Kind.IMAGE}
     if len(people) > 1:
         raise InputError(f"a study of {len(people)} patients; give each a folder of its own")
-    sifted = sift(Study(source.series, 0), series=choice.series)
+    sifted = select_series(Study(source.series, 0), series=choice.series)
     chosen = sifted.chosen
     name = _folder_name(source, path) if choice.keep_identifiers else _pseudonym(f"{chosen.uid}{chosen.part}")
     study = StudyFiles(chosen, source.archive)
@@ -204,7 +203,7 @@ def _date(text: str) -> str:
     return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 and text.isdecimal() else text
 
 
-def _notes(scan: Scan, sifted: Sifted, *, explain: bool) -> Sequence[str]:
+def _notes(scan: Scan, sifted: Selection, *, explain: bool) -> Sequence[str]:
     if explain:
         return [f"{scan.name}:", *sifted.text().splitlines()]
     others = sum(not line.taken for line in sifted.lines)

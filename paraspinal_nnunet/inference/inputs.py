@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.nifti import ENDINGS, Volume, read_image, stem_of
-from paraspinal_nnunet.utils.text import counted
+from paraspinal_nnunet.utils.text import pluralize
 
 if TYPE_CHECKING:
     from paraspinal_nnunet.inference.dicom_inputs import StudyFiles
@@ -129,7 +129,7 @@ def find_scans(path: Path, choice: InputChoice | None = None) -> FoundScans:
         return FoundScans(kind, f"one scan, {path.name}", (_file_scan(path),))
     files = images_in(path)
     return FoundScans(
-        kind, f"a folder with {counted(len(files), 'scan')}", unique([_file_scan(f) for f in files], path)
+        kind, f"a folder with {pluralize(len(files), 'scan')}", unique([_file_scan(f) for f in files], path)
     )
 
 

@@ -19,7 +19,7 @@ from paraspinal_nnunet.errors import SetupError
 PLUGIN_FOLDER = Path(__file__).parent / "plugin"
 """What nnUNet_extTrainer names: a folder with one module that re-exports the trainers."""
 
-MEND_FOLDER = Path(__file__).parent / "torchvision_fix"
+FIX_FOLDER = Path(__file__).parent / "torchvision_fix"
 """On PYTHONPATH its sitecustomize.py mends the trainer look-up of stock commands."""
 
 PRIMUS_MODULE = "nnunetv2.training.nnUNetTrainer.primus.primus_trainers"
@@ -54,7 +54,7 @@ def check_nnunet() -> None:
         )
 
 
-def mend_trainer_lookup() -> None:
+def fix_trainer_lookup() -> None:
     """Make nnU-Net's trainer look-up in this process independent of torchvision."""
     sys.modules.setdefault(PRIMUS_MODULE, ModuleType(PRIMUS_MODULE))
 
@@ -67,8 +67,8 @@ def register_trainers() -> None:
     """
     check_nnunet()
     os.environ["nnUNet_extTrainer"] = trainer_path(os.environ)
-    os.environ["PYTHONPATH"] = mended_python_path(os.environ)  # one process per GPU: each starts afresh and looks up
-    mend_trainer_lookup()
+    os.environ["PYTHONPATH"] = fixed_python_path(os.environ)  # one process per GPU: each starts afresh and looks up
+    fix_trainer_lookup()
 
 
 def trainer_path(environment: Mapping[str, str]) -> str:
@@ -76,9 +76,9 @@ def trainer_path(environment: Mapping[str, str]) -> str:
     return _joined(PLUGIN_FOLDER, environment.get("nnUNet_extTrainer", ""))
 
 
-def mended_python_path(environment: Mapping[str, str]) -> str:
+def fixed_python_path(environment: Mapping[str, str]) -> str:
     """The value of PYTHONPATH that mends stock commands: our folder before whatever it holds already."""
-    return _joined(MEND_FOLDER, environment.get("PYTHONPATH", ""))
+    return _joined(FIX_FOLDER, environment.get("PYTHONPATH", ""))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from paraspinal_nnunet.quality_control.classes import LabelClass, side_pairs_of
 from paraspinal_nnunet.quality_control.dataset import Dataset
 from paraspinal_nnunet.quality_control.findings import Finding, Severity, some
 from paraspinal_nnunet.quality_control.measurements import CaseFacts, ClassFacts, LabelFacts
-from paraspinal_nnunet.utils.text import counted
+from paraspinal_nnunet.utils.text import pluralize
 
 ISLANDS_ML, ISLANDS_SHARE = 0.5, 0.01
 """Islands of a class from so many ml on, or from such a share of it on, should be looked at; a few stray voxels are
@@ -58,7 +58,7 @@ def _value_faults(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator
         text = f"labels lie on another grid than the image ({labels.grid_difference})"
         yield Severity.PROBLEM, "grid", text, 0.0
     if labels.unknown:
-        values = some((f"{v} ({counted(n, 'voxel')})" for v, n in labels.unknown.items()), 4)
+        values = some((f"{v} ({pluralize(n, 'voxel')})" for v, n in labels.unknown.items()), 4)
         yield Severity.PROBLEM, "values", f"label values that dataset.json does not know: {values}", 0.0
     missing = [c.display_name for c in classes if not labels.classes[c.value].voxels]
     if missing and len(missing) == len(classes):
@@ -117,7 +117,7 @@ def _shape_faults(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator
         if own.islands:
             yield (_island_severity(label, own), "islands", _island_text(label, own), own.island_ml)
         if own.border_voxels:
-            there = counted(own.border_voxels, "voxel")
+            there = pluralize(own.border_voxels, "voxel")
             text = f"{label.display_name} is cut off by the border of the image ({there} there)"
             yield Severity.LOOK, "border", text, float(own.border_voxels)
 
@@ -131,8 +131,8 @@ def _island_severity(label: LabelClass, own: ClassFacts) -> Severity:
 
 
 def _island_text(label: LabelClass, own: ClassFacts) -> str:
-    size = f"{counted(own.island_voxels, 'voxel')}, {own.island_ml:.2g} ml"
-    return f"{label.display_name} has {counted(own.islands, 'island')} beside its largest part ({size})"
+    size = f"{pluralize(own.island_voxels, 'voxel')}, {own.island_ml:.2g} ml"
+    return f"{label.display_name} has {pluralize(own.islands, 'island')} beside its largest part ({size})"
 
 
 def _muscle(label: LabelClass) -> str:

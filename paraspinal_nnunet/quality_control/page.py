@@ -17,7 +17,7 @@ from paraspinal_nnunet.quality_control.run import Inspection
 from paraspinal_nnunet.quality_control.strip_plot import volume_strips
 from paraspinal_nnunet.quality_control.text import Rows, fold_rows, opening, summary_rows, volume_rows
 from paraspinal_nnunet.quality_control.volume_checks import PAPER_SOURCE
-from paraspinal_nnunet.utils.text import counted
+from paraspinal_nnunet.utils.text import pluralize
 
 MOST_CASES = 30
 """Cases with a viewer, the worst first; a thousand of them would not fit into a page."""
@@ -69,7 +69,8 @@ def inspection_page(inspection: Inspection, *, workers: int = 1) -> str:
         "<h2>Images</h2>",
         _table(summary_rows(inspection)),
         *(["<h2>Folds</h2>", _table(folds)] if (folds := fold_rows(inspection)) else []),
-        f"<h2>Cases, the worst first</h2><p class='note'>{len(shown)} of {counted(len(inspection.cases), 'case')}.</p>",
+        "<h2>Cases, the worst first</h2>",
+        f"<p class='note'>{len(shown)} of {pluralize(len(inspection.cases), 'case')}.</p>",
         *_cases(inspection, shown, workers),
         f"<p class='note'>Outliers: {html.escape(RULE)}. paraspinal-nnunet {__version__}.</p>",
     ]

@@ -15,7 +15,7 @@ from paraspinal_nnunet.quality_control.dataset import CaseFiles, describe_datase
 from paraspinal_nnunet.quality_control.display import Colour, ShownCase, labelled_slices, legend, load_shown
 from paraspinal_nnunet.quality_control.pool import each
 from paraspinal_nnunet.utils.files import atomic_path
-from paraspinal_nnunet.utils.text import counted
+from paraspinal_nnunet.utils.text import pluralize
 
 CASES_PER_PAGE = 24
 COLUMNS = 3
@@ -66,7 +66,7 @@ def write_previews(
     chosen = _chosen(dataset.cases, cases, dataset.folder.name)
     pages = -(-len(chosen) // CASES_PER_PAGE)
     paths = _paths(Path(output), pages)
-    heading = f"{title or dataset.folder.name}: {{}} of {counted(len(chosen), 'case')}; {_HEADING}"
+    heading = f"{title or dataset.folder.name}: {{}} of {pluralize(len(chosen), 'case')}; {_HEADING}"
     entries = _bright_legend(dataset.classes)
     tile = partial(_tile, classes=dataset.classes)
     tiles: list[np.ndarray] = []

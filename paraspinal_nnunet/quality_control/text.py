@@ -9,7 +9,7 @@ from paraspinal_nnunet.quality_control.findings import Severity, counts, some
 from paraspinal_nnunet.quality_control.outliers import LEAST_VALUES, RULE
 from paraspinal_nnunet.quality_control.run import Inspection
 from paraspinal_nnunet.quality_control.volume_checks import PAPER_SOURCE
-from paraspinal_nnunet.utils.text import counted
+from paraspinal_nnunet.utils.text import pluralize
 from paraspinal_nnunet.utils.text_table import aligned
 
 MOST_FINDINGS = 60
@@ -40,7 +40,7 @@ def inspection_text(inspection: Inspection, *, most: int | None = MOST_FINDINGS)
 def opening(inspection: Inspection) -> str:
     """Cases and subjects in one line."""
     cases, subjects = len(inspection.cases), len(set(inspection.dataset.subjects.values()))
-    return f"{counted(cases, 'case')} of {counted(subjects, 'subject')}"
+    return f"{pluralize(cases, 'case')} of {pluralize(subjects, 'subject')}"
 
 
 def closing(inspection: Inspection, shown: int) -> list[str]:
@@ -52,7 +52,7 @@ def closing(inspection: Inspection, shown: int) -> list[str]:
         lines.append(f"outliers were not looked for: fewer than {LEAST_VALUES} cases")
     else:
         lines.append(f"outliers: {RULE}")
-    plural = [counted(found[s.word], s.word if s is not Severity.LOOK else "finding") for s in Severity]
+    plural = [pluralize(found[s.word], s.word if s is not Severity.LOOK else "finding") for s in Severity]
     return [*lines, f"{plural[0]}, {plural[1]} to look at, {plural[2]}"]
 
 

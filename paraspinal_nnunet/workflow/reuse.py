@@ -68,7 +68,7 @@ def finished(study: Study, job: Job) -> dict[str, Any] | None:
     return read_json(path) if is_complete(path, inputs(study, job)) else None
 
 
-def make_way(study: Study, job: Job) -> Path | None:
+def set_aside(study: Study, job: Job) -> Path | None:
     """Before a training: move one of other inputs out of the way; before a validation: remove an unfinished one.
 
     Returns:

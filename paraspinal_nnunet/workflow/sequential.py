@@ -13,7 +13,7 @@ from paraspinal_nnunet.workflow.state import held
 from paraspinal_nnunet.workflow.status import DONE, job_states
 
 
-def run_in_turn(study: Study) -> None:
+def run_sequentially(study: Study) -> None:
     """Run every step that is not done, each when those that it needs are.
 
     The steps are the engine's own, so that an engine finds done what was done here. Only an engine knows what a change

@@ -11,7 +11,7 @@ from paraspinal_nnunet.protocol.overrides import override
 from paraspinal_nnunet.protocol.paper import PAPER
 from paraspinal_nnunet.protocol.plans import BASELINE_NAME
 from paraspinal_nnunet.utils.files import read_json
-from paraspinal_nnunet.utils.text import counted
+from paraspinal_nnunet.utils.text import pluralize
 from paraspinal_nnunet.workflow.commands import (
     ARMS,
     best_arm,
@@ -146,10 +146,12 @@ def status_text(study: Study) -> str:
         return "\n".join([*rows, "the study is complete"])
     total, unknown = seconds_left(study, states)
     at_once = max(1, sum(s.is_running for s in states))
-    more = f", and {counted(unknown, 'step')} whose like has not been timed yet" if unknown else ""
+    more = f", and {pluralize(unknown, 'step')} whose like has not been timed yet" if unknown else ""
     if best_arm(study) is None and study.content["depth"]["run"]:
         more += "; the depth comparison follows when the best arm is known"
-    rows.append(f"left: {counted(len(left), 'step')}, about {duration(total / at_once)} with {at_once} at a time{more}")
+    rows.append(
+        f"left: {pluralize(len(left), 'step')}, about {duration(total / at_once)} with {at_once} at a time{more}"
+    )
     return "\n".join(rows)
 
 

@@ -116,7 +116,7 @@ def _prepare(study: Study, job: Job) -> None:
     for name in ("raw", "preprocessed", "results"):
         study.nnunet_folder(name).mkdir(parents=True, exist_ok=True)
     if job.rule in _WITH_CLAIMS:
-        moved = claims.make_way(study, job)
+        moved = claims.set_aside(study, job)
         if moved is not None:
             print(f"a training of other inputs was moved to {moved}", flush=True)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from paraspinal_nnunet.anatomy import ALL_STRUCTURES, LABEL_SCHEMES
-from paraspinal_nnunet.dataset_conversion.labels.aliases import class_of
+from paraspinal_nnunet.dataset_conversion.labels.aliases import parse_label_name
 from paraspinal_nnunet.dataset_conversion.labels.translation import from_scheme, label_map
 from paraspinal_nnunet.errors import LabelError
 
@@ -204,10 +204,10 @@ def test_faulty_maps_and_tables_are_refused(tmp_path, name, text, message):
     ],
 )
 def test_names_and_the_classes_they_mean(name, key):
-    assert class_of(name) == key
+    assert parse_label_name(name) == key
 
 
 def test_every_class_is_understood_by_each_of_its_own_names():
     for structure in ALL_STRUCTURES:
         for name in (structure.key, structure.display_name, structure.abbreviation):
-            assert class_of(name) == structure.key
+            assert parse_label_name(name) == structure.key

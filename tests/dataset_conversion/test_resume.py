@@ -43,13 +43,13 @@ def cohort(scans):
 def calls(monkeypatch):
     """The cases whose images were read."""
     seen = []
-    read = resume.Workbench.begin
+    read = resume.StagingFolder.begin
 
     def begin(self, case):
         seen.append(case.case)
         read(self, case)
 
-    monkeypatch.setattr(resume.Workbench, "begin", begin)
+    monkeypatch.setattr(resume.StagingFolder, "begin", begin)
     return seen
 
 

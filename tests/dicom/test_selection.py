@@ -25,7 +25,7 @@ from helpers.dicom_files import (
 )
 from pydicom.uid import generate_uid
 
-from paraspinal_nnunet.dicom import Kind, opened_source, read_stack, sift_study
+from paraspinal_nnunet.dicom import Kind, opened_source, read_stack, select_in_study
 from paraspinal_nnunet.errors import InputError
 
 T1 = {"EchoTime": 11.0, "RepetitionTime": 620.0}
@@ -72,7 +72,7 @@ def test_a_whole_study(tmp_path):
     )
     localizer(tmp_path, 20)
     save_seg(segmentation(slices(), phantom_labels()), tmp_path / "seg")
-    sifted = sift_study(tmp_path)
+    sifted = select_in_study(tmp_path)
     assert sifted.chosen.key == "4"
     assert (read_stack(sifted.chosen).volume.array == voxels()).all()
     assert len(sifted.of_kind(Kind.SEGMENTATION)) == 1
@@ -122,16 +122,16 @@ def test_words_count_where_tags_are_silent(tmp_path, name, reason):
         del dataset.EchoTime
     save_series(made, tmp_path)
     if reason is None:
-        assert sift_study(tmp_path).chosen.description == name
+        assert select_in_study(tmp_path).chosen.description == name
     else:
         with pytest.raises(InputError, match=reason.replace("*", r"\*")):
-            sift_study(tmp_path)
+            select_in_study(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["T1 by mistake", "loch", "pilote lomb", "Coupes", "cour t2", "mpressive"])
 def test_tags_count_before_words_and_words_are_whole(tmp_path, name):
     study(tmp_path, {"SeriesDescription": name})
-    assert sift_study(tmp_path).chosen.key == "1"
+    assert select_in_study(tmp_path).chosen.key == "1"
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_tags_count_before_words_and_words_are_whole(tmp_path, name):
 @pytest.mark.parametrize("order", [1, pytest.param(-1, marks=pytest.mark.slow)])
 def test_the_better_of_two(tmp_path, worse, better, reason, order):
     study(tmp_path, *[worse, better][::order])
-    sifted = sift_study(tmp_path)
+    sifted = select_in_study(tmp_path)
     key = "2" if order == 1 else "1"
     assert sifted.chosen.key == key
     assert reasons(sifted)["1" if key == "2" else "2"].startswith(f"{reason} (series {key}")
@@ -156,7 +156,7 @@ def test_the_better_of_two(tmp_path, worse, better, reason, order):
 
 def test_the_echo_nearest_to_t2(tmp_path):
     save(enhanced(echoes=(70.0, 98.0, 180.0)), tmp_path / "a")
-    sifted = sift_study(tmp_path)
+    sifted = select_in_study(tmp_path)
     assert sifted.chosen.part == "TE 98 ms"
     assert reasons(sifted)["5.1"].startswith("another echo, further from TE 100 ms")
 
@@ -164,15 +164,15 @@ def test_the_echo_nearest_to_t2(tmp_path):
 def test_equals_are_an_error_that_lists_them(tmp_path):
     study(tmp_path, {}, {"SeriesDescription": "again"})
     with pytest.raises(InputError, match=r"2 series fit equally well: series 1 't2_tse_tra' \[10 slices\], series 2"):
-        sift_study(tmp_path)
-    assert sift_study(tmp_path, series="2").chosen.description == "again"
-    assert sift_study(tmp_path, series="^AGAIN$").chosen.key == "2"
+        select_in_study(tmp_path)
+    assert select_in_study(tmp_path, series="2").chosen.description == "again"
+    assert select_in_study(tmp_path, series="^AGAIN$").chosen.key == "2"
 
 
 def test_two_blocks_of_the_spine_are_an_error(tmp_path):
     study(tmp_path, {}, {"array": voxels((24, 20, 9)), "origin": (ORIGIN[0], ORIGIN[1], 0.0)})
     with pytest.raises(InputError, match=r"show different parts of the spine.*--series"):
-        sift_study(tmp_path)
+        select_in_study(tmp_path)
 
 
 def test_blocks_along_the_discs_are_no_stack(tmp_path):
@@ -182,7 +182,7 @@ def test_blocks_along_the_discs_are_no_stack(tmp_path):
         made = slices(voxels((24, 20, 5)), orientation=orientation, SeriesInstanceUID=uid, origin=(0, 0, 40.0 * n))
         save_series(made, tmp_path / str(n))
     with pytest.raises(InputError, match=r"no axial T2 stack found .*5 blocks of another angle .*one per disc"):
-        sift_study(tmp_path)
+        select_in_study(tmp_path)
 
 
 def test_a_torn_series_is_taken_only_when_asked_for(tmp_path):
@@ -191,8 +191,8 @@ def test_a_torn_series_is_taken_only_when_asked_for(tmp_path):
     made[-1].PixelSpacing = [2.0, 2.0]
     save_series(made, tmp_path)
     with pytest.raises(InputError, match=r"part of a series that mixes geometries .*give --series 5\.1 if"):
-        sift_study(tmp_path)
-    assert len(sift_study(tmp_path, series="5.1").chosen.frames) == 9
+        select_in_study(tmp_path)
+    assert len(select_in_study(tmp_path, series="5.1").chosen.frames) == 9
 
 
 def test_a_stack_with_a_gap_gives_its_reason(tmp_path):
@@ -200,7 +200,7 @@ def test_a_stack_with_a_gap_gives_its_reason(tmp_path):
     made.pop(4)
     save_series(made, tmp_path)
     with pytest.raises(InputError, match=r"damaged: slice missing between z = -88.0 and -72.0 mm"):
-        sift_study(tmp_path)
+        select_in_study(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -214,14 +214,14 @@ def test_a_stack_with_a_gap_gives_its_reason(tmp_path):
 def test_what_is_asked_for_must_be_one(tmp_path, wanted, message):
     study(tmp_path, {}, {})
     with pytest.raises(InputError, match=message):
-        sift_study(tmp_path, series=wanted)
+        select_in_study(tmp_path, series=wanted)
 
 
 def test_by_uid_and_number(tmp_path):
     uid = generate_uid()
     study(tmp_path, {}, {"SeriesInstanceUID": uid})
-    assert sift_study(tmp_path, series=uid).chosen.key == "2"
-    assert sift_study(tmp_path, series=1).chosen.key == "1"
+    assert select_in_study(tmp_path, series=uid).chosen.key == "2"
+    assert select_in_study(tmp_path, series=1).chosen.key == "1"
 
 
 def test_no_images_at_all(tmp_path):
@@ -229,7 +229,7 @@ def test_no_images_at_all(tmp_path):
     made.SOPClassUID = RTSTRUCT
     save(made, tmp_path / "a")
     with pytest.raises(InputError, match=r"no axial T2 stack found \(no images\)"):
-        sift_study(tmp_path)
+        select_in_study(tmp_path)
 
 
 def test_a_zipped_study(tmp_path):
@@ -238,6 +238,6 @@ def test_a_zipped_study(tmp_path):
     study(tmp_path / "in", {"SeriesDescription": "t2_sag", "orientation": SAGITTAL}, {})
     archive = shutil.make_archive(str(tmp_path / "export"), "zip", tmp_path / "in")
     with opened_source(archive) as folder:
-        sifted = sift_study(folder)
+        sifted = select_in_study(folder)
         assert sifted.chosen.key == "2"
         assert np.array_equal(read_stack(sifted.chosen).volume.array, voxels())

@@ -155,7 +155,7 @@ def test_dicom_studies_from_files_to_seg_page_and_measures(studies, model, tmp_p
     import pydicom
     from helpers import dicom_files as makers
 
-    from paraspinal_nnunet.dicom import opened_source, read_grid, read_segmentation, scan_study, sift_study
+    from paraspinal_nnunet.dicom import opened_source, read_grid, read_segmentation, scan_study, select_in_study
 
     out = tmp_path / "out"
     assert predict(studies, out, model) == 0
@@ -173,7 +173,7 @@ def test_dicom_studies_from_files_to_seg_page_and_measures(studies, model, tmp_p
         assert (out / "measures" / case / "measures.tsv").is_file()
         segments = pydicom.dcmread(out / f"{case}_seg.dcm").SegmentSequence
         assert [s.SegmentLabel for s in segments][:2] == ["Multifidus right", "Multifidus left"]
-    sifted = sift_study(studies / "Geheimrat")
+    sifted = select_in_study(studies / "Geheimrat")
     names = {s.name: s for s in find_scans(studies / "Geheimrat").scans}
     (case,) = names
     assert case in cases  # the same name when the study is given alone

@@ -10,12 +10,12 @@ from paraspinal_nnunet.cli.machine import checks as doctor
 from paraspinal_nnunet.errors import SetupError
 from paraspinal_nnunet.nnunet import compat as seam
 from paraspinal_nnunet.nnunet.compat import (
-    MEND_FOLDER,
+    FIX_FOLDER,
     PLUGIN_FOLDER,
     PRIMUS_MODULE,
     Torchvision,
     check_nnunet,
-    mended_python_path,
+    fixed_python_path,
     register_trainers,
     trainer_path,
 )
@@ -38,7 +38,7 @@ def python(code, **environment):
 
 def test_the_folders_are_there():
     assert [p.name for p in PLUGIN_FOLDER.glob("*.py")] == ["paraspinal_trainers.py"]
-    assert (MEND_FOLDER / "sitecustomize.py").is_file()
+    assert (FIX_FOLDER / "sitecustomize.py").is_file()
 
 
 def test_paths_keep_what_was_there_and_stand_once():
@@ -46,7 +46,7 @@ def test_paths_keep_what_was_there_and_stand_once():
     assert trainer_path({}) == own
     assert trainer_path({"nnUNet_extTrainer": other}) == os.pathsep.join([own, other])
     assert trainer_path({"nnUNet_extTrainer": os.pathsep.join([other, own, ""])}) == os.pathsep.join([own, other])
-    assert mended_python_path({"PYTHONPATH": other}) == os.pathsep.join([str(MEND_FOLDER), other])
+    assert fixed_python_path({"PYTHONPATH": other}) == os.pathsep.join([str(FIX_FOLDER), other])
 
 
 @pytest.mark.parametrize(
@@ -101,13 +101,13 @@ def test_nnunet_finds_the_canonical_classes(kept_environment, name):
 
 def test_the_mend_runs_the_sitecustomize_that_it_stands_before(tmp_path):
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.theirs_ran = True\n")
-    path = mended_python_path({"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])})
+    path = fixed_python_path({"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])})
     code = f"import sys; print(sys.theirs_ran, {PRIMUS_MODULE!r} in sys.modules)"
     assert python(code, PYTHONPATH=path) == "True True"
 
 
 def test_the_mend_alone_is_silent():
-    assert python(f"import sys; print({PRIMUS_MODULE!r} in sys.modules)", PYTHONPATH=mended_python_path({})) == "True"
+    assert python(f"import sys; print({PRIMUS_MODULE!r} in sys.modules)", PYTHONPATH=fixed_python_path({})) == "True"
 
 
 def test_processes_that_we_start_are_mended(kept_environment):
@@ -123,7 +123,7 @@ def test_env_prints_what_the_shell_needs(monkeypatch, capsys):
     assert main(["env"]) == 0
     printed = capsys.readouterr()
     assert printed.out.splitlines()[0] == f"export nnUNet_extTrainer={PLUGIN_FOLDER}"
-    assert printed.out.splitlines()[1].startswith(f"export PYTHONPATH={MEND_FOLDER}")
+    assert printed.out.splitlines()[1].startswith(f"export PYTHONPATH={FIX_FOLDER}")
     assert "torchvision 0.24.1 was not built for torch 2.9.1+cpu" in printed.err
     assert main(["env", "--no-mend"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1

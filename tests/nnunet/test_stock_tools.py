@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("nnunetv2")
 
-from paraspinal_nnunet.nnunet.compat import mended_python_path, trainer_path
+from paraspinal_nnunet.nnunet.compat import fixed_python_path, trainer_path
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +48,7 @@ class Shell:
 
     def run(self, command, *arguments, plugin=False, **variables):
         kept = {k: v for k, v in os.environ.items() if not k.startswith("nnUNet_") and k != "PYTHONPATH"}
-        seam = {"nnUNet_extTrainer": trainer_path({}), "PYTHONPATH": mended_python_path({})} if plugin else {}
+        seam = {"nnUNet_extTrainer": trainer_path({}), "PYTHONPATH": fixed_python_path({})} if plugin else {}
         environment = {**kept, **self.dataset.variables(), "nnUNet_def_n_proc": "1", "OMP_NUM_THREADS": "2", **seam}
         result = subprocess.run(
             [Path(sys.executable).parent / command, *map(str, arguments)],

@@ -10,8 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from paraspinal_nnunet.anatomy import PARASPINAL
 from paraspinal_nnunet.errors import DatasetError
-from paraspinal_nnunet.quality_control import Severity
-from paraspinal_nnunet.quality_control import run as inspect_dataset
+from paraspinal_nnunet.quality_control import Severity, inspect_dataset
 from paraspinal_nnunet.quality_control.classes import LabelClass, classes_of, side_pairs_of
 from paraspinal_nnunet.quality_control.dataset import describe_dataset
 from paraspinal_nnunet.quality_control.findings import Finding, worst_first

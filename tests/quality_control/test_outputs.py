@@ -13,8 +13,7 @@ from PIL import Image
 
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.errors import DatasetError, InputError
-from paraspinal_nnunet.quality_control import inspection_text, write_inspection, write_previews
-from paraspinal_nnunet.quality_control import run as inspect_dataset
+from paraspinal_nnunet.quality_control import inspect_dataset, inspection_text, write_inspection, write_previews
 from paraspinal_nnunet.quality_control.previews import _tile_size
 
 SHAPE = (40, 30, 6)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from paraspinal_nnunet.quality_control import Severity, write_previews
-from paraspinal_nnunet.quality_control import run as inspect_dataset
+from paraspinal_nnunet.quality_control import Severity, inspect_dataset, write_previews
 
 pytestmark = pytest.mark.real_data
 FILES = {

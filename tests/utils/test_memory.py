@@ -8,7 +8,7 @@ import pytest
 PROGRAM = """
 import resource, sys
 import numpy as np
-from paraspinal_nnunet.allocator import keep_freed_memory
+from paraspinal_nnunet.utils.memory import keep_freed_memory
 
 taken = keep_freed_memory() if sys.argv[1] == "keep" else None
 def fill():

@@ -179,7 +179,7 @@ def test_every_flag_of_run_reaches_the_engine(tmp_path, monkeypatch):
 HOLD = """
 import sys, time
 from pathlib import Path
-from paraspinal_nnunet.study.state import held
+from paraspinal_nnunet.workflow.state import held
 with held(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -356,10 +356,10 @@ def test_a_training_of_other_inputs_is_set_aside_and_none_is_repeated(tiny, tmp_
     folder = claims.fold_folder(study, job)
     folder.mkdir(parents=True)
     (folder / "checkpoint_final.pth").write_text("weights of other data")
-    assert claims.make_way(study, job) == folder.with_name("replaced_0_fold_0")
+    assert claims.set_aside(study, job) == folder.with_name("replaced_0_fold_0")
     assert claims.finished(study, job) is None
     (folder / "checkpoint_latest.pth").write_text("half trained")
-    assert claims.make_way(study, job) is None  # the same inputs: it goes on
+    assert claims.set_aside(study, job) is None  # the same inputs: it goes on
     (folder / "checkpoint_final.pth").write_text("weights")
     write_json(
         claims.provenance_file(study, job), {"inputs": claims.inputs(study, job), "outputs": claims.results(study, job)}

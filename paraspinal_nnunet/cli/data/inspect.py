@@ -31,8 +31,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     from paraspinal_nnunet.errors import InputError
     from paraspinal_nnunet.nnunet.datasets import find_dataset, nnunet_folder
-    from paraspinal_nnunet.quality_control import check_output, inspection_text, write_inspection
-    from paraspinal_nnunet.quality_control import run as inspect_dataset
+    from paraspinal_nnunet.quality_control import check_output, inspect_dataset, inspection_text, write_inspection
 
     if args.workers < 1:
         raise InputError(f"-np {args.workers}: give at least one worker process")

@@ -89,13 +89,13 @@ def tables_folder(study: Study) -> Path:
 
 def _run(study: Study) -> None:
     from paraspinal_nnunet.workflow.engine import RunOptions, check_engine, run_study
-    from paraspinal_nnunet.workflow.sequential import run_in_turn
+    from paraspinal_nnunet.workflow.sequential import run_sequentially
 
     try:
         check_engine("local")
     except SetupError as error:
         print(f"one step after another, without the engine: {error}", flush=True)
-        run_in_turn(study)
+        run_sequentially(study)
     else:
         run_study(study, RunOptions(profile="local"))
 

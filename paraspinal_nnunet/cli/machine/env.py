@@ -20,12 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the exports."""
-    from paraspinal_nnunet.nnunet.compat import mended_python_path, torchvision_state, trainer_path
+    from paraspinal_nnunet.nnunet.compat import fixed_python_path, torchvision_state, trainer_path
 
     problem = torchvision_state().problem
     print(f"export nnUNet_extTrainer={shlex.quote(trainer_path(os.environ))}")
     if args.mend or (args.mend is None and problem):
-        print(f"export PYTHONPATH={shlex.quote(mended_python_path(os.environ))}")
+        print(f"export PYTHONPATH={shlex.quote(fixed_python_path(os.environ))}")
         if problem:
             print(f"{problem}: PYTHONPATH keeps it out of nnU-Net's trainer look-up", file=sys.stderr)
     return 0
