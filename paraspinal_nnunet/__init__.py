@@ -1,7 +1,7 @@
 """Segmentation of the lumbar paraspinal muscles on axial T2 MRI with nnU-Net v2, after Wesselink et al. 2022.
 
 `segment` and `measure` are the Python interface to what `paraspinal predict` and `paraspinal measure` do; they are
-imported when they are first asked for. See docs/python_api.md.
+imported when they are first asked for. See docs/reference/python_api.md.
 """
 
 from importlib import import_module

@@ -138,7 +138,7 @@ def children(path: str) -> list[str]:
 
 
 def fields_table() -> str:
-    """All fields as Markdown, for docs/study.md."""
+    """All fields as Markdown, for docs/reference/study.md."""
     rows = ["| field | value | default | meaning |", "|---|---|---|---|"]
     for path, field in FIELDS.items():
         name = path.replace(ANY, "NAME")

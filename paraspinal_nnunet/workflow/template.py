@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 PAPERS = """\
-# One study: what is trained, on what, and how it is compared. Every field stands in docs/study.md.
+# One study: what is trained, on what, and how it is compared. Every field stands in docs/reference/study.md.
 # paraspinal study run     runs what is missing          paraspinal study status   shows how far it is
 name: paraspinal
 
@@ -60,7 +60,7 @@ evaluation:
 
 # predict: {input: new_scans, shard_size: 50}
 
-# Of one job of each rule; all rules and defaults stand in docs/study.md.
+# Of one job of each rule; all rules and defaults stand in docs/reference/study.md.
 resources:
   train:    {gpu: 1, threads: 8, memory_gb: 32, minutes: 2880}
   validate: {gpu: 1, threads: 8, memory_gb: 32, minutes: 240}

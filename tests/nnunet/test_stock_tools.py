@@ -1,6 +1,6 @@
 """nnU-Net's commands after training, run on three-fold models of ours from a shell that knows nothing of our trainers.
 
-The commands are those of docs/stock_commands.md.
+The commands are those of docs/reference/stock_commands.md.
 """
 
 import json
