@@ -160,8 +160,8 @@ SPECS: Mapping[str, Spec] = {
             _one("values", "of", _count),
         ),
         (
-            "SD between subjects of the mean over their muscles. Undefined: single muscles whose Dice has no value, which "
-            "the means leave out.",
+            "SD between subjects of the mean over their muscles. Undefined: muscles whose Dice has no value; the means "
+            "leave them out.",
         ),
     ),
     "compare_with_paper": (

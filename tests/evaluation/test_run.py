@@ -431,7 +431,7 @@ class TestSummary:
         assert "values of single muscles that enter the mean, all muscles: 2 of 3 Dice" in text
 
     def test_a_mean_over_muscles_says_what_it_leaves_out(self):
-        """Two cases of two muscles, of which one has no Dice: case means .8 and .9, where three of four values enter."""
+        """Two cases of two muscles, one of them without Dice: case means .8 and .9; three of four values enter."""
         values = [("a", "left", 0.8), ("a", "right", math.nan), ("b", "left", 1.0), ("b", "right", 0.8)]
         rows = [("m", case, case, "", "psoas_major", side, *[v] * 7, 1.0, 1.0) for case, side, v in values]
         row = summarise(pd.DataFrame(rows, columns=list(COLUMNS))).query("muscle == 'all muscles'").iloc[0]
