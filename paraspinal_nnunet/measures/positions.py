@@ -128,6 +128,8 @@ def misplaced(shapes: Shapes) -> tuple[Misplaced, ...]:
         shapes: Of the structures that were looked for.
     """
     present = {structure: shape for structure, shape in shapes.items() if shape.voxels}
+    exchanged = _exchanged(present)
+    present = {structure: shape for structure, shape in present.items() if structure.muscle not in exchanged}
     return (*_medial(present), *_front(present), *_across(present), *_sides(present))
 
 
@@ -209,11 +211,8 @@ def _front(shapes: Shapes) -> Iterator[Misplaced]:
 
 def _across(shapes: Shapes) -> Iterator[Misplaced]:
     """Every right structure lies to the right of the left ones of other muscles."""
-    exchanged = _exchanged(shapes)
     for first, second in product(shapes, shapes):
         if first.side is Side.RIGHT and second.side is Side.LEFT and first.muscle is not second.muscle:
-            if {first.muscle, second.muscle} & exchanged:
-                continue
             text = f"{first.display_name} lies to the left of {_low(second)}"
             yield from _judged(shapes, first, second, 0, lambda away: away < -MARGIN_MM, text)
 
