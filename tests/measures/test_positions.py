@@ -54,12 +54,11 @@ def test_a_body_is_as_it_should_be():
 
 def test_only_the_right_reading_of_six_values_goes_unnoticed():
     """Readings that exchange both sides of a muscle are known by `side_evidence`; the others must be out of place."""
-    right_ones = {1, 3, 5}
+    x = {v: CENTRES[v][0] if v % 2 else 100 - CENTRES[v - 1][0] for v in range(1, 7)}
     unnoticed = []
     for reading in permutations(range(1, 7)):
-        mirrored = any(
-            reading.index(v + 1) + 1 in right_ones and reading.index(v) + 1 not in right_ones for v in right_ones
-        )
+        true = {read: value for value, read in enumerate(reading, start=1)}
+        mirrored = any(x[true[right]] < x[true[right + 1]] for right in (1, 3, 5))
         if not mirrored and not misplaced(read_as(dict(zip(range(1, 7), reading, strict=True)))):
             unnoticed.append(reading)
     assert unnoticed == [(1, 2, 3, 4, 5, 6)]
