@@ -22,7 +22,7 @@ from paraspinal_nnunet.image_io.nifti import Volume, read_image, read_labels, wr
 from paraspinal_nnunet.inference.portable import open_model
 from paraspinal_nnunet.utils.zip import write_zip
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "reference"
 FAST = {"runtime": "onnxruntime", "threads": 1}
 
 
@@ -112,9 +112,7 @@ def test_the_examples_run(model, tmp_path, monkeypatch):
     write_image(tmp_path / "scan.nii.gz", painted(boxes()), AFFINE)
     write_image(tmp_path / "scans" / "b.nii.gz", painted(boxes(), 1), AFFINE)
     found = {}
-    for block in re.findall(
-        r"```python\n(.*?)```", (DOCS / "reference" / "python_api.md").read_text(encoding="utf-8"), re.DOTALL
-    ):
+    for block in re.findall(r"```python\n(.*?)```", (DOCS / "python_api.md").read_text(encoding="utf-8"), re.DOTALL):
         exec(block, found)
     np.testing.assert_array_equal(found["result"].labels, boxes())
     assert found["measured"].structure("multifidus_right").volume_ml == pytest.approx(BOX_ML)
