@@ -11,7 +11,8 @@ from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.geometry import SideEvidence, side_evidence
 from paraspinal_nnunet.measures.comparison import asymmetries, field_of_view_note, is_comparable
 from paraspinal_nnunet.measures.result import Flag, Severity, StructureMeasures
-from paraspinal_nnunet.measures.voxels import Stack, Voxels
+from paraspinal_nnunet.measures.shapes import Stack
+from paraspinal_nnunet.measures.voxels import Voxels
 from paraspinal_nnunet.protocol.paper import PAPER
 
 COHORT_SDS = 3.0

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from paraspinal_nnunet.quality_control.classes import LabelClass, side_pairs_of
 from paraspinal_nnunet.quality_control.dataset import Dataset
 from paraspinal_nnunet.quality_control.findings import Finding, Severity, some
-from paraspinal_nnunet.quality_control.measurements import CaseFacts, ClassFacts, LabelFacts
+from paraspinal_nnunet.quality_control.measurements import CaseMeasurements, ClassMeasurements, LabelMeasurements
 from paraspinal_nnunet.utils.text import pluralize
 
 ISLANDS_ML, ISLANDS_SHARE = 0.5, 0.01
@@ -13,16 +13,16 @@ ISLANDS_ML, ISLANDS_SHARE = 0.5, 0.01
 noted only."""
 
 
-def case_findings(facts: CaseFacts, dataset: Dataset) -> Iterator[Finding]:
+def case_findings(measured: CaseMeasurements, dataset: Dataset) -> Iterator[Finding]:
     """What one case has wrong by itself.
 
     Args:
-        facts: What was measured of it.
+        measured: What was measured of it.
         dataset: The data set it belongs to.
     """
-    for kind, text in facts.errors:
-        yield Finding(Severity.PROBLEM, kind, facts.case, text)
-    labels = facts.labels
+    for kind, text in measured.errors:
+        yield Finding(Severity.PROBLEM, kind, measured.case, text)
+    labels = measured.labels
     if labels is None:
         return
     for severity, kind, text, weight in (
@@ -31,7 +31,7 @@ def case_findings(facts: CaseFacts, dataset: Dataset) -> Iterator[Finding]:
         *_slice_faults(labels, dataset.classes),
         *_shape_faults(labels, dataset.classes),
     ):
-        yield Finding(severity, kind, facts.case, text, weight)
+        yield Finding(severity, kind, measured.case, text, weight)
 
 
 Fault = tuple[Severity, str, str, float]
@@ -53,7 +53,7 @@ def slice_ranges(slices: Sequence[int]) -> str:
     return f"{noun} " + ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
 
 
-def _value_faults(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator[Fault]:
+def _value_faults(labels: LabelMeasurements, classes: Sequence[LabelClass]) -> Iterator[Fault]:
     if labels.grid_difference is not None:
         text = f"labels lie on another grid than the image ({labels.grid_difference})"
         yield Severity.PROBLEM, "grid", text, 0.0
@@ -67,7 +67,7 @@ def _value_faults(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator
         yield Severity.LOOK, "empty", f"no voxel is {some(missing)}", float(len(missing))
 
 
-def _side_faults(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator[Fault]:
+def _side_faults(labels: LabelMeasurements, classes: Sequence[LabelClass]) -> Iterator[Fault]:
     swapped = []
     for pair in side_pairs_of(classes):
         right, left = (labels.classes[c.value] for c in (pair.right, pair.left))
@@ -83,7 +83,7 @@ def _side_faults(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator[
         yield Severity.PROBLEM, "sides", text, 1e6 * len(swapped)
 
 
-def _lone_sides(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator[str]:
+def _lone_sides(labels: LabelMeasurements, classes: Sequence[LabelClass]) -> Iterator[str]:
     """Muscles labelled on one side only, which lies beyond the other side of the other muscles."""
     x_mm = {c: labels.classes[c.value].x_mm for c in classes if c.side and labels.classes[c.value].voxels}
     muscles = [c.muscle for c in x_mm]
@@ -97,7 +97,7 @@ def _lone_sides(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator[s
             yield f"{label.display_name} at x = {x_mm[label]:.1f} mm, {far} of other muscles at x = {other:.1f} mm"
 
 
-def _slice_faults(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator[Fault]:
+def _slice_faults(labels: LabelMeasurements, classes: Sequence[LabelClass]) -> Iterator[Fault]:
     if labels.empty_inside:
         first, last = labels.labelled_slices
         text = f"no label at all in {slice_ranges(labels.empty_inside)}, within the labelled {first}-{last}"
@@ -111,7 +111,7 @@ def _slice_faults(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator
             yield Severity.LOOK, "gap", text, float(len(gaps))
 
 
-def _shape_faults(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator[Fault]:
+def _shape_faults(labels: LabelMeasurements, classes: Sequence[LabelClass]) -> Iterator[Fault]:
     for label in classes:
         own = labels.classes[label.value]
         if own.islands:
@@ -122,7 +122,7 @@ def _shape_faults(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator
             yield Severity.LOOK, "border", text, float(own.border_voxels)
 
 
-def _island_severity(label: LabelClass, own: ClassFacts) -> Severity:
+def _island_severity(label: LabelClass, own: ClassMeasurements) -> Severity:
     """A class that has both sides of a muscle lies in two large parts in every healthy case."""
     if not label.side:
         return Severity.NOTE
@@ -130,7 +130,7 @@ def _island_severity(label: LabelClass, own: ClassFacts) -> Severity:
     return Severity.LOOK if large else Severity.NOTE
 
 
-def _island_text(label: LabelClass, own: ClassFacts) -> str:
+def _island_text(label: LabelClass, own: ClassMeasurements) -> str:
     size = f"{pluralize(own.island_voxels, 'voxel')}, {own.island_ml:.2g} ml"
     return f"{label.display_name} has {pluralize(own.islands, 'island')} beside its largest part ({size})"
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from paraspinal_nnunet.protocol.paper import CONFIGURATIONS
 
 Kind = Literal[
-    "text", "path", "name", "sbatch", "whole", "flag", "choice", "texts", "folds", "trainer", "settings"
+    "text", "path", "name", "sbatch", "whole", "flag", "choice", "texts", "steps", "folds", "trainer", "settings"
 ]  # fmt: skip
 
 ANY = "*"
@@ -22,7 +22,7 @@ class Field:
         about: What it decides.
         default: Where it is left out; None where that means 'not at all'.
         required: Whether its section is incomplete without it.
-        choices: For the kinds ``'choice'`` and ``'texts'``.
+        choices: For the kind ``'choice'``.
         least: Smallest number.
         most: Largest number.
     """
@@ -63,7 +63,6 @@ RULES = {
 """The rules of the workflow in their order, with what each asks for by default."""
 
 SOURCES = ("author", "lpm", "pairs")
-POSTPROCESSING = ("largest-component", "fill-holes")
 
 
 def _model(prefix: str, trainer: str, about: str) -> dict[str, Field]:
@@ -115,8 +114,7 @@ FIELDS: dict[str, Field] = {
     "evaluation.surface": Field("flag", "HD95, surface distance and surface Dice too", False),
     "evaluation.per_slice": Field("flag", "Dice and areas of every slice too", False),
     "evaluation.volumes": Field("flag", "errors of the volumes too", False),
-    "evaluation.post": Field("texts", "clean predictions up first: largest-component, fill-holes", [],
-                             choices=POSTPROCESSING),
+    "evaluation.post": Field("steps", "clean predictions up first: largest-component, fill-holes, closing", []),
     "evaluation.rater2": Field("path", "label maps of a second rater"),
     "evaluation.seed": Field("whole", "of the bootstrap", 0, least=0),
     "predict.input": Field("path", "folder of further scans to be segmented"),
@@ -163,6 +161,7 @@ _KIND_NAMES = {
     "flag": "true, false",
     "choice": "name",
     "texts": "list",
+    "steps": "list",
     "folds": "list",
     "trainer": "trainer",
     "settings": "NAME: VALUE",

@@ -24,6 +24,7 @@ SBATCH_FLAGS = (
 """Flags that ask for nodes or say when; not among them are those that replace the job's script or its surroundings."""
 
 _SBATCH_WORD = re.compile(r"--([a-z-]+)(=[A-Za-z0-9_.,:@%+/\[\]-]+)?")
+_STEP = re.compile(r"[a-z][a-z-]*([=:][0-9.]+)?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -98,9 +99,14 @@ def _texts(value: Any, field: Field) -> tuple[str, Any]:
         problem, text = _text(item, field)
         if problem:
             return f"holds a value that {problem}", value
-        if field.choices and text not in field.choices:
-            return f"holds {text}; choose from {', '.join(field.choices)}", value
     return "", [str(v) for v in value]
+
+
+def _steps(value: Any, field: Field) -> tuple[str, Any]:
+    problem, value = _texts(value, field)
+    if not problem:
+        problem = next((f"holds {v!r}, which is no step" for v in value if not _STEP.fullmatch(v)), "")
+    return problem, value
 
 
 def _folds(value: Any, field: Field) -> tuple[str, Any]:
@@ -149,6 +155,7 @@ _CHECKS: Mapping[Kind, Callable[[Any, Field], tuple[str, Any]]] = {
     "flag": _flag,
     "choice": _choice,
     "texts": _texts,
+    "steps": _steps,
     "folds": _folds,
     "trainer": _trainer,
     "settings": _settings,

@@ -9,10 +9,11 @@ pytest.importorskip("nnunetv2")
 
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.errors import DatasetError, ProtocolError
+from paraspinal_nnunet.nnunet.preprocessed import MARKER_SUFFIX, is_preprocessed, source_digest
 from paraspinal_nnunet.nnunet.splits import make_splits, read_splits, write_splits
-from paraspinal_nnunet.planning.run import PlanRequest, is_preprocessed, plan, prepare_splits, source_digest
+from paraspinal_nnunet.planning.run import PlanRequest, plan, prepare_splits
 from paraspinal_nnunet.protocol.overrides import parse_settings
-from paraspinal_nnunet.protocol.plans import BASELINE_ENTRY, ENTRY, MARKER_SUFFIX
+from paraspinal_nnunet.protocol.plans import BASELINE_ENTRY, ENTRY
 
 pytestmark = pytest.mark.usefixtures("thread_pools")
 

@@ -16,8 +16,8 @@ from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import DatasetError, ProtocolError
 from paraspinal_nnunet.image_io.nifti import write_image, write_labels
 from paraspinal_nnunet.nnunet.datasets import find_dataset, nnunet_folder, read_dataset_json
+from paraspinal_nnunet.nnunet.preprocessed import is_preprocessed
 from paraspinal_nnunet.nnunet.splits import FILE_NAME, read_splits
-from paraspinal_nnunet.planning.run import is_preprocessed
 from paraspinal_nnunet.protocol.overrides import override
 from paraspinal_nnunet.protocol.paper import PAPER, Protocol
 from paraspinal_nnunet.protocol.plans import DEFAULT_NAME, PlansEntry, resolve
