@@ -22,9 +22,10 @@ from paraspinal_nnunet.dataset_conversion.target import (
 )
 from paraspinal_nnunet.errors import DatasetError, InputError, WorkerDiedError
 from paraspinal_nnunet.nnunet.datasets import dataset_name
-from paraspinal_nnunet.utils.files import replace_folders, restore_set_aside
+from paraspinal_nnunet.utils.files import replace_folders
 from paraspinal_nnunet.utils.text import pluralize
 from paraspinal_nnunet.utils.workers import each
+from paraspinal_nnunet.utils.workplace import sweep
 
 PREVIEWS = "previews"
 
@@ -99,7 +100,7 @@ def convert(
         outcomes = _take_all(tasks_of(found.cases, source, checks), source, checks, workers, None)
         return _refuse_any(_report(source, found, outcomes, target, replaced, mode))
     with _writing(target, number, bench):
-        restore_set_aside(raw, f"Dataset{number:03d}_*")
+        sweep(raw)
         replaced = free_number(target, number, folder, overwrite=overwrite)
         found = _found(source, folder, selection, replaced)
         tasks = tasks_of(found.cases, source, checks)

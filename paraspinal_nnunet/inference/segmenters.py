@@ -7,7 +7,6 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +19,7 @@ from paraspinal_nnunet.inference.portable.model import LARGEST_MANIFEST_BYTES
 from paraspinal_nnunet.models.manifest import FILE_NAME, Manifest, label_entries, parse_manifest
 from paraspinal_nnunet.models.training_statistics import training_spacing_mm
 from paraspinal_nnunet.utils.files import read_json
+from paraspinal_nnunet.utils.workplace import workplace
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,8 @@ def opened_segmenter(model: Path, options: SegmenterOptions, *, scratch: Path | 
     if scratch is not None:
         scratch.mkdir(parents=True, exist_ok=True)
     # nnU-Net writes plans.json, dataset.json and its arguments beside the masks, over what may stand there.
-    with TemporaryDirectory(prefix=".predicting-", dir=scratch) as workplace:
-        yield NnunetSegmenter(predictor, Path(workplace), options)
+    with workplace(scratch) as place:
+        yield NnunetSegmenter(predictor, place, options)
 
 
 class PortableSegmenter:

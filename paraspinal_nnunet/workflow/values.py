@@ -96,8 +96,7 @@ def _texts(value: Any, field: Field) -> tuple[str, Any]:
     if not isinstance(value, list):
         return f"is {_written(value)}; give a list of texts, e.g. [a, b]", value
     for item in value:
-        problem, text = _text(item, field)
-        if problem:
+        if problem := _text(item, field)[0]:
             return f"holds a value that {problem}", value
     return "", [str(v) for v in value]
 
