@@ -65,6 +65,10 @@ class SetupError(ParaspinalError):
     """The machine lacks something: an environment variable, a package, a matching version."""
 
 
+class WorkerDiedError(ParaspinalError):
+    """A process that shared the work was killed, by the system or by a user."""
+
+
 class TrainingRefusedError(ProtocolError, SystemExit):
     """A trainer was started with plans, a fold or a configuration that it must not use.
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -15,6 +14,7 @@ from paraspinal_nnunet.image_io.nifti import Volume, read_labels, write_image
 from paraspinal_nnunet.inference.options import PredictionOptions
 from paraspinal_nnunet.inference.portable import PortableModel, Segmentation, is_portable, open_model
 from paraspinal_nnunet.models.description import canonical_values
+from paraspinal_nnunet.utils.workplace import workplace
 
 
 class Segmenter(Protocol):
@@ -62,8 +62,8 @@ def opened_segmenter(model: Path, options: PredictionOptions, *, scratch: Path |
     if scratch is not None:
         scratch.mkdir(parents=True, exist_ok=True)
     # nnU-Net writes plans.json, dataset.json and its arguments beside the masks, over what may stand there.
-    with TemporaryDirectory(prefix=".predicting-", dir=scratch) as workplace:
-        yield NnunetSegmenter(predictor, Path(workplace), options)
+    with workplace(scratch) as place:
+        yield NnunetSegmenter(predictor, place, options)
 
 
 class PortableSegmenter:

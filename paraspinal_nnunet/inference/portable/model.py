@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -22,6 +21,7 @@ from paraspinal_nnunet.inference.portable.slices import all_slices, fast_slices
 from paraspinal_nnunet.inference.portable.tiles import Tiling, averaged, mirror_sets
 from paraspinal_nnunet.models.description import manifest_content
 from paraspinal_nnunet.models.manifest import Manifest, check_files, read_manifest
+from paraspinal_nnunet.utils.workplace import workplace
 from paraspinal_nnunet.utils.zip import extract_zip
 
 if TYPE_CHECKING:
@@ -240,8 +240,8 @@ def _opened(path: Path) -> Iterator[tuple[Path, bool]]:
     if path.is_dir():
         yield path, False
         return
-    with TemporaryDirectory(prefix="paraspinal-model-") as place:
-        folder = Path(place) / path.name
+    with workplace() as place:
+        folder = place / path.name
         folder.mkdir()
         extract_zip(path, folder)
         yield folder, True
