@@ -42,10 +42,12 @@ def run(args: argparse.Namespace) -> int:
     from paraspinal_nnunet.dataset_conversion.sources import source_module
     from paraspinal_nnunet.errors import InputError
     from paraspinal_nnunet.nnunet.datasets import nnunet_folder
+    from paraspinal_nnunet.utils.files import refuse_overwriting_inputs
 
     if args.report and args.report.is_dir():
         raise InputError(f"--report {args.report}: is a folder; give a file")
     raw = nnunet_folder("raw", instead=args.raw)
+    refuse_overwriting_inputs([], [args.report], trees=[args.input])
     try:
         report = convert(
             with_channels(source_module(args.source).source_from(args), args.channel or ()),
