@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import DatasetError
 from paraspinal_nnunet.nnunet.datasets import read_dataset_json
 from paraspinal_nnunet.nnunet.splits import planned_subjects
 from paraspinal_nnunet.utils.files import read_json, write_json
+from paraspinal_nnunet.utils.progress import progress
 
-PROGRESS_DELAY_S = 2.0
 UNFINISHED = "unfinished"
 CASE_FILES = (".b2nd", "_seg.b2nd", ".pkl")
 """What nnU-Net writes for a case."""
@@ -89,7 +88,7 @@ def _voxel_digest(folder: Path) -> str:
 
     digest = hashlib.sha256()
     files = sorted(folder.glob("*.b2nd"))
-    for file in tqdm(files, desc="hashing", unit="file", delay=PROGRESS_DELAY_S, disable=None):
+    for file in progress(files, what="hashing", unit="file", disable=None):
         digest.update(file.name.encode())
         digest.update(np.ascontiguousarray(blosc2.open(urlpath=str(file), mode="r")[:]).data)
     return digest.hexdigest()[:16]

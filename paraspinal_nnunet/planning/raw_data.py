@@ -13,7 +13,6 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from tqdm import tqdm
 
 from paraspinal_nnunet.errors import DatasetError, InputError, ParaspinalError, one_line
 from paraspinal_nnunet.image_io.geometry import axis_codes, centroids_x_mm, grid_difference
@@ -80,7 +79,7 @@ def check_raw_data(raw: Path, *, processes: int) -> None:
     readable = [case for case in cases if not problems[case.name]]
     examine = partial(examine_voxels, labels=dict(description.labels))
     found = tqdm(
-        results_of(examine, readable, workers=processes),
+        results_of(examine, readable, workers=processes, name=lambda case: case.name),
         total=len(readable),
         desc="checking",
         unit="case",

@@ -234,8 +234,7 @@ def test_a_mirrored_label_header_is_refused_before_anything_is_written(tiny_copy
     before = sorted(p.name for p in tiny_copy.preprocessed.iterdir())
     assert main(["plan", "-d", "501", "-np", "1", "-p", "Other"]) == 1
     error = capsys.readouterr().err
-    assert error.splitlines()[-1].startswith(
-        "paraspinal plan: error: Dataset501_Tiny: 1 of 6 cases cannot be trained on"
-    )
+    expected = "paraspinal plan: error: Dataset501_Tiny: 1 of 6 cases cannot be trained on"
+    assert error.splitlines()[-1].startswith(expected)
     assert "sub-003: sub-003.nii.gz: is stored in RAS, sub-003_0000.nii.gz in LAS" in error
     assert sorted(p.name for p in tiny_copy.preprocessed.iterdir()) == before
