@@ -78,13 +78,8 @@ def check_raw_data(raw: Path, *, processes: int) -> None:
         problems[case.name] += _header_problems(case, description)
     readable = [case for case in cases if not problems[case.name]]
     examine = partial(examine_voxels, labels=dict(description.labels))
-    found = tqdm(
-        results_of(examine, readable, workers=processes, name=lambda case: case.name),
-        total=len(readable),
-        desc="checking",
-        unit="case",
-        disable=None,
-    )
+    found = results_of(examine, readable, workers=processes, name=lambda case: case.name)
+    found = progress(found, what="checking", total=len(readable), disable=None)
     findings = {case.name: finding for case, finding in zip(readable, found, strict=True)}
     for name, finding in findings.items():
         problems[name] += finding.problems
