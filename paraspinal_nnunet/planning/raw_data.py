@@ -20,6 +20,7 @@ from paraspinal_nnunet.image_io.nifti import read_image
 from paraspinal_nnunet.image_io.nifti_header import affine_mm
 from paraspinal_nnunet.nnunet.datasets import case_ids, read_cases
 from paraspinal_nnunet.planning.dataset_json import CONVERT, FILE_ENDING, IGNORE, Description, read_description
+from paraspinal_nnunet.utils.progress import progress
 from paraspinal_nnunet.utils.workers import results_of
 
 log = logging.getLogger(__name__)
