@@ -9,6 +9,7 @@ from typing import Any
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import ParaspinalError, one_line
+from paraspinal_nnunet.utils.processes import ended_as_by_ctrl_c
 
 VERBS = {
     "phantom": "data.phantom",
@@ -33,6 +34,10 @@ VERBS = {
 """The module of each verb, in the order of a user's path. They import nothing heavy at the top."""
 
 
+STOPPED = 130
+"""The exit code after Ctrl-C, and after a request to end: shells' own for the former."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb.
 
@@ -48,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("paraspinal_nnunet").setLevel(logging.DEBUG if args.debug else logging.INFO)
     try:
-        return int(_module(args.verb).run(args) or 0)
+        with ended_as_by_ctrl_c():
+            return int(_module(args.verb).run(args) or 0)
     except ParaspinalError as error:
         if args.debug:
             raise
@@ -56,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print(f"paraspinal {args.verb}: stopped", file=sys.stderr)
-        return 130
+        return STOPPED
 
 
 def _module(verb: str) -> Any:
