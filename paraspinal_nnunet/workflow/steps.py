@@ -14,10 +14,9 @@ from typing import Any
 from paraspinal_nnunet.errors import ParaspinalError, one_line
 from paraspinal_nnunet.utils.files import read_json, write_json
 from paraspinal_nnunet.workflow import reuse as claims
-from paraspinal_nnunet.workflow.choice import choose_best
 from paraspinal_nnunet.workflow.commands import dataset_folder_name, environment, find_model, job_commands
-from paraspinal_nnunet.workflow.costs import write_costs
 from paraspinal_nnunet.workflow.provenance import FILE_NAME, file_hash, surroundings
+from paraspinal_nnunet.workflow.results import choose_best, write_costs
 from paraspinal_nnunet.workflow.settings import Study, digest
 from paraspinal_nnunet.workflow.state import (
     HeldError,

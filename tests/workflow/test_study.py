@@ -17,9 +17,9 @@ from paraspinal_nnunet.evaluation.comparison.view import view_study
 from paraspinal_nnunet.utils.files import write_json
 from paraspinal_nnunet.workflow import reuse as claims
 from paraspinal_nnunet.workflow.commands import BEST_FILE, every_model, job_commands, models_of_set
-from paraspinal_nnunet.workflow.costs import inference_seconds
 from paraspinal_nnunet.workflow.engine import RunOptions, engine_command
 from paraspinal_nnunet.workflow.layout import lay_down
+from paraspinal_nnunet.workflow.results import inference_seconds
 from paraspinal_nnunet.workflow.schema import FIELDS
 from paraspinal_nnunet.workflow.settings import deeper, further_models, read_study, retrained
 from paraspinal_nnunet.workflow.state import HeldError, Job, failure, held, is_held, log_file, marker
