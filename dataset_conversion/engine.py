@@ -1,6 +1,6 @@
 """The engine of all converters: find, check and write every case, then name the data set; or refuse it whole."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -60,7 +60,7 @@ def convert(
     workers: int = 1,
     overwrite: bool = False,
     mode: Mode = "whole",
-    previews: bool = False,
+    draw: Callable[[Path, Path, str], object] | None = None,
 ) -> Report:
     """Convert a folder to an nnU-Net data set.
 
@@ -81,7 +81,8 @@ def convert(
         workers: Number of processes.
         overwrite: Replace data sets of that number.
         mode: What refusals mean.
-        previews: Draw every case's labels over its image into the data set's folder.
+        draw: Draws every case's labels over its image, given the data set, a folder in it for the sheets, and its name;
+            none are drawn when None.
 
     Returns:
         The report, also written as conversion_report.json and conversion_report.tsv.
@@ -115,8 +116,8 @@ def convert(
             if outcome.reason is not None:
                 bench.discard(outcome.case)
         describe(bench.dataset, source, report, folder, checks, selection)
-        if previews:
-            _draw_previews(bench.dataset, target.name, workers)
+        if draw is not None:
+            draw(bench.dataset, bench.dataset / PREVIEWS, target.name)
         replace_folders(bench.dataset, target, replaces=replaced)
         bench.remove()
     return report
@@ -153,12 +154,6 @@ def _take_all(
         return list(each(take, tasks, workers=workers, what="converting", name=lambda task: task.case.case))
     except WorkerDiedError as error:
         raise WorkerDiedError(f"{error}, or leave the case out with --exclude") from None
-
-
-def _draw_previews(dataset: Path, title: str, workers: int) -> None:
-    from paraspinal_nnunet.quality_control.previews import write_previews
-
-    write_previews(dataset, dataset / PREVIEWS, workers=workers, title=title)
 
 
 def _report(

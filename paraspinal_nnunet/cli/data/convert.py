@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
             workers=args.workers,
             overwrite=args.overwrite,
             mode="dry run" if args.dry_run else "without refused" if args.skip_refused else "whole",
-            previews=args.previews,
+            draw=partial(_draw, workers=args.workers) if args.previews else None,
         )
     except RefusedError as error:
         print(error.report.text())
@@ -75,6 +76,12 @@ def run(args: argparse.Namespace) -> int:
     if args.report:
         write_report(args.report, report)
     return 1 if report.refusals else 0
+
+
+def _draw(dataset: Path, folder: Path, name: str, *, workers: int) -> None:
+    from paraspinal_nnunet.quality_control.previews import write_previews
+
+    write_previews(dataset, folder, workers=workers, title=name)
 
 
 def _print_refusals(report: "Report", *, at_least: int) -> None:
