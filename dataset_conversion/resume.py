@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from paraspinal_nnunet import __version__
-from paraspinal_nnunet.dataset_conversion.case import Case, Checks, Outcome, Source, paths_of
+from paraspinal_nnunet.dataset_conversion.case import Case, CaseOutcome, Checks, Source, paths_of
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.utils.files import read_json, write_json
 
@@ -53,7 +53,7 @@ class StagingFolder:
         """Cases that were begun and not ended: when a worker process died, one of these killed it."""
         return sorted(p.name for p in self._begun.iterdir())
 
-    def prepare(self, tasks: Sequence[Task], parts: Sequence[str]) -> dict[str, Outcome]:
+    def prepare(self, tasks: Sequence[Task], parts: Sequence[str]) -> dict[str, CaseOutcome]:
         """Make the folders, take over what still holds and remove everything else.
 
         Args:
@@ -70,7 +70,7 @@ class StagingFolder:
         for task in tasks:
             record = self._record(task)
             if record is not None:
-                outcomes[task.case.case] = Outcome(task.case, image_hash=record["hash"], facts=record["facts"])
+                outcomes[task.case.case] = CaseOutcome(task.case, image_hash=record["hash"], facts=record["facts"])
                 wanted |= {self._state(task.case), *(self.dataset / name for name in record["files"])}
         for path in [*_files(self._cases), *_files(self.dataset)]:
             if path not in wanted:
@@ -88,7 +88,7 @@ class StagingFolder:
         """Note that a case's work has ended, well or not."""
         (self._begun / case.case).unlink(missing_ok=True)
 
-    def keep(self, task: Task, outcome: Outcome, files: Sequence[Path]) -> None:
+    def keep(self, task: Task, outcome: CaseOutcome, files: Sequence[Path]) -> None:
         """Note a case's outcome, after its files are written.
 
         Args:
@@ -134,7 +134,7 @@ class StagingFolder:
         return record if whole else None
 
 
-def workbench(raw: Path, number: int) -> StagingFolder:
+def staging_folder(raw: Path, number: int) -> StagingFolder:
     """The unfinished data set of a number."""
     return StagingFolder(raw / f".Dataset{number:03d}.unfinished")
 

@@ -3,19 +3,19 @@
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 
-from paraspinal_nnunet.dataset_conversion.case import Outcome
+from paraspinal_nnunet.dataset_conversion.case import CaseOutcome
 from paraspinal_nnunet.dataset_conversion.resume import Task
 from paraspinal_nnunet.errors import DatasetError
 from paraspinal_nnunet.utils.workers import results_of
 
 
 def outcomes_of(
-    take: Callable[[Task], Outcome], tasks: Sequence[Task], *, workers: int, begun: Callable[[], list[str]]
-) -> Generator[Outcome, None, None]:
-    """Take cases, in their order; closing the generator ends the processes.
+    convert: Callable[[Task], CaseOutcome], tasks: Sequence[Task], *, workers: int, begun: Callable[[], list[str]]
+) -> Generator[CaseOutcome, None, None]:
+    """Convert cases, in their order; closing the generator ends the processes.
 
     Args:
-        take: Pickled when `workers` is above 1.
+        convert: Pickled when `workers` is above 1.
         tasks: The cases.
         workers: Number of processes; 1 works in this one.
         begun: Names the cases that were begun and not ended, for the message when a worker process dies.
@@ -24,7 +24,7 @@ def outcomes_of(
         DatasetError: A worker process died.
     """
     try:
-        yield from results_of(take, tasks, workers=workers)
+        yield from results_of(convert, tasks, workers=workers)
     except BrokenProcessPool as error:
         cases = " or ".join(begun()) or "a case"
         raise DatasetError(

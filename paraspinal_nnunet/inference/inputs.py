@@ -83,7 +83,7 @@ class InputChoice:
 
     Attributes:
         series: DICOM: the series to take in every study, by number, UID or regular expression; None for the axial T2
-            stack by the rules of `dicom.sift`.
+            stack by the rules of `dicom.selection_rules`.
         keep_identifiers: DICOM: name cases by their folders rather than by pseudonyms.
         explain: DICOM: say of every series why it was taken or passed over.
         suffix: BIDS: of the images.
