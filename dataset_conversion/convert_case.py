@@ -20,6 +20,7 @@ from paraspinal_nnunet.dataset_conversion.resume import StagingFolder, Task
 from paraspinal_nnunet.errors import DatasetError, GeometryError, InputError, ParaspinalError, one_line
 from paraspinal_nnunet.image_io.geometry import axis_codes, side_evidence, through_plane_axis
 from paraspinal_nnunet.image_io.nifti import Volume, write_image, write_labels
+from paraspinal_nnunet.measures.positions import check_positions
 
 IMAGES = "imagesTr"
 LABELS = "labelsTr"
@@ -44,8 +45,6 @@ def convert_case(task: Task, *, source: Source, checks: Checks, staging: Staging
         OSError: The files cannot be written.
     """
     case = task.case
-    if staging is not None:
-        staging.begin(case)
     try:
         checked, outcome = _checked(case, source, checks, written=staging is not None)
     except SidesError as error:
@@ -60,10 +59,8 @@ def convert_case(task: Task, *, source: Source, checks: Checks, staging: Staging
         raise DatasetError(
             f"{case.image}: memory does not suffice for this case; give fewer workers with -np"
         ) from error
-    if staging is not None:
-        if checked is not None:
-            staging.keep(task, outcome, _write(case, checked, staging.dataset))
-        staging.end(case)
+    if staging is not None and checked is not None:
+        staging.keep(task, outcome, _write(case, checked, staging.dataset))
     return outcome
 
 
@@ -84,6 +81,8 @@ def _checked(case: Case, source: Source, checks: Checks, *, written: bool) -> tu
         *(_checked_labels(changed(case, label=path), images[0], source, checks) for path in raters), strict=True
     )
     maps, affine, sides = settle_sides(maps, images[0].affine, classes, names, policy=checks.sides)
+    for canonical, name in zip(maps, names, strict=True):
+        check_positions(canonical, affine, classes, name)
     images = tuple(Volume(image.array, affine) for image in images)
     for canonical, facts in zip(maps, facts_of, strict=True):
         facts.update(_muscle_facts(canonical, images[0], classes))

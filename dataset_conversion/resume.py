@@ -49,10 +49,6 @@ class StagingFolder:
         """Number of cases that a later conversion can take over."""
         return sum(1 for _ in self._cases.glob("*.json"))
 
-    def begun(self) -> list[str]:
-        """Cases that were begun and not ended: when a worker process died, one of these killed it."""
-        return sorted(p.name for p in self._begun.iterdir())
-
     def prepare(self, tasks: Sequence[Task], parts: Sequence[str]) -> dict[str, CaseOutcome]:
         """Make the folders, take over what still holds and remove everything else.
 
@@ -63,8 +59,7 @@ class StagingFolder:
         Returns:
             Case id -> outcome, of the cases that need not be done again.
         """
-        shutil.rmtree(self._begun, ignore_errors=True)
-        for path in (self._cases, self._begun, *(self.dataset / part for part in parts)):
+        for path in (self._cases, *(self.dataset / part for part in parts)):
             path.mkdir(parents=True, exist_ok=True)
         outcomes, wanted = {}, set()
         for task in tasks:
@@ -79,14 +74,6 @@ class StagingFolder:
             if path.name not in parts:
                 shutil.rmtree(path)
         return outcomes
-
-    def begin(self, case: Case) -> None:
-        """Note that a case's work begins."""
-        (self._begun / case.case).touch()
-
-    def end(self, case: Case) -> None:
-        """Note that a case's work has ended, well or not."""
-        (self._begun / case.case).unlink(missing_ok=True)
 
     def keep(self, task: Task, outcome: CaseOutcome, files: Sequence[Path]) -> None:
         """Note a case's outcome, after its files are written.
@@ -113,10 +100,6 @@ class StagingFolder:
     @property
     def _cases(self) -> Path:
         return self.folder / "cases"
-
-    @property
-    def _begun(self) -> Path:
-        return self.folder / "begun"
 
     def _state(self, case: Case) -> Path:
         return self._cases / f"{case.case}.json"

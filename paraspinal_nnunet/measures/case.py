@@ -184,7 +184,7 @@ def measure_with_maps(
     shapes = measure_shapes(voxels.volume, voxels.stack, [each.label for each in structures])
     counted = [count(voxels, each, shapes[each.label], shares) for each in structures]
     measured = tuple(measure_structure(voxels, each, shares, placed) for each in counted)
-    evidence: Evidence = gather_evidence(voxels, measured, training=options.training, disagreement=disagreement)
+    evidence: Evidence = gather_evidence(voxels, measured, shapes, training=options.training, disagreement=disagreement)
     flags = find_flags(evidence)
     measures = CaseMeasures(
         case=name,
