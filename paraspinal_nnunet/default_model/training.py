@@ -56,10 +56,9 @@ def train(folder: Path, recipe: Recipe, *, workers: int = 1) -> Path:
     remaining = Subset(examples, range(state.iteration * recipe.batch, len(examples)))
     loader = DataLoader(remaining, recipe.batch, num_workers=workers, prefetch_factor=6 if workers else None)
     bar = tqdm(loader, "training", initial=state.iteration, total=recipe.iterations, unit="step", mininterval=5)
-    loss = DiceCELoss(softmax=True, to_onehot_y=True, batch=True)
     running = None
     for image, labels in bar:
-        value = _step(state, recipe, loss, image, labels)
+        value = _step(state, recipe, image, labels)
         running = value if running is None else 0.98 * running + 0.02 * value
         if state.iteration % 50 == 0:
             bar.set_postfix(loss=f"{running:.3f}")
@@ -76,6 +75,16 @@ def learning_rate(recipe: Recipe, iteration: int) -> float:
         return recipe.learning_rate * (iteration + 1) / recipe.warm_up
     part = (iteration - recipe.warm_up) / max(recipe.iterations - recipe.warm_up, 1)
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(part, 1.0)))
+
+
+def loss_of(recipe: Recipe, iteration: int) -> DiceCELoss:
+    """Dice and cross-entropy of a step."""
+    part = min(iteration / max(recipe.emphasis_share * recipe.iterations, 1), 1.0)
+    weight = torch.ones(LABELLED + 1)
+    weight[1:3] = recipe.emphasis + part * (1 - recipe.emphasis)
+    loss = DiceCELoss(softmax=True, to_onehot_y=True, batch=True)
+    loss.cross_entropy.weight = weight
+    return loss
 
 
 def build(recipe: Recipe) -> ResidualUNet:
@@ -103,13 +112,13 @@ def _start(folder: Path, recipe: Recipe) -> State:
     return state
 
 
-def _step(state: State, recipe: Recipe, loss: DiceCELoss, image: torch.Tensor, labels: torch.Tensor) -> float:
+def _step(state: State, recipe: Recipe, image: torch.Tensor, labels: torch.Tensor) -> float:
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(recipe, state.iteration)
     state.optimizer.zero_grad(set_to_none=True)
     with torch.autocast("cpu", torch.bfloat16):
         logits = state.network(image.to(memory_format=torch.channels_last))
-    value = loss(logits.float(), labels)
+    value = loss_of(recipe, state.iteration)(logits.float(), labels)
     value.backward()
     torch.nn.utils.clip_grad_norm_(state.network.parameters(), recipe.clip)
     state.optimizer.step()

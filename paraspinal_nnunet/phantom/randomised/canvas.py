@@ -34,7 +34,9 @@ def oval(x: float, y: float, half_x: float, half_y: float, power: float = 2.0, c
     )
 
 
-def bar(start: tuple[float, float], end: tuple[float, float], radius: float, end_radius: float | None = None) -> np.ndarray:
+def bar(
+    start: tuple[float, float], end: tuple[float, float], radius: float, end_radius: float | None = None
+) -> np.ndarray:
     """A bar with round ends: (24, 2)."""
     a, b = np.array(start, float), np.array(end, float)
     angle = np.arctan2(*(b - a)[::-1])
@@ -80,7 +82,9 @@ class Canvas:
 
     def line(self, tissue: int, points: np.ndarray, width_mm: float, *, spine: bool = True) -> None:
         """Draw an open line."""
-        self._draw.line(_pixels(self.place(points, spine=spine)), fill=int(tissue), width=max(1, round(width_mm / SPACING_MM)))
+        self._draw.line(
+            _pixels(self.place(points, spine=spine)), fill=int(tissue), width=max(1, round(width_mm / SPACING_MM))
+        )
 
     def mask(self, points: np.ndarray, *, spine: bool = True) -> np.ndarray:
         """Bool (rows, columns) inside an outline."""

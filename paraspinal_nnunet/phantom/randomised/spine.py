@@ -64,7 +64,9 @@ def _paint_processes(canvas: Canvas, phase: float) -> None:
         if facet:
             wide = 5.0 + 3.5 * r[9]
             _bone(canvas, oval(side * 18, -8, wide + 1, wide + 2), 2.2)
-            canvas.line(Tissue.FLUID if r[10] < 0.6 else Tissue.CORTEX, np.array([(side * 15, -2), (side * 18, -13)]), 1.4)
+            canvas.line(
+                Tissue.FLUID if r[10] < 0.6 else Tissue.CORTEX, np.array([(side * 15, -2), (side * 18, -13)]), 1.4
+            )
         _bone(canvas, bar((side * 14, -7), (side * 1.5, -15), 2.8), 1.2 if phase > -0.1 else 3)
     if phase > -0.28:
         end = -15 + (tip + 15) * np.clip((phase + 0.28) / 0.25, 0.3, 1)
@@ -89,7 +91,16 @@ def _paint_sacrum(canvas: Canvas) -> None:
     deep = max(19 - 3.0 * (level - 4.6), 8)
     top = 8 + 2 * deep - 5 * max(level - 5, 0)
     reach = 24 + 30 * wide
-    outline = [(0, top), (16, top - 1), (reach, top - 10), (reach + 2, 6), (reach - 10, -6), (22, -8), (14, -10), (3, -16)]
+    outline = [
+        (0, top),
+        (16, top - 1),
+        (reach, top - 10),
+        (reach + 2, 6),
+        (reach - 10, -6),
+        (22, -8),
+        (14, -10),
+        (3, -16),
+    ]
     full = np.array(outline + [(-x, y) for x, y in reversed(outline[1:])], float)
     _bone(canvas, smooth(full, 80), 1.5)
     _bone(canvas, bar((0, -14), (0, -20.0 - 8 * r[11]), 3.0), 1.2)
@@ -108,7 +119,9 @@ def _paint_canal(canvas: Canvas) -> None:
     elif level < 4.5:
         for number in range(7):
             angle = np.pi * (1.1 + 0.13 * number)
-            canvas.fill(Tissue.NERVE, oval(6 * narrow * np.cos(angle), 0.5 + 4.5 * narrow * np.sin(angle), 1, 1, count=8))
+            canvas.fill(
+                Tissue.NERVE, oval(6 * narrow * np.cos(angle), 0.5 + 4.5 * narrow * np.sin(angle), 1, 1, count=8)
+            )
     if abs(level - round(level)) > 0.2 and level < 4.5:
         for side in (-1, 1):  # foramina with their roots
             canvas.fill(Tissue.FAT, oval(side * 16, 5, 5, 5))

@@ -118,7 +118,9 @@ def draw_signals(rng: np.random.Generator) -> np.ndarray:
             values[Tissue.LIGAMENT] = 0.3 * rng.random()
     muscle = values[Tissue.MUSCLE]
     values[list(MUSCULAR)] = muscle * np.exp(rng.normal(0, 0.04, len(MUSCULAR)))
-    values[[Tissue.PM_LEFT, Tissue.MF_LEFT, Tissue.ES_LEFT]] = values[[Tissue.PM_RIGHT, Tissue.MF_RIGHT, Tissue.ES_RIGHT]]
+    values[[Tissue.PM_LEFT, Tissue.MF_LEFT, Tissue.ES_LEFT]] = values[
+        [Tissue.PM_RIGHT, Tissue.MF_RIGHT, Tissue.ES_RIGHT]
+    ]
     values[Tissue.FAT] = values[Tissue.SUBCUTANEOUS] * np.exp(rng.normal(0, 0.08))
     if rng.random() < 0.9:
         values[[Tissue.AIR, Tissue.GAS, Tissue.VOID]] = np.abs(rng.normal(0, 0.01, 3))

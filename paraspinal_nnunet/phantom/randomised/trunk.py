@@ -125,11 +125,21 @@ def _paint_pelvis(canvas: Canvas, inner: np.ndarray) -> None:
     for side in (-1, 1):
         near = np.array([side * (86 - 13 * down) * wide, -20.0 - 6 * down])
         far = np.array([side * (108 - 2 * down) * wide, 30.0 + 12 * down])
-        iliacus, gluteus = (3 + 4.5 * down) * (0.7 + 0.6 * body.organs[11]), (3 + 6 * down) * (0.6 + 0.9 * body.organs[12])
+        iliacus, gluteus = (
+            (3 + 4.5 * down) * (0.7 + 0.6 * body.organs[11]),
+            (3 + 6 * down) * (0.6 + 0.9 * body.organs[12]),
+        )
         middle = (near + far) / 2
-        canvas.fill(Tissue.GLUTEAL, bar(tuple(near + (side * gluteus, -4)), tuple(middle + (side * gluteus, 0)), gluteus, gluteus * 0.8))
-        canvas.fill(Tissue.GLUTEAL, bar(tuple(middle + (side * gluteus * 0.9, 0)), tuple(far + (side * 6, 4)), gluteus * 0.9, 4))
-        canvas.fill(Tissue.MUSCLE, bar(tuple(near + (side * 2, 14)), tuple(far + (-side * iliacus, -4)), iliacus, iliacus * 0.6))
+        canvas.fill(
+            Tissue.GLUTEAL,
+            bar(tuple(near + (side * gluteus, -4)), tuple(middle + (side * gluteus, 0)), gluteus, gluteus * 0.8),
+        )
+        canvas.fill(
+            Tissue.GLUTEAL, bar(tuple(middle + (side * gluteus * 0.9, 0)), tuple(far + (side * 6, 4)), gluteus * 0.9, 4)
+        )
+        canvas.fill(
+            Tissue.MUSCLE, bar(tuple(near + (side * 2, 14)), tuple(far + (-side * iliacus, -4)), iliacus, iliacus * 0.6)
+        )
         canvas.fill(Tissue.CORTEX, bar(tuple(near), tuple(far), 4.6 + 2.0 * body.organs[13], 3.2))
         canvas.fill(Tissue.MARROW, bar(tuple(near), tuple(far), 3.2 + 2.0 * body.organs[13], 1.8))
         if down > 1.3:  # gluteus maximus springs from the sacrum's and ilium's back
@@ -146,9 +156,7 @@ def _paint_bowel(canvas: Canvas, inside: np.ndarray, rng: np.random.Generator) -
     wall, lumen = inside & front & (loops > -amount), inside & front & (loops > -amount + 0.35)
     values = canvas.array()
     values[wall] = Tissue.BOWEL_WALL
-    values[lumen] = np.select(
-        [contents[lumen] < -1.0, contents[lumen] > 0.7], [Tissue.GAS, Tissue.STOOL], Tissue.BOWEL
-    )
+    values[lumen] = np.select([contents[lumen] < -1.0, contents[lumen] > 0.7], [Tissue.GAS, Tissue.STOOL], Tissue.BOWEL)
     canvas._start(values)
 
 
