@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from paraspinal_nnunet.anatomy import PARASPINAL
-from paraspinal_nnunet.augmentation.crops import AugmentedCropReader, augmented_reader
-from paraspinal_nnunet.loading import CropReader
-from paraspinal_nnunet.protocol import PAPER
-from paraspinal_nnunet.sampling import BatchSchedule
+from paraspinal_nnunet.protocol.paper import PAPER
+from paraspinal_nnunet.training.augmentation.crops import AugmentedCropReader, augmented_reader
+from paraspinal_nnunet.training.loading import CropReader
+from paraspinal_nnunet.training.sampling import BatchSchedule
 
 CONFIGURATIONS = ("2d", "3d_fullres")
 LABELS = {"background": 0, **{s.key: s.label for s in PARASPINAL}}

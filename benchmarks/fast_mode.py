@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from prediction import dices
 
-from paraspinal_nnunet.fast import open_model
-from paraspinal_nnunet.nifti import read_image, read_labels
+from paraspinal_nnunet.image_io.nifti import read_image, read_labels
+from paraspinal_nnunet.inference.portable import open_model
 
 
 def main() -> None:

@@ -15,13 +15,13 @@ import numpy as np
 from scipy.ndimage import rotate, zoom
 
 from paraspinal_nnunet.anatomy import PARASPINAL
-from paraspinal_nnunet.inspection.classes import LabelClass
-from paraspinal_nnunet.inspection.dataset import CaseFiles
-from paraspinal_nnunet.inspection.duplicates import NEAR_CORRELATION, mirrored_correlations
-from paraspinal_nnunet.inspection.fingerprint import THUMBNAIL_SHAPE, fingerprint
-from paraspinal_nnunet.inspection.measure import measure_case
-from paraspinal_nnunet.nifti import Volume, read_image
+from paraspinal_nnunet.image_io.nifti import Volume, read_image
 from paraspinal_nnunet.phantom import write_cohort
+from paraspinal_nnunet.quality_control.classes import LabelClass
+from paraspinal_nnunet.quality_control.dataset import CaseFiles
+from paraspinal_nnunet.quality_control.duplicates import NEAR_CORRELATION, mirrored_correlations
+from paraspinal_nnunet.quality_control.fingerprint import THUMBNAIL_SHAPE, fingerprint
+from paraspinal_nnunet.quality_control.measure import measure_case
 
 ALTERED_CASES = 12
 

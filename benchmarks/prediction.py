@@ -24,9 +24,9 @@ from pathlib import Path
 
 import numpy as np
 
-from paraspinal_nnunet.fast import is_portable
-from paraspinal_nnunet.nifti import read_labels
-from paraspinal_nnunet.seam import mended_python_path, trainer_path
+from paraspinal_nnunet.image_io.nifti import read_labels
+from paraspinal_nnunet.inference.portable import is_portable
+from paraspinal_nnunet.nnunet.compat import fixed_python_path, trainer_path
 
 TRAINERS = {"s1": "nnUNetTrainerParaspinal", "s2": "nnUNetTrainerParaspinalStride2"}
 PLANS, NUMBER, NEW_NUMBER = "ParaspinalPlansBench", 511, 512
@@ -108,7 +108,7 @@ def run(command: Sequence[object], threads: int) -> Cost:
     """Run Python with these arguments on the first processors and watch it."""
     environment = os.environ | {
         "nnUNet_extTrainer": trainer_path(os.environ),
-        "PYTHONPATH": mended_python_path(os.environ),
+        "PYTHONPATH": fixed_python_path(os.environ),
         "OMP_NUM_THREADS": str(threads),
     }
     allowed = sorted(os.sched_getaffinity(0))[:threads]

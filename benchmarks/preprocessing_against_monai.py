@@ -17,8 +17,8 @@ from monai.transforms import NormalizeIntensity, Spacing
 from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape, resample_data_or_seg_to_shape
 from scipy.ndimage import map_coordinates
 
-from paraspinal_nnunet.geometry import to_ras
-from paraspinal_nnunet.protocol import PAPER
+from paraspinal_nnunet.image_io.geometry import to_ras
+from paraspinal_nnunet.protocol.paper import PAPER
 
 
 def main() -> None:

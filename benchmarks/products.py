@@ -16,10 +16,10 @@ def main() -> None:
     args = parser.parse_args()
     clock = _Clock()
 
+    from paraspinal_nnunet.html import PageCase, case_page, preview_png, summarise_case
+    from paraspinal_nnunet.image_io.nifti import read_image, read_labels
     from paraspinal_nnunet.measures.case import MeasureOptions, measure_with_maps
     from paraspinal_nnunet.measures.plots import measure_plots
-    from paraspinal_nnunet.nifti import read_image, read_labels
-    from paraspinal_nnunet.pages import PageCase, case_page, preview_png, summarise_case
 
     clock.row("importing what they need")
     image, labels = read_image(args.scan), read_labels(args.mask)

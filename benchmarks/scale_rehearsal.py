@@ -22,8 +22,8 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from paraspinal_nnunet.files import read_json, write_json
-from paraspinal_nnunet.protocol import PAPER
+from paraspinal_nnunet.protocol.paper import PAPER
+from paraspinal_nnunet.utils.files import read_json, write_json
 
 NUMBER, NAME = 976, "Dataset976_Rehearsal"
 ARMS = {

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 _SPEC = importlib.util.spec_from_file_location(
-    "study_makers", Path(__file__).resolve().parents[1] / "tests" / "study_makers.py"
+    "studies", Path(__file__).resolve().parents[1] / "tests" / "helpers" / "studies.py"
 )
 assert _SPEC is not None
 assert _SPEC.loader is not None

@@ -52,13 +52,13 @@ def prepare(folder: Path, patch: int, batch: int) -> None:
         (folder / name).mkdir()
         os.environ[f"nnUNet_{name}"] = str(folder / name)
     os.environ |= {"nnUNet_def_n_proc": "2", "nnUNet_n_proc_DA": "0"}
-    from paraspinal_nnunet.allocator import keep_freed_memory
-    from paraspinal_nnunet.dataset_conversion.author import author_source
     from paraspinal_nnunet.dataset_conversion.engine import convert
-    from paraspinal_nnunet.overrides import parse_settings
+    from paraspinal_nnunet.dataset_conversion.sources.author import author_source
+    from paraspinal_nnunet.nnunet.compat import register_trainers
     from paraspinal_nnunet.phantom.cohort import write_cohort
-    from paraspinal_nnunet.planning import PlanRequest, plan
-    from paraspinal_nnunet.seam import register_trainers
+    from paraspinal_nnunet.planning.run import PlanRequest, plan
+    from paraspinal_nnunet.protocol.overrides import parse_settings
+    from paraspinal_nnunet.utils.memory import keep_freed_memory
 
     keep_freed_memory()
     register_trainers()

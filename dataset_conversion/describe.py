@@ -8,13 +8,13 @@ from typing import Any
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.anatomy import BY_KEY, QUADRATUS
-from paraspinal_nnunet.dataset_conversion.cases import Checks, Source
+from paraspinal_nnunet.dataset_conversion.case import Checks, Source
+from paraspinal_nnunet.dataset_conversion.convert_case import FILE_ENDING
 from paraspinal_nnunet.dataset_conversion.report import Report
 from paraspinal_nnunet.dataset_conversion.selection import Selection
-from paraspinal_nnunet.dataset_conversion.take import FILE_ENDING
-from paraspinal_nnunet.datasets import CASE_COLUMNS, CASES_FILE, MISSING
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.files import write_json, write_text
+from paraspinal_nnunet.nnunet.datasets import CASE_COLUMNS, CASES_FILE, MISSING
+from paraspinal_nnunet.utils.files import write_json, write_text
 
 REPORT_FILE = "conversion_report.json"
 TABLE_FILE = "conversion_report.tsv"

@@ -8,14 +8,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from paraspinal_nnunet.dataset_conversion.cases import Case, Checks, Found, Outcome, Source
+from paraspinal_nnunet.dataset_conversion.case import Case, Checks, Found, Outcome, Source
+from paraspinal_nnunet.dataset_conversion.convert_case import IMAGES, LABELS, SECOND_LABELS, convert_case
 from paraspinal_nnunet.dataset_conversion.describe import describe, notes_on
 from paraspinal_nnunet.dataset_conversion.lock import number_lock
-from paraspinal_nnunet.dataset_conversion.pool import outcomes_of
 from paraspinal_nnunet.dataset_conversion.report import Mode, Report
-from paraspinal_nnunet.dataset_conversion.resume import Task, Workbench, tasks_of, workbench
+from paraspinal_nnunet.dataset_conversion.resume import StagingFolder, Task, tasks_of, workbench
 from paraspinal_nnunet.dataset_conversion.selection import Selection, select
-from paraspinal_nnunet.dataset_conversion.take import IMAGES, LABELS, SECOND_LABELS, take_case
 from paraspinal_nnunet.dataset_conversion.target import (
     cannot_write,
     check_place,
@@ -23,10 +22,11 @@ from paraspinal_nnunet.dataset_conversion.target import (
     elsewhere,
     free_number,
 )
-from paraspinal_nnunet.datasets import dataset_name
+from paraspinal_nnunet.dataset_conversion.worker_pool import outcomes_of
 from paraspinal_nnunet.errors import DatasetError, InputError
-from paraspinal_nnunet.files import replace_folders, restore_set_aside
-from paraspinal_nnunet.wording import counted
+from paraspinal_nnunet.nnunet.datasets import dataset_name
+from paraspinal_nnunet.utils.files import replace_folders, restore_set_aside
+from paraspinal_nnunet.utils.text import pluralize
 
 PREVIEWS = "previews"
 
@@ -46,7 +46,7 @@ class RefusedError(DatasetError):
         super().__init__(
             f"{refusals[0].reason}; nothing was written"
             if len(refusals) == 1
-            else f"{len(refusals)} of {counted(total, 'case')} refused; {report.dataset} was not written"
+            else f"{len(refusals)} of {pluralize(total, 'case')} refused; {report.dataset} was not written"
         )
         self.report = report
 
@@ -126,7 +126,7 @@ def convert(
 
 
 @contextmanager
-def _writing(target: Path, number: int, bench: Workbench) -> Iterator[None]:
+def _writing(target: Path, number: int, bench: StagingFolder) -> Iterator[None]:
     """Hold the number; afterwards, keep the unfinished data set only for the sake of finished cases."""
     try:
         with number_lock(target.parent, number):
@@ -149,15 +149,15 @@ def _found(source: Source, folder: Path, selection: Selection, replaced: Sequenc
 
 
 def _take_all(
-    tasks: Sequence[Task], source: Source, checks: Checks, workers: int, bench: Workbench | None
+    tasks: Sequence[Task], source: Source, checks: Checks, workers: int, bench: StagingFolder | None
 ) -> list[Outcome]:
-    take = partial(take_case, source=source, checks=checks, bench=bench)
+    take = partial(convert_case, source=source, checks=checks, bench=bench)
     with closing(outcomes_of(take, tasks, workers=workers, begun=bench.begun if bench else list)) as outcomes:
         return list(tqdm(outcomes, total=len(tasks), desc="converting", unit="case", delay=BAR_DELAY_S))
 
 
 def _draw_previews(dataset: Path, title: str, workers: int) -> None:
-    from paraspinal_nnunet.inspection.previews import write_previews
+    from paraspinal_nnunet.quality_control.previews import write_previews
 
     write_previews(dataset, dataset / PREVIEWS, workers=workers, title=title)
 

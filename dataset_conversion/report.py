@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from paraspinal_nnunet.dataset_conversion.cases import Case, Outcome, Refusal
-from paraspinal_nnunet.geometry import by_text
-from paraspinal_nnunet.text_table import aligned
-from paraspinal_nnunet.wording import counted
+from paraspinal_nnunet.dataset_conversion.case import Case, Outcome, Refusal
+from paraspinal_nnunet.image_io.geometry import by_text
+from paraspinal_nnunet.utils.text import pluralize
+from paraspinal_nnunet.utils.text_table import aligned
 
 Mode = Literal["whole", "without refused", "dry run"]
 """Whether a refusal keeps the data set from being written, leaves out the case, or nothing is written at all."""
@@ -104,11 +104,11 @@ class Report:
     def _all_notes(self) -> Iterable[str]:
         yield from self.notes
         if self.taken_over:
-            yield f"{counted(self.taken_over, 'case')} taken over from an unfinished conversion"
+            yield f"{pluralize(self.taken_over, 'case')} taken over from an unfinished conversion"
         contradicting = sum(o.facts.get("sides") == "contradict" for o in self.outcomes if o.reason is not None)
         if contradicting > max(1, len(self.outcomes) // 2):
             yield (
-                f"all sides contradict the geometry in {contradicting} of {counted(len(self.outcomes), 'case')}, so "
+                f"all sides contradict the geometry in {contradicting} of {pluralize(len(self.outcomes), 'case')}, so "
                 "one convention is at work: look at one scan, then give --swap-sides (the label names are exchanged) "
                 "or --trust-labels (the headers are wrong) for all"
             )
@@ -116,9 +116,9 @@ class Report:
             yield f"finished cases stay in {self.kept} for the next try, which removes it when it succeeds"
 
     def _closing_line(self) -> str:
-        others = f"; {counted(self.other_files, 'other file')} passed over" if self.other_files else ""
-        cases, refused = counted(len(self.taken), "case"), len(self.refusals)
-        subjects = f"of {counted(self.subjects, 'subject')}"
+        others = f"; {pluralize(self.other_files, 'other file')} passed over" if self.other_files else ""
+        cases, refused = pluralize(len(self.taken), "case"), len(self.refusals)
+        subjects = f"of {pluralize(self.subjects, 'subject')}"
         if self.mode == "dry run":
             return f"dry run: {cases} {subjects} fit, {refused} refused{others}; nothing was written"
         if not refused:

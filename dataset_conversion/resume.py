@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from paraspinal_nnunet import __version__
-from paraspinal_nnunet.dataset_conversion.cases import Case, Checks, Outcome, Source, paths_of
+from paraspinal_nnunet.dataset_conversion.case import Case, Checks, Outcome, Source, paths_of
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.files import read_json, write_json
+from paraspinal_nnunet.utils.files import read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Workbench:
+class StagingFolder:
     """The folder in which a data set grows; hidden, one per data set number, removed when the data set is whole.
 
     Attributes:
@@ -134,9 +134,9 @@ class Workbench:
         return record if whole else None
 
 
-def workbench(raw: Path, number: int) -> Workbench:
+def workbench(raw: Path, number: int) -> StagingFolder:
     """The unfinished data set of a number."""
-    return Workbench(raw / f".Dataset{number:03d}.unfinished")
+    return StagingFolder(raw / f".Dataset{number:03d}.unfinished")
 
 
 def tasks_of(cases: Sequence[Case], source: Source, checks: Checks) -> list[Task]:

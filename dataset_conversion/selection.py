@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from paraspinal_nnunet.dataset_conversion.cases import Case, Found, Refusal, Source
-from paraspinal_nnunet.dataset_conversion.participants import read_participants, with_people
-from paraspinal_nnunet.dataset_conversion.patterns import pattern, subject_of, walk
+from paraspinal_nnunet.dataset_conversion.case import Case, Found, Refusal, Source
+from paraspinal_nnunet.dataset_conversion.patterns.pairing import pattern, subject_of, walk
+from paraspinal_nnunet.dataset_conversion.sources.participants import read_participants, with_people
 from paraspinal_nnunet.errors import InputError
 
 

@@ -4,9 +4,9 @@ import errno
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from paraspinal_nnunet.dataset_conversion.cases import Case, paths_of
-from paraspinal_nnunet.datasets import FolderName, datasets_with_number, nnunet_folder
+from paraspinal_nnunet.dataset_conversion.case import Case, paths_of
 from paraspinal_nnunet.errors import DatasetError, InputError, SetupError
+from paraspinal_nnunet.nnunet.datasets import FolderName, datasets_with_number, nnunet_folder
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 

@@ -11,10 +11,10 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_erosion
 
 from paraspinal_nnunet.anatomy import PARASPINAL
-from paraspinal_nnunet.files import atomic_path
-from paraspinal_nnunet.geometry import to_ras
+from paraspinal_nnunet.image_io.geometry import to_ras
 from paraspinal_nnunet.phantom.cohort import PhantomCase, generate_case
 from paraspinal_nnunet.phantom.muscles import LABELLED
+from paraspinal_nnunet.utils.files import atomic_path
 
 SEED = 0
 CASES = (2, 10)

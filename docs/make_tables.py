@@ -1,24 +1,20 @@
-"""Rewrite the tables that are made from the code, in README.md and in this folder's documents."""
+"""Rewrite the tables of the reference pages that are made from the code."""
 
 import argparse
 import re
 from pathlib import Path
 
-from paraspinal_nnunet.cli import predict
+from paraspinal_nnunet.cli.scans import predict
 from paraspinal_nnunet.dataset_conversion.sources import SOURCES, source_module
 from paraspinal_nnunet.measures import quality
 from paraspinal_nnunet.measures.columns import COLUMNS, METHOD
 from paraspinal_nnunet.measures.columns import TABLES as MEASURE_TABLES
-from paraspinal_nnunet.protocol import PAPER, entries
-from paraspinal_nnunet.protocol_table import value_text
-from paraspinal_nnunet.seam import mend_trainer_lookup
-from paraspinal_nnunet.study.schema import fields_table
+from paraspinal_nnunet.nnunet.compat import fix_trainer_lookup
+from paraspinal_nnunet.protocol.paper import PAPER, entries
+from paraspinal_nnunet.protocol.table import value_text
+from paraspinal_nnunet.workflow.schema import fields_table
 
-README = Path(__file__).resolve().parents[1] / "README.md"
-CONVERTING = Path(__file__).with_name("converting.md")
-MEASURES = Path(__file__).with_name("measures.md")
-PREDICTING = Path(__file__).with_name("predicting.md")
-STUDY = Path(__file__).with_name("study.md")
+REFERENCE = Path(__file__).with_name("reference")
 SHOWN_SECTIONS = ("validation", "preprocessing", "network", "sampling_2d", "sampling_3d", "sampling_25d", "training")
 
 
@@ -35,8 +31,8 @@ def protocol_table() -> str:
 
 def trainers_table() -> str:
     """The trainers with what each changes, as Markdown."""
-    mend_trainer_lookup()
-    from paraspinal_nnunet.trainer_list import list_trainers
+    fix_trainer_lookup()
+    from paraspinal_nnunet.trainers.listing import list_trainers
 
     rows = ["| `-tr` | what it is | against `nnUNetTrainerParaspinal` |", "|---|---|---|"]
     rows += [f"| `{e.name}` | {e.what} | {e.difference} |" for e in list_trainers()]
@@ -94,15 +90,16 @@ def predict_flags_table() -> str:
 
 
 TABLES = {
-    README: {"protocol": protocol_table, "trainers": trainers_table},
-    CONVERTING: {"sources": sources_table},
-    MEASURES: {"dictionary": measures_table, "flags": quality_flags_table},
-    PREDICTING: {"flags": predict_flags_table},
-    STUDY: {"study fields": fields_table},
+    REFERENCE / "protocol.md": {"protocol": protocol_table},
+    REFERENCE / "trainers.md": {"trainers": trainers_table},
+    REFERENCE / "converting.md": {"sources": sources_table},
+    REFERENCE / "measures.md": {"dictionary": measures_table, "flags": quality_flags_table},
+    REFERENCE / "predicting.md": {"flags": predict_flags_table},
+    REFERENCE / "study.md": {"study fields": fields_table},
 }
 
 
-def with_tables(text: str, path: Path = README) -> str:
+def with_tables(text: str, path: Path) -> str:
     """A document's text with every marked table made anew."""
     for name, make in TABLES[path].items():
         start, end = f"<!-- {name}: made by docs/make_tables.py -->", f"<!-- end of {name} -->"

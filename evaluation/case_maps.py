@@ -11,8 +11,8 @@ from paraspinal_nnunet.errors import GeometryError
 from paraspinal_nnunet.evaluation.labelmaps import LabelMap, on_reference_grid, read_label_map
 from paraspinal_nnunet.evaluation.record import CaseFiles, EvaluationRecord
 from paraspinal_nnunet.evaluation.references import Label
-from paraspinal_nnunet.geometry import grid_difference, to_ras
-from paraspinal_nnunet.nifti import read_image
+from paraspinal_nnunet.image_io.geometry import grid_difference, to_ras
+from paraspinal_nnunet.image_io.nifti import read_image
 
 _FIRST_OTHER_VALUE = 100
 """Labels that are no known muscle are shown with values from here on."""

@@ -9,7 +9,7 @@ import pandas as pd
 
 from paraspinal_nnunet.errors import GeometryError
 from paraspinal_nnunet.evaluation.record import ID_COLUMNS, SLICES_FILE, SURFACE_FILE, VOLUMES_FILE
-from paraspinal_nnunet.geometry import spacing_mm
+from paraspinal_nnunet.image_io.geometry import spacing_mm
 
 DEFAULT_TOLERANCE_MM = 1.0
 """Tolerance of the surface Dice where none is given. Source: ours; the paper has no surface metrics."""
@@ -68,12 +68,12 @@ def label_rows(
     """
     rows: dict[str, list[Row]] = {}
     if extras.surface_tolerance_mm is not None:
-        from paraspinal_nnunet.evaluation.surface import surface_metrics, surface_row
+        from paraspinal_nnunet.evaluation.metrics.surface import surface_metrics, surface_row
 
         found = surface_metrics(reference, prediction, spacing_mm(affine), extras.surface_tolerance_mm)
         rows[SURFACE_FILE] = [surface_row(found, extras.surface_tolerance_mm)]
     if extras.per_slice:
-        from paraspinal_nnunet.evaluation.slices import slice_metrics
+        from paraspinal_nnunet.evaluation.metrics.slices import slice_metrics
 
         rows[SLICES_FILE] = [asdict(each) for each in slice_metrics(reference, prediction, affine)]
     return rows
@@ -93,7 +93,7 @@ def extra_tables(extras: Extras, rows: Mapping[str, Sequence[Row]], metrics: pd.
         if name in extras.files
     }
     if extras.volumes:
-        from paraspinal_nnunet.evaluation.volumes import volume_errors
+        from paraspinal_nnunet.evaluation.metrics.volumes import volume_errors
 
         tables[VOLUMES_FILE] = volume_errors(metrics)
     return tables

@@ -10,8 +10,8 @@ import SimpleITK as sitk  # noqa: N813
 from nibabel.filebasedimages import ImageFileError
 
 from paraspinal_nnunet.errors import GeometryError, InputError, LabelError
-from paraspinal_nnunet.evaluation.confusion import LABEL_LIMIT
-from paraspinal_nnunet.geometry import grid_difference, to_ras
+from paraspinal_nnunet.evaluation.metrics.confusion import LABEL_LIMIT
+from paraspinal_nnunet.image_io.geometry import grid_difference, to_ras
 
 _UNREADABLE = (OSError, EOFError, zlib.error, ImageFileError, ValueError)
 

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.evaluation.references import References, label_files, some
-from paraspinal_nnunet.files import read_json
-from paraspinal_nnunet.splits import FILE_NAME as SPLITS_FILE
-from paraspinal_nnunet.splits import Split, read_splits
+from paraspinal_nnunet.nnunet.splits import FILE_NAME as SPLITS_FILE
+from paraspinal_nnunet.nnunet.splits import Split, read_splits
+from paraspinal_nnunet.utils.files import read_json
 
 Kind = Literal["folder", "out-of-fold", "training"]
 ALL = "all"

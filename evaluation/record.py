@@ -11,10 +11,10 @@ import pandas as pd
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.evaluation.overlap import METRICS
+from paraspinal_nnunet.evaluation.metrics.overlap import METRICS
 from paraspinal_nnunet.evaluation.predictions import Predictions
 from paraspinal_nnunet.evaluation.references import Label, References
-from paraspinal_nnunet.files import atomic_path, read_json, write_json
+from paraspinal_nnunet.utils.files import atomic_path, read_json, write_json
 
 METRICS_FILE = "metrics.csv"
 RECORD_FILE = "evaluation.json"

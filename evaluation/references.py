@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paraspinal_nnunet.anatomy import BY_KEY, PARASPINAL, Side
-from paraspinal_nnunet.datasets import CASES_FILE, read_case_table
 from paraspinal_nnunet.errors import InputError, LabelError
-from paraspinal_nnunet.evaluation.confusion import LABEL_LIMIT
-from paraspinal_nnunet.files import read_json
+from paraspinal_nnunet.evaluation.metrics.confusion import LABEL_LIMIT
+from paraspinal_nnunet.nnunet.datasets import CASES_FILE, read_case_table
+from paraspinal_nnunet.utils.files import read_json
 
 SUFFIX = ".nii.gz"
 

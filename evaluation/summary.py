@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from paraspinal_nnunet.evaluation.overlap import METRICS
-from paraspinal_nnunet.text_table import aligned
+from paraspinal_nnunet.evaluation.metrics.overlap import METRICS
+from paraspinal_nnunet.utils.text_table import aligned
 
 ALL_MUSCLES = "all muscles"
 

@@ -1,7 +1,7 @@
 """Segmentation of the lumbar paraspinal muscles on axial T2 MRI with nnU-Net v2, after Wesselink et al. 2022.
 
 `segment` and `measure` are the Python interface to what `paraspinal predict` and `paraspinal measure` do; they are
-imported when they are first asked for. See docs/python_api.md.
+imported when they are first asked for. See docs/reference/python_api.md.
 """
 
 from importlib import import_module
@@ -9,15 +9,15 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from paraspinal_nnunet.inference.api import segment as segment
     from paraspinal_nnunet.measures.case import measure as measure
-    from paraspinal_nnunet.predicting.api import segment as segment
 
 try:
     __version__ = version("paraspinal-nnunet")
 except PackageNotFoundError:  # a checkout that was never installed
     __version__ = "0+unknown"
 
-_HOMES = {"measure": "paraspinal_nnunet.measures.case", "segment": "paraspinal_nnunet.predicting.api"}
+_HOMES = {"measure": "paraspinal_nnunet.measures.case", "segment": "paraspinal_nnunet.inference.api"}
 """Public functions and where they are; importing this package alone stays cheap."""
 
 

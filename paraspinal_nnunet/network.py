@@ -13,7 +13,7 @@ from monai.networks.nets import UNet
 from torch import nn
 
 from paraspinal_nnunet.errors import ProtocolError
-from paraspinal_nnunet.protocol import PAPER, Network
+from paraspinal_nnunet.protocol.paper import PAPER, Network
 
 IMPORT_PATH = f"{__name__}.ResidualUNet"
 """What `network_class_name` says in the plans."""

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from paraspinal_nnunet import __version__
-from paraspinal_nnunet.batch import Job, Outcome, failed, run_batch
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.lookup_tables import write_lookup_tables
-from paraspinal_nnunet.predicting.cases import Case, CasePlan, note_other_settings, segment_case
-from paraspinal_nnunet.predicting.overview import is_current, write_overview
-from paraspinal_nnunet.predicting.products import Model, Products, check_products
-from paraspinal_nnunet.predicting.scans import FoundScans, InputChoice, Refused, find_scans
-from paraspinal_nnunet.predicting.segmenters import ModelFacts, SegmenterOptions, model_facts, opened_segmenter
+from paraspinal_nnunet.image_io.lookup_tables import write_lookup_tables
+from paraspinal_nnunet.inference.batch import Job, Outcome, failed, run_batch
+from paraspinal_nnunet.inference.case import Case, CasePlan, note_other_settings, segment_case
+from paraspinal_nnunet.inference.inputs import FoundScans, InputChoice, Refused, find_scans
+from paraspinal_nnunet.inference.outputs import Model, Products, check_products
+from paraspinal_nnunet.inference.overview import is_current, write_overview
+from paraspinal_nnunet.inference.segmenters import ModelFacts, SegmenterOptions, model_facts, opened_segmenter
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ def _check(request: PredictionRequest) -> None:
     if request.output.exists() and not request.output.is_dir():
         raise InputError(f"output {request.output} is a file; give a folder")
     if request.post:
-        from paraspinal_nnunet.postprocessing import check_steps
+        from paraspinal_nnunet.inference.postprocessing import check_steps
 
         check_steps(request.post)
     if request.products:
@@ -191,7 +191,7 @@ def _write_common(
     if facts.structures:
         write_lookup_tables(output, facts.structures)
     if found.kind == "BIDS":
-        from paraspinal_nnunet.predicting.bids_scans import describe_derivative
+        from paraspinal_nnunet.inference.bids_inputs import describe_derivative
 
         describe_derivative(output, __version__)
     if products.measures or products.pages:

@@ -9,7 +9,7 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import pytest
-import scan_makers
+from helpers.scans import RAS, grey, labels, save
 
 TINY_SHAPE = (64, 64, 16)
 TINY_SETTINGS = (
@@ -91,11 +91,11 @@ def thread_pool_context():
 def tiny_original(tmp_path_factory):
     """The data set on disk; tests use `tiny` to read it and `tiny_copy` to change it."""
     pytest.importorskip("nnunetv2")
-    from paraspinal_nnunet.dataset_conversion.author import author_source
     from paraspinal_nnunet.dataset_conversion.engine import convert
-    from paraspinal_nnunet.overrides import parse_settings
+    from paraspinal_nnunet.dataset_conversion.sources.author import author_source
     from paraspinal_nnunet.phantom import write_cohort
-    from paraspinal_nnunet.planning import PlanRequest, plan
+    from paraspinal_nnunet.planning.run import PlanRequest, plan
+    from paraspinal_nnunet.protocol.overrides import parse_settings
 
     dataset = TinyDataset(tmp_path_factory.mktemp("tiny"))
     for variable in dataset.variables().values():
@@ -213,18 +213,18 @@ class Scans:
     def __init__(self, root: Path) -> None:
         self.folder, self.raw = root / "scans", root / "raw"
         self.raw.mkdir()
-        self.ras = scan_makers.RAS.copy()
+        self.ras = RAS.copy()
 
     @staticmethod
     def image(seed=0):
-        return scan_makers.grey(seed)
+        return grey(seed)
 
     @staticmethod
     def labels():
-        return scan_makers.labels()
+        return labels()
 
     def save(self, name, array, affine=None):
-        scan_makers.save(self.folder / name, array, self.ras if affine is None else affine)
+        save(self.folder / name, array, self.ras if affine is None else affine)
 
     def add(self, *cases, labels=None, affine=None):
         """Cases with an image each; their seeds follow from their names, so that no two images are the same."""

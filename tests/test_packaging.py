@@ -158,8 +158,8 @@ def test_installed_wheel_works_from_elsewhere(distributions, tmp_path):
 def test_editable_install_is_one_package(folder):
     """The links must not give a second copy of a module beside the mapped one."""
     code = (
-        "import paraspinal_nnunet.evaluation.overlap as a, sys; "
-        "print(len([m for m in sys.modules if m.endswith('evaluation.overlap')]), a.__name__)"
+        "import paraspinal_nnunet.evaluation.metrics.overlap as a, sys; "
+        "print(len([m for m in sys.modules if m.endswith('metrics.overlap')]), a.__name__)"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
-    assert result.stdout.split() == ["1", "paraspinal_nnunet.evaluation.overlap"]
+    assert result.stdout.split() == ["1", "paraspinal_nnunet.evaluation.metrics.overlap"]

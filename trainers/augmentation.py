@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import ClassVar
 
-from paraspinal_nnunet.protocol import PAPER, Protocol
+from paraspinal_nnunet.protocol.paper import PAPER, Protocol
 from paraspinal_nnunet.trainers.base import ParaspinalTrainer
 
 AUGMENTED = replace(PAPER, training=replace(PAPER.training, augmentation="paper"))

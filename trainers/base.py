@@ -17,22 +17,22 @@ from torch import distributed
 from tqdm import tqdm
 
 from paraspinal_nnunet import __version__
-from paraspinal_nnunet.allocator import keep_freed_memory
-from paraspinal_nnunet.augmentation.crops import AugmentedCropReader, augmented_reader
-from paraspinal_nnunet.augmentation.nnunet import nnunet_augmented
-from paraspinal_nnunet.files import write_json
-from paraspinal_nnunet.loading import BatchDataset, CropReader, batches
-from paraspinal_nnunet.losses import LossFunction, build_loss
 from paraspinal_nnunet.network import build_network
-from paraspinal_nnunet.optimization import build_optimizer, build_schedule
-from paraspinal_nnunet.plans import PlansEntry, resolve
-from paraspinal_nnunet.protocol import PAPER, Protocol
-from paraspinal_nnunet.protocol_table import Row, comparison, format_table
-from paraspinal_nnunet.sampling import FOLD_ALL, BatchSchedule, distributed_share
-from paraspinal_nnunet.seam import installed
+from paraspinal_nnunet.nnunet.compat import installed
+from paraspinal_nnunet.protocol.paper import PAPER, Protocol
+from paraspinal_nnunet.protocol.plans import PlansEntry, resolve
+from paraspinal_nnunet.protocol.table import Row, comparison, format_table
 from paraspinal_nnunet.trainers.checkpoints import WholeCheckpoints
 from paraspinal_nnunet.trainers.checks import check_fold, check_labels, check_preprocessed, protocol_in_force
 from paraspinal_nnunet.trainers.length import ExactLength
+from paraspinal_nnunet.training.augmentation.crops import AugmentedCropReader, augmented_reader
+from paraspinal_nnunet.training.augmentation.nnunet import nnunet_augmented
+from paraspinal_nnunet.training.loading import BatchDataset, CropReader, batches
+from paraspinal_nnunet.training.losses import LossFunction, build_loss
+from paraspinal_nnunet.training.optimization import build_optimizer, build_schedule
+from paraspinal_nnunet.training.sampling import FOLD_ALL, BatchSchedule, distributed_share
+from paraspinal_nnunet.utils.files import write_json
+from paraspinal_nnunet.utils.memory import keep_freed_memory
 
 RECORDED_PACKAGES = ("nnunetv2", "torch", "monai", "numpy", "batchgenerators", "blosc2")
 

@@ -6,8 +6,8 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerNoMirroring import nnUNetTrainerNoMirroring
 
-from paraspinal_nnunet.plans import BASELINE_ENTRY
-from paraspinal_nnunet.protocol_table import format_table
+from paraspinal_nnunet.protocol.plans import BASELINE_ENTRY
+from paraspinal_nnunet.protocol.table import format_table
 from paraspinal_nnunet.trainers.baseline_table import baseline_rows
 from paraspinal_nnunet.trainers.checkpoints import WholeCheckpoints
 from paraspinal_nnunet.trainers.checks import check_fold

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from paraspinal_nnunet.protocol import PAPER, SECTION_OF_CONFIGURATION
-from paraspinal_nnunet.protocol_table import Row, comparison
+from paraspinal_nnunet.protocol.paper import PAPER, SECTION_OF_CONFIGURATION
+from paraspinal_nnunet.protocol.table import Row, comparison
 
 if TYPE_CHECKING:
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer

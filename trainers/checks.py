@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from paraspinal_nnunet.datasets import nnunet_folder
 from paraspinal_nnunet.errors import DatasetError, ProtocolError, TrainingRefusedError
 from paraspinal_nnunet.network import check_levels, check_patch_size
-from paraspinal_nnunet.planning import is_preprocessed
-from paraspinal_nnunet.plans import DEFAULT_NAME, PlansEntry, downsampled_edges, resolve
-from paraspinal_nnunet.protocol import CONFIGURATIONS, PAPER, Protocol, entries
-from paraspinal_nnunet.splits import FILE_NAME, read_splits
+from paraspinal_nnunet.nnunet.datasets import nnunet_folder
+from paraspinal_nnunet.nnunet.splits import FILE_NAME, read_splits
+from paraspinal_nnunet.planning.run import is_preprocessed
+from paraspinal_nnunet.protocol.paper import CONFIGURATIONS, PAPER, Protocol, entries
+from paraspinal_nnunet.protocol.plans import DEFAULT_NAME, PlansEntry, downsampled_edges, resolve
 
 
 def protocol_in_force(settings: Protocol, plans: Mapping[str, Any], configuration: str, trainer: str) -> Protocol:

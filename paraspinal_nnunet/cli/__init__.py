@@ -10,14 +10,27 @@ from typing import Any
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import ParaspinalError, one_line
 
-VERBS = (
-    *("phantom", "convert", "inspect", "plan", "augment", "trainers", "train", "predict", "measure", "evaluate"),
-    *("statistics", "report", "study", "export", "import", "demo", "env", "doctor"),
-)
-"""Module names in `paraspinal_nnunet.cli`, in the order of a user's path. They import nothing heavy at the top."""
-
-_MODULE_OF_VERB = {"import": "import_model"}
-"""Where the verb is a keyword of Python's."""
+VERBS = {
+    "phantom": "data.phantom",
+    "convert": "data.convert",
+    "inspect": "data.inspect",
+    "plan": "training.plan",
+    "augment": "training.augment",
+    "trainers": "training.trainers",
+    "train": "training.train",
+    "predict": "scans.predict",
+    "measure": "scans.measure",
+    "evaluate": "comparison.evaluate",
+    "statistics": "comparison.statistics",
+    "report": "comparison.report",
+    "study": "comparison.study",
+    "export": "training.export",
+    "import": "training.import_model",
+    "demo": "demo",
+    "env": "machine.env",
+    "doctor": "machine.doctor",
+}
+"""The module of each verb, in the order of a user's path. They import nothing heavy at the top."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _module(verb: str) -> Any:
-    return importlib.import_module(f"{__name__}.{_MODULE_OF_VERB.get(verb, verb)}")
+    return importlib.import_module(f"{__name__}.{VERBS[verb]}")
 
 
 def parser_for(given: Sequence[str]) -> argparse.ArgumentParser:

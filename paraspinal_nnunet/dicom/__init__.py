@@ -3,16 +3,16 @@
 from paraspinal_nnunet.dicom.find import Study, find_series, scan_study
 from paraspinal_nnunet.dicom.records import Kind, Series
 from paraspinal_nnunet.dicom.seg import read_segmentation
-from paraspinal_nnunet.dicom.sift import SeriesVerdict, Sifted, sift, sift_study
+from paraspinal_nnunet.dicom.selection import Selection, SeriesVerdict, select_in_study, select_series
 from paraspinal_nnunet.dicom.source import opened_source
 from paraspinal_nnunet.dicom.stack import StackedImage, read_grid, read_stack
 from paraspinal_nnunet.dicom.write_seg import write_segmentation
 
 __all__ = [
     "Kind",
+    "Selection",
     "Series",
     "SeriesVerdict",
-    "Sifted",
     "StackedImage",
     "Study",
     "find_series",
@@ -21,7 +21,7 @@ __all__ = [
     "read_segmentation",
     "read_stack",
     "scan_study",
-    "sift",
-    "sift_study",
+    "select_in_study",
+    "select_series",
     "write_segmentation",
 ]

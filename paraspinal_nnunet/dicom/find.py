@@ -10,7 +10,7 @@ from tqdm import tqdm
 from paraspinal_nnunet.dicom.headers import read_file
 from paraspinal_nnunet.dicom.records import Frame, Kind, Series
 from paraspinal_nnunet.dicom.source import files_below
-from paraspinal_nnunet.dicom.split import split_frames
+from paraspinal_nnunet.dicom.splitting import split_frames
 from paraspinal_nnunet.errors import InputError
 
 BAR_DELAY_S = 2.0

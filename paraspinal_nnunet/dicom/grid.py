@@ -7,9 +7,9 @@ import numpy as np
 
 from paraspinal_nnunet.dicom.packages import get_highdicom
 from paraspinal_nnunet.dicom.records import Frame
-from paraspinal_nnunet.dicom.split import ORIENTATION_TOLERANCE, POSITION_TOLERANCE_MM, SPACING_TOLERANCE_MM
+from paraspinal_nnunet.dicom.splitting import ORIENTATION_TOLERANCE, POSITION_TOLERANCE_MM, SPACING_TOLERANCE_MM
 from paraspinal_nnunet.errors import GeometryError
-from paraspinal_nnunet.nifti_header import SHEAR_TOLERANCE
+from paraspinal_nnunet.image_io.nifti_header import SHEAR_TOLERANCE
 
 SPACING_RATIO_TOLERANCE = 0.01
 """Distances of slices may differ by this share, as highdicom's `get_volume_positions` has it: positions are stored

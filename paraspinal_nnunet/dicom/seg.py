@@ -13,7 +13,7 @@ from paraspinal_nnunet.dicom.records import Kind, Series
 from paraspinal_nnunet.dicom.seg_segments import segment_key
 from paraspinal_nnunet.dicom.stack import StackedImage
 from paraspinal_nnunet.errors import GeometryError, InputError, LabelError
-from paraspinal_nnunet.nifti import Volume
+from paraspinal_nnunet.image_io.nifti import Volume
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.safe_zip import Limits, extract_zip
+from paraspinal_nnunet.utils.zip import Limits, extract_zip
 
 ZIP_LIMITS = Limits(members=100_000, total_bytes=16 * 1024**3, ratio=1100)
 """A study has thousands of small files, and empty images shrink as far as deflate goes (1032 to 1); the total bounds

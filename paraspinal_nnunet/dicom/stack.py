@@ -12,7 +12,7 @@ from paraspinal_nnunet.dicom.grid import slice_grid
 from paraspinal_nnunet.dicom.records import Frame, Kind, Series
 from paraspinal_nnunet.dicom.voxels import check_grey, read_voxels
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.nifti import Volume
+from paraspinal_nnunet.image_io.nifti import Volume
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def read_stack(series: Series, *, name: str | None = None) -> StackedImage:
     """Read a series.
 
     Args:
-        series: As `find_series` or `sift_study` has it.
+        series: As `find_series` or `select_in_study` has it.
         name: What messages call it; None for its number and description.
 
     Raises:

@@ -11,10 +11,10 @@ from paraspinal_nnunet.anatomy import MUSCLE_CODES, PARASPINAL, SIDE_CODES, Stru
 from paraspinal_nnunet.dicom.headers import read_file
 from paraspinal_nnunet.dicom.packages import get_highdicom, get_pydicom
 from paraspinal_nnunet.dicom.records import Frame, Kind
-from paraspinal_nnunet.dicom.split import POSITION_TOLERANCE_MM
+from paraspinal_nnunet.dicom.splitting import POSITION_TOLERANCE_MM
 from paraspinal_nnunet.errors import GeometryError, InputError, LabelError, one_line
-from paraspinal_nnunet.files import atomic_path
-from paraspinal_nnunet.nifti import Volume
+from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.utils.files import atomic_path
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -10,15 +10,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from paraspinal_nnunet.errors import InputError, ParaspinalError
-from paraspinal_nnunet.measures.case import (
-    MeasureOptions,
-    check_options,
-    measure_with_maps,
-    methods_of,
-    settings,
-)
+from paraspinal_nnunet.image_io.nifti import ENDINGS, stem_of
+from paraspinal_nnunet.measures.case import MeasureOptions, check_options, measure_with_maps, methods_of, settings
 from paraspinal_nnunet.measures.writing import is_kept, write_case, write_cohort
-from paraspinal_nnunet.nifti import ENDINGS, stem_of
 
 MOST_WORKERS = 8
 

@@ -13,7 +13,8 @@ import scipy
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.anatomy import ALL_STRUCTURES, BY_LABEL, COARSE, PARASPINAL, Muscle, Structure
 from paraspinal_nnunet.errors import InputError, LabelError
-from paraspinal_nnunet.geometry import from_ras
+from paraspinal_nnunet.image_io.geometry import from_ras
+from paraspinal_nnunet.image_io.nifti import Volume, stem_of
 from paraspinal_nnunet.measures.columns import DIXON, FAT_METHODS, THRESHOLD_METHODS
 from paraspinal_nnunet.measures.comparison import asymmetries
 from paraspinal_nnunet.measures.counting import count, measure_levels, measure_slices, measure_structure
@@ -29,7 +30,6 @@ from paraspinal_nnunet.measures.quality import (
 )
 from paraspinal_nnunet.measures.result import CaseMeasures
 from paraspinal_nnunet.measures.voxels import Images, Voxels, gather
-from paraspinal_nnunet.nifti import Volume, stem_of
 
 PAPERS_MUSCLES = tuple(dict.fromkeys(s.muscle for s in PARASPINAL))
 

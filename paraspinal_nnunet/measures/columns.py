@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from paraspinal_nnunet.measures.thresholds import METHODS
-from paraspinal_nnunet.protocol import DOI, PAPER
+from paraspinal_nnunet.protocol.paper import DOI, PAPER
 
 THRESHOLD_METHODS = tuple(METHODS)
 DIXON = "dixon"

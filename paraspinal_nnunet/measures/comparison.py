@@ -5,7 +5,7 @@ from statistics import NormalDist
 
 from paraspinal_nnunet.anatomy import Side, Structure, side_pairs
 from paraspinal_nnunet.measures.result import Asymmetry, CohortPlace, StructureMeasures
-from paraspinal_nnunet.protocol import PAPER
+from paraspinal_nnunet.protocol.paper import PAPER
 
 COMPARABLE_SHARE = 0.75
 """A stack of at least this share of the paper's field of view may be compared with its volumes. Source: ours; 240 mm

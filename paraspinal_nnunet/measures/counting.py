@@ -7,6 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from paraspinal_nnunet.anatomy import Structure
+from paraspinal_nnunet.inference.postprocessing import NEIGHBOURS
 from paraspinal_nnunet.measures.columns import DIXON
 from paraspinal_nnunet.measures.comparison import cohort_place
 from paraspinal_nnunet.measures.fat import FatShares
@@ -20,7 +21,6 @@ from paraspinal_nnunet.measures.result import (
     StructureMeasures,
 )
 from paraspinal_nnunet.measures.voxels import Stack, Voxels
-from paraspinal_nnunet.postprocessing import NEIGHBOURS
 
 _NAN = float("nan")
 

@@ -8,8 +8,8 @@ import numpy as np
 from scipy import ndimage
 
 from paraspinal_nnunet.errors import GeometryError, InputError, LabelError
-from paraspinal_nnunet.geometry import axis_codes, by_text, grid_difference, spacing_mm, to_ras
-from paraspinal_nnunet.nifti import Volume, check_axes, read_image
+from paraspinal_nnunet.image_io.geometry import axis_codes, by_text, grid_difference, spacing_mm, to_ras
+from paraspinal_nnunet.image_io.nifti import Volume, check_axes, read_image
 
 ImageLike = Any
 """A path, a `Volume`, a nibabel image, a SimpleITK image, or a pair of an array (i, j, k) and its affine (RAS+)."""

@@ -12,9 +12,9 @@ from typing import Any, Literal
 import numpy as np
 
 from paraspinal_nnunet.errors import InputError, LabelError
-from paraspinal_nnunet.level_table import read_levels
+from paraspinal_nnunet.image_io.level_table import read_levels
+from paraspinal_nnunet.image_io.nifti import ENDINGS, Volume
 from paraspinal_nnunet.measures.inputs import ImageLike, as_labels, nearest_labels
-from paraspinal_nnunet.nifti import ENDINGS, Volume
 
 Kind = Literal["vertebra", "disc", "other"]
 

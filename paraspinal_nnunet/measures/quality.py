@@ -8,11 +8,11 @@ import numpy as np
 
 from paraspinal_nnunet.anatomy import BY_KEY, Muscle, Structure
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.geometry import SideEvidence, side_evidence
+from paraspinal_nnunet.image_io.geometry import SideEvidence, side_evidence
 from paraspinal_nnunet.measures.comparison import asymmetries, field_of_view_note, is_comparable
 from paraspinal_nnunet.measures.result import Flag, Severity, StructureMeasures
 from paraspinal_nnunet.measures.voxels import Stack, Voxels
-from paraspinal_nnunet.protocol import PAPER
+from paraspinal_nnunet.protocol.paper import PAPER
 
 COHORT_SDS = 3.0
 """Volumes further than this from the paper's mean, in its SDs, are flagged. Source: ours."""

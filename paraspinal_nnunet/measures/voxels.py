@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.geometry import check_axial, to_ras
+from paraspinal_nnunet.image_io.geometry import check_axial, to_ras
+from paraspinal_nnunet.image_io.nifti import Volume
 from paraspinal_nnunet.measures.inputs import Input, Regrid, on_grid
-from paraspinal_nnunet.nifti import Volume
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.files import atomic_folder, atomic_path, read_json, write_json
+from paraspinal_nnunet.image_io.nifti import write_image
 from paraspinal_nnunet.measures.case import Measured
 from paraspinal_nnunet.measures.columns import TABLES, dictionary_rows
 from paraspinal_nnunet.measures.result import SCHEMA, SCHEMA_VERSION
-from paraspinal_nnunet.nifti import write_image
+from paraspinal_nnunet.utils.files import atomic_folder, atomic_path, read_json, write_json
 
 RECORD_FILE = "measures.json"
 DICTIONARY = "measures_dictionary"

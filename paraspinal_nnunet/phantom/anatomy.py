@@ -9,7 +9,7 @@ from paraspinal_nnunet.anatomy import PARASPINAL, STRUCTURES, Muscle, Side, Stru
 from paraspinal_nnunet.phantom.muscles import COURSES, LEVELS
 from paraspinal_nnunet.phantom.person import Person
 from paraspinal_nnunet.phantom.shapes import FAR_MM, Tube
-from paraspinal_nnunet.protocol import PAPER
+from paraspinal_nnunet.protocol.paper import PAPER
 
 FULL_SHAPE = (512, 512, 50)
 """Voxels along x, y, z at the paper's voxel size: a field of view of 200 x 200 x 250 mm."""

@@ -19,12 +19,12 @@ from tqdm import tqdm
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.anatomy import PARASPINAL
 from paraspinal_nnunet.errors import InputError, ProtocolError, SetupError
-from paraspinal_nnunet.files import atomic_folder, write_json, write_text
-from paraspinal_nnunet.nifti import write_image, write_labels
+from paraspinal_nnunet.image_io.nifti import write_image, write_labels
 from paraspinal_nnunet.phantom.anatomy import FULL_SHAPE, Grid, Trunk, build_trunk
 from paraspinal_nnunet.phantom.image import render
 from paraspinal_nnunet.phantom.person import Person, draw_person
-from paraspinal_nnunet.protocol import PAPER
+from paraspinal_nnunet.protocol.paper import PAPER
+from paraspinal_nnunet.utils.files import atomic_folder, write_json, write_text
 
 REVISION = 1
 """Grows whenever the same seed gives other data."""

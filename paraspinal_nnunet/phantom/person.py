@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from paraspinal_nnunet.anatomy import Muscle
-from paraspinal_nnunet.protocol import PAPER
+from paraspinal_nnunet.protocol.paper import PAPER
 
 COHORT = PAPER.cohort
 FEMALE_SHARE = COHORT.female / COHORT.subjects

@@ -3,10 +3,10 @@
 import numpy as np
 
 from paraspinal_nnunet.anatomy import PARASPINAL, Side
-from paraspinal_nnunet.geometry import by_text
+from paraspinal_nnunet.image_io.geometry import by_text
 from paraspinal_nnunet.phantom.cohort import PhantomCohort
-from paraspinal_nnunet.protocol import PAPER
-from paraspinal_nnunet.wording import counted
+from paraspinal_nnunet.protocol.paper import PAPER
+from paraspinal_nnunet.utils.text import pluralize
 
 
 def format_cohort(cohort: PhantomCohort) -> str:
@@ -16,7 +16,7 @@ def format_cohort(cohort: PhantomCohort) -> str:
     ages = [record.age for record in cohort.cases]
     grid = " x ".join(map(str, cohort.shape)) + " voxels of " + by_text(cohort.spacing_mm)
     lines = [
-        f"{cohort.folder}: {counted(len(cohort.cases), 'case')} ({female} female), age {min(ages)} to {max(ages)}, "
+        f"{cohort.folder}: {pluralize(len(cohort.cases), 'case')} ({female} female), age {min(ages)} to {max(ages)}, "
         f"seed {cohort.seed}, {twice} outlined by a second rater",
         f"{grid} mm",
         f"{'volume, ml: mean (SD)':24}{'phantom':>16}{'the paper':>16}",

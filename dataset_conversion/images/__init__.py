@@ -1,0 +1,1 @@
+"""What is read, checked and done to images on their way in."""

@@ -1,0 +1,204 @@
+"""Label maps that users write (JSON, YAML) and label tables that tools write (BIDS, ITK-SNAP, 3D Slicer).
+
+In a file that a user writes for this program every name must be a class; a table that describes a label map names other
+structures as well, and these become background.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from paraspinal_nnunet.anatomy import BACKGROUND, BY_KEY
+from paraspinal_nnunet.dataset_conversion.labels.aliases import parse_label_name
+from paraspinal_nnunet.errors import LabelError
+
+DROPPED_NAMES = ("ignore", "background")
+"""Names in a label map file whose values become background."""
+
+LARGEST_VALUE = 65535
+"""Source values are looked up in a table; larger ones are no label of any known scheme."""
+
+MAP_ENDINGS = (".json", ".yaml", ".yml")
+TABLE_ENDINGS = (".tsv", ".csv", ".ctbl", ".label", ".txt")
+
+_INDEX_COLUMNS = ("index", "value", "labelvalue", "label_value")
+_NAME_COLUMNS = ("name", "anatomy", "structure")
+_SNAP_LINE = re.compile(r'\s*(?P<value>\d+)(?:\s+[\d.]+){6}\s+"(?P<name>[^"]*)"\s*')
+_SLICER_LINE = re.compile(r"\s*(?P<value>\d+)\s+(?P<name>\S+)(?:\s+\d+){4}\b.*")
+
+
+def read_label_file(path: Path) -> dict[int, str]:
+    """Read a label map or a label table.
+
+    Args:
+        path: JSON or YAML: value -> class, or class -> value or list of values. A table by its ending: .tsv or .csv
+            with columns index (or value) and name, optionally side; .label or .txt of ITK-SNAP; .ctbl or .txt of
+            3D Slicer.
+
+    Returns:
+        Source value -> canonical key, one of `DROPPED_NAMES`, or, from tables, the name of another structure.
+
+    Raises:
+        LabelError: Unreadable, not understood, a name that is unclear, or a value with two meanings.
+    """
+    if path.suffix.lower() in MAP_ENDINGS:
+        pairs = _map_pairs(_mapping(path), path)
+        named: Iterable[tuple[Any, str]] = ((value, _class(name, path)) for value, name in pairs)
+    elif path.suffix.lower() in TABLE_ENDINGS:
+        named = ((value, _table_name(name, path)) for value, name in _table_pairs(path))
+    else:
+        raise LabelError(f"{path}: is no label map; its name must end in {', '.join((*MAP_ENDINGS, *TABLE_ENDINGS))}")
+    entries: dict[int, str] = {}
+    for value, name in named:
+        _check_value(value, name, path)
+        if entries.setdefault(value, name) != name:
+            raise LabelError(f"{path}: value {value} stands for both {entries[value]} and {name}")
+    return entries
+
+
+def read_structure_file(path: Path) -> dict[str, str]:
+    """Read which structure name, as it stands in file names, is which class.
+
+    Args:
+        path: JSON or YAML: structure -> class.
+
+    Returns:
+        Structure name -> canonical key or one of `DROPPED_NAMES`.
+
+    Raises:
+        LabelError: Unreadable, not understood, or a name that is unclear or stands there twice.
+    """
+    return {structure: _class(name, path) for structure, name in _mapping(path).items()}
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix.lower() == ".json":
+            content = json.loads(text, object_pairs_hook=_without_repetition)
+        else:
+            content = yaml.load(text, Loader=_StrictLoader)
+    except OSError as error:
+        raise LabelError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise LabelError(f"{path}: is no valid label map ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict) or not content:
+        raise LabelError(f'{path}: write an object such as {{"1": "multifidus_right", "2": "ignore"}}')
+    return {str(key): value for key, value in content.items()}
+
+
+def _without_repetition(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("an entry stands there twice")
+    return content
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML as JSON is read here: an entry that stands there twice is a fault, where YAML takes the last."""
+
+
+def _strict_mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    if any(not isinstance(key, yaml.ScalarNode) for key, _ in node.value):
+        raise ValueError("an entry has a list or a mapping for a name")
+    return _without_repetition([(loader.construct_object(k), loader.construct_object(v, True)) for k, v in node.value])
+
+
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _strict_mapping)
+
+
+def _map_pairs(content: Mapping[str, Any], path: Path) -> list[tuple[Any, Any]]:
+    numbers = [_is_integer(key) for key in content]
+    if all(numbers):
+        return [(int(key), value) for key, value in content.items()]
+    if not any(numbers):
+        return [(v, key) for key, value in content.items() for v in _listed(value)]
+    raise LabelError(f"{path}: mixes 'value: class' with 'class: value'; use one of them")
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _is_integer(text: str) -> bool:
+    return text.strip().lstrip("-").isdecimal()
+
+
+def _class(name: Any, path: Path) -> str:
+    """The class of a name that a user wrote for this program."""
+    if name in BY_KEY or name in DROPPED_NAMES:
+        return str(name)
+    key = _understood(name, path) if isinstance(name, str) else None
+    if key is None:
+        raise LabelError(f"{path}: unknown class '{name}'; classes are {', '.join((*BY_KEY, *DROPPED_NAMES))}")
+    return key
+
+
+def _table_name(name: str, path: Path) -> str:
+    """The class of a name in a tool's table, or the name itself."""
+    return _understood(name, path) or name
+
+
+def _understood(name: str, path: Path) -> str | None:
+    try:
+        return parse_label_name(name)
+    except LabelError as error:
+        raise LabelError(f"{path}: {error}") from error
+
+
+def _table_pairs(path: Path) -> list[tuple[int, str]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise LabelError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise LabelError(f"{path}: is no text file ({error})") from error
+    if path.suffix.lower() in (".tsv", ".csv"):
+        return _column_pairs(text, path)
+    pairs = []
+    for line in text.splitlines():
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        match = _SNAP_LINE.fullmatch(line) or _SLICER_LINE.fullmatch(line)
+        if match is None:
+            raise LabelError(f"{path}: '{line.strip()}' is no line of an ITK-SNAP or 3D Slicer label table")
+        pairs.append((int(match["value"]), match["name"]))
+    return _not_empty(pairs, path)
+
+
+def _column_pairs(text: str, path: Path) -> list[tuple[int, str]]:
+    rows = list(csv.DictReader(text.splitlines(), delimiter="\t" if path.suffix.lower() == ".tsv" else ","))
+    columns = {str(column).strip().lower(): column for column in (rows[0] if rows else ())}
+    index = next((columns[c] for c in _INDEX_COLUMNS if c in columns), None)
+    name = next((columns[c] for c in _NAME_COLUMNS if c in columns), None)
+    if index is None or name is None:
+        raise LabelError(f"{path}: has no columns 'index' and 'name'; found {', '.join(columns) or 'nothing'}")
+    pairs = []
+    for row in rows:
+        value = (row[index] or "").strip()
+        if not value.isdecimal():
+            raise LabelError(f"{path}: '{value}' is no label value; use whole numbers from 0 to {LARGEST_VALUE}")
+        if not (row[name] or "").strip():
+            raise LabelError(f"{path}: value {value} has no name; name it, or 'background' if it is none")
+        side = (row[columns["side"]] or "").strip() if "side" in columns else ""
+        told = f"{row[name]} {side if side.lower() in ('left', 'right', 'l', 'r') else ''}"
+        pairs.append((int(value), told.strip()))
+    return _not_empty(pairs, path)
+
+
+def _not_empty(pairs: list[tuple[int, str]], path: Path) -> list[tuple[int, str]]:
+    if not pairs:
+        raise LabelError(f"{path}: lists no label")
+    return pairs
+
+
+def _check_value(value: Any, key: str, path: Path) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST_VALUE:
+        raise LabelError(f"{path}: '{value}' is no label value; use whole numbers from 0 to {LARGEST_VALUE}")
+    if value == BACKGROUND and key in BY_KEY:
+        raise LabelError(f"{path}: value 0 is always background, not {key}")

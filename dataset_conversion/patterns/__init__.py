@@ -1,0 +1,1 @@
+"""File name patterns, and the pairs of images and labels that they find."""

@@ -1,0 +1,240 @@
+"""The studies of a folder: which series of each is the image, where its labels are, and what its case is called."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from paraspinal_nnunet.dataset_conversion.case import Case, Found, Person, Refusal
+from paraspinal_nnunet.dataset_conversion.patterns.pairing import CASE_ID, Pattern, walk
+from paraspinal_nnunet.dicom import Kind, Selection, Series, Study, opened_source, scan_study, select_series
+from paraspinal_nnunet.dicom.deidentify import (
+    age_of,
+    bmi_of,
+    identity_of,
+    order_of,
+    pseudonyms,
+    read_ids,
+    sex_of,
+    without_identifiers,
+)
+from paraspinal_nnunet.dicom.records import Patient
+from paraspinal_nnunet.dicom.selection import pick
+from paraspinal_nnunet.errors import InputError, ParaspinalError
+
+_BAR_DELAY_S = 2.0
+
+
+@dataclass(frozen=True)
+class DicomCase(Case):
+    """A study with its chosen series.
+
+    Attributes:
+        series: The image.
+        segmentations: DICOM SEG by `label` and `second_label`; none where the label is a file of its own.
+        archive: The zip archive that holds the study; None for a folder.
+    """
+
+    series: Series | None = field(default=None, repr=False)
+    segmentations: Mapping[Path, Series] = field(default_factory=dict, repr=False)
+    archive: Path | None = None
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a user chose about studies.
+
+    Attributes:
+        series: Which series to take; None for the rules of `dicom.sift`.
+        segmentation: Which DICOM SEG; None for the only one.
+        second_segmentation: Which DICOM SEG is the second rater's.
+        label_pattern: Where label maps lie, relative to the input folder; None for DICOM SEG.
+        ids: Table of PatientID and subject; None for pseudonyms.
+        keep_identifiers: Folder names as case ids, PatientIDs as subjects.
+        explain: Print why each series was taken or passed over.
+    """
+
+    series: str | None = None
+    segmentation: str | None = None
+    second_segmentation: str | None = None
+    label_pattern: Pattern | None = None
+    ids: Path | None = None
+    keep_identifiers: bool = False
+    explain: bool = False
+
+
+def find_studies(folder: Path, *, choices: Choices) -> Found:
+    """The studies of a folder, each with its chosen series and its labels.
+
+    Args:
+        folder: Holds one folder or zip archive per study.
+        choices: What was chosen about studies.
+
+    Raises:
+        InputError: No such folder, no study in it, or patients whom the table of ids lacks.
+    """
+    studies, refusals = _studies(folder, choices)
+    labels = _label_files(folder, choices.label_pattern)
+    patients = {name: _patient(study) for name, study in studies.items()}
+    table = read_ids(choices.ids) if choices.ids else None
+    subjects = pseudonyms(patients.values(), table=table)
+    ids = {n: n.removesuffix(".zip") for n in patients} if choices.keep_identifiers else _case_ids(patients, subjects)
+    cases, notes = [], _notes(patients)
+    for name, study in studies.items():
+        subject = _subject(patients[name], subjects, name, choices)
+        try:
+            case, sifted = _case(folder / name, study, choices, labels, ids[name], subject)
+        except ParaspinalError as error:
+            refusals.append(_refusal(folder / name, ids[name], error, patients[name]))
+            continue
+        cases.append(case)
+        notes.append(f"{case.case}: {_choice(sifted)}")
+        if choices.explain:
+            print(f"{case.case} ({name})\n{sifted.text()}")
+    passed = sum(study.other_files for study in studies.values())
+    return Found(tuple(sorted(cases, key=lambda c: c.case)), tuple(refusals), passed, tuple(sorted(notes)))
+
+
+def _studies(folder: Path, choices: Choices) -> tuple[dict[str, Study], list[Refusal]]:
+    """The headers of every folder and zip archive in the input folder, by its name."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    children = [
+        p for p in sorted(folder.iterdir()) if not p.name.startswith(".") and (p.is_dir() or p.suffix.lower() == ".zip")
+    ]
+    studies: dict[str, Study] = {}
+    refusals = []
+    for child in tqdm(children, desc="reading studies", unit="study", delay=_BAR_DELAY_S):
+        try:
+            with opened_source(child) as root:
+                studies[child.name] = scan_study(root, name=str(child))
+        except InputError as error:
+            if choices.label_pattern and child.is_dir() and "holds no DICOM file" in str(error):
+                continue
+            refusals.append(Refusal("", _named(child, str(error)), (child,)))
+    if not studies:
+        raise InputError(f"{folder}: holds no folder or zip archive with DICOM files; each study needs one of its own")
+    return studies, refusals
+
+
+def _patient(study: Study) -> Patient:
+    """Whom the images show: other programs' objects often lack sex, age and weight."""
+    return (*study.of_kind(Kind.IMAGE), *study.series)[0].header.patient
+
+
+def _notes(patients: Mapping[str, Patient]) -> list[str]:
+    if len(patients) < 2 or len({identity_of(p) for p in patients.values()}) > 1:
+        return []
+    return [f"all {len(patients)} studies carry one PatientID and count as one subject; if they are not, give --ids"]
+
+
+def _label_files(folder: Path, label_pattern: Pattern | None) -> dict[str, list[Path]]:
+    """Label maps by the name of their study."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    for relative in walk(folder) if label_pattern else ():
+        if label_pattern and (name := label_pattern.case_of(relative)):
+            found[name].append(folder / relative)
+    return found
+
+
+def _case(
+    path: Path, study: Study, choices: Choices, labels: Mapping[str, Sequence[Path]], case: str, subject: str
+) -> tuple[DicomCase, Selection]:
+    if not CASE_ID.fullmatch(case):
+        raise InputError(f"{path}: case id '{case}' must consist of letters, digits, '.', '-' and '_'; rename it")
+    for what in ("study_uid", "patient_id"):
+        found = {getattr(s.header.patient, what) for s in study.of_kind(Kind.IMAGE)}
+        if len(found) > 1:
+            noun = "studies" if what == "study_uid" else "patients"
+            raise InputError(f"{path}: holds {len(found)} {noun}; give each a folder of its own")
+    if choices.label_pattern:
+        raters: list[Series] = []
+        labels_of = [_one_label(path, labels)]
+    else:
+        raters = _segmentations(path, study, choices)
+        labels_of = [path / s.header.shown for s in raters]
+    sifted = select_series(study, series=choices.series, labelled=raters[0] if raters else None)
+    chosen, archive = sifted.chosen, None
+    if not path.is_dir():
+        chosen, raters, archive = chosen.moved(Path()), [s.moved(Path()) for s in raters], path
+    return DicomCase(
+        case,
+        subject,
+        (path,),
+        labels_of[0],
+        second_label=labels_of[1] if len(labels_of) > 1 else None,
+        person=_person(chosen.header.patient),
+        series=chosen,
+        segmentations=dict(zip(labels_of, raters, strict=False)),
+        archive=archive,
+    ), sifted
+
+
+def _segmentations(path: Path, study: Study, choices: Choices) -> list[Series]:
+    """The first rater's, and the second one's where it is named."""
+    found = study.of_kind(Kind.SEGMENTATION)
+    if choices.second_segmentation is None or not found:
+        return [_one_segmentation(path, study, found, choices.segmentation)]
+    second = pick(found, choices.second_segmentation, kind=Kind.SEGMENTATION, flag="--rater2-segmentation")
+    others = [s for s in found if s is not second]
+    return [_one_segmentation(path, study, others, choices.segmentation), second]
+
+
+def _one_label(path: Path, labels: Mapping[str, Sequence[Path]]) -> Path:
+    found = labels.get(path.name) or labels.get(path.stem) or ()
+    if len(found) != 1:
+        what = "no label map matches" if not found else f"{', '.join(map(str, found))} both match"
+        raise InputError(f"{path}: {what}; every study needs one")
+    return found[0]
+
+
+def _one_segmentation(path: Path, study: Study, found: Sequence[Series], wanted: str | None) -> Series:
+    if wanted is not None and found:
+        return pick(found, wanted, kind=Kind.SEGMENTATION, flag="--segmentation")
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(s.name for s in found)
+        raise InputError(f"{path}: holds {len(found)} DICOM SEG ({names}); choose with --segmentation")
+    contours = "; export its contours (RTSTRUCT) as DICOM SEG" if study.of_kind(Kind.RTSTRUCT) else ""
+    raise InputError(f"{path}: holds no DICOM SEG{contours}; add one, or give --label-pattern")
+
+
+def _person(patient: Patient) -> Person:
+    return Person(sex=sex_of(patient), age=age_of(patient), bmi=bmi_of(patient))
+
+
+def _case_ids(patients: Mapping[str, Patient], subjects: Mapping[str, str]) -> dict[str, str]:
+    """Folder name -> case id: the subject, numbered where a patient has several studies."""
+    studies: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(patients, key=lambda n: (order_of(patients[n].study_uid), n)):
+        studies[subjects[identity_of(patients[name])]].append(name)
+    return {
+        name: subject if len(names) == 1 else f"{subject}-{n}"
+        for subject, names in studies.items()
+        for n, name in enumerate(names, start=1)
+    }
+
+
+def _subject(patient: Patient, subjects: Mapping[str, str], name: str, choices: Choices) -> str:
+    if not choices.keep_identifiers:
+        return subjects[identity_of(patient)]
+    return patient.patient_id if CASE_ID.fullmatch(patient.patient_id) else name
+
+
+def _refusal(path: Path, case: str, error: ParaspinalError, patient: Patient) -> Refusal:
+    reason = _named(path, str(error))
+    return Refusal(case, str(path) + without_identifiers(reason.removeprefix(str(path)), [patient]), (path,))
+
+
+def _named(path: Path, reason: str) -> str:
+    return reason if reason.startswith(str(path)) else f"{path}: {reason}"
+
+
+def _choice(sifted: Selection) -> str:
+    """What was taken, without descriptions, which may hold anything."""
+    others = len([line for line in sifted.lines if not line.taken])
+    reason = next(line.reason for line in sifted.lines if line.taken)
+    return f"series {sifted.chosen.key} taken ({reason}), {others} passed over"

@@ -1,0 +1,116 @@
+"""The TotalSegmentator MRI data set: one folder per scan, one mask per class; a coarser data set of its own.
+
+Its autochthon is all deep muscles of the back and its iliopsoas includes iliacus: neither is a class of the paper.
+Source: Akinci D'Antonoli et al., Radiology 2025, doi 10.1148/radiol.241613.
+"""
+
+import argparse
+import csv
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from paraspinal_nnunet.anatomy import COARSE, Muscle
+from paraspinal_nnunet.dataset_conversion.case import Found, Person, Refusal, Source
+from paraspinal_nnunet.dataset_conversion.images.readers import read_labels
+from paraspinal_nnunet.dataset_conversion.labels.masks import MaskCase, mask_labels, read_case_masks
+from paraspinal_nnunet.dataset_conversion.sources import given_texts
+from paraspinal_nnunet.dataset_conversion.sources.participants import person_of
+from paraspinal_nnunet.errors import InputError, ParaspinalError
+
+HELP = "the TotalSegmentator MRI data set (deep back muscles and iliopsoas: four coarse classes)"
+LAYOUT = "sXXXX/mri.nii.gz + sXXXX/segmentations/{autochthon,iliopsoas}_{left,right}.nii.gz [+ meta.csv]"
+DEFAULT_NAME = "TotalSegmentatorMR"
+
+LICENCE = "terms of the TotalSegmentator MRI data set, doi 10.5281/zenodo.11367004"
+REFERENCE = "doi 10.1148/radiol.241613; data doi 10.5281/zenodo.11367004"
+
+IMAGE = "mri.nii.gz"
+MASKS = "segmentations"
+META = "meta.csv"
+KEYS = tuple(s.key for s in COARSE if s.muscle in (Muscle.AUTOCHTHON, Muscle.ILIOPSOAS))
+"""Canonical keys, which are also the names of the mask files."""
+
+_BAR_DELAY_S = 2.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Nothing of its own."""
+
+
+def source_from(args: argparse.Namespace) -> Source:
+    """The source that the command line describes."""
+    return totalsegmentator_source(**given_texts(args))
+
+
+def totalsegmentator_source(*, licence: str = LICENCE, reference: str = REFERENCE) -> Source:
+    """Declare the data set; scans that show none of the four classes are passed over."""
+    return Source(
+        "totalsegmentator",
+        mask_labels("totalsegmentator", KEYS),
+        _find,
+        channels=("MRI",),
+        read_labels=read_case_masks,
+        licence=licence,
+        reference=reference,
+    )
+
+
+def _find(folder: Path) -> Found:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    images = sorted(folder.glob(f"*/{IMAGE}"))
+    if not images:
+        other = "; it is the CT data set" if any(folder.glob("*/ct.nii.gz")) else ""
+        raise InputError(f"{folder}: no folder in it holds {IMAGE}{other}")
+    people = _people(folder / META)
+    cases, refusals, without = [], [], 0
+    for image in tqdm(images, desc="looking for the muscles", unit="scan", delay=_BAR_DELAY_S):
+        name, masks = image.parent.name, image.parent / MASKS
+        found = [(key, masks / f"{key}.nii.gz") for key in KEYS if (masks / f"{key}.nii.gz").is_file()]
+        if not masks.is_dir():
+            refusals.append(Refusal(name, f"{image}: is an image without a folder {MASKS} (case {name})", (image,)))
+            continue
+        try:
+            shown = any(map(_has_voxels, found))
+        except ParaspinalError as error:
+            refusals.append(Refusal(name, str(error), (image,)))
+            continue
+        if shown:
+            person = people.get(name, Person())
+            cases.append(MaskCase(name, name, (image,), masks, person=person, masks={masks: found}))
+        without += not shown
+    return Found(tuple(cases), tuple(refusals), notes=_notes(without, people, [c.case for c in cases]))
+
+
+def _has_voxels(mask: tuple[str, Path]) -> bool:
+    return bool(read_labels(mask[1]).array.any())
+
+
+def _notes(without: int, people: Mapping[str, Person], cases: list[str]) -> tuple[str, ...]:
+    notes = []
+    if without:
+        notes.append(f"passed over, since they show none of the four classes: {without}")
+    absent = [case for case in cases if case not in people]
+    if people and absent:
+        notes.append(f"{META} has no row for {', '.join(absent)}")
+    return tuple(notes)
+
+
+def _people(path: Path) -> dict[str, Person]:
+    """Sex and age of each scan; the releases separate by semicolons."""
+    if not path.is_file():
+        return {}
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+    rows = list(csv.DictReader(lines, delimiter=";" if lines and ";" in lines[0] else ","))
+    if rows and "image_id" not in rows[0]:
+        raise InputError(f"{path}: has no column image_id")
+    person = partial(person_of, path=path)
+    return {
+        row["image_id"]: person(row["image_id"], sex=row.get("gender") or "", age=row.get("age") or "") for row in rows
+    }

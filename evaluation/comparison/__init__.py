@@ -1,0 +1,1 @@
+"""The comparison of models: its design, its data, and all statistics of it."""

@@ -1,0 +1,231 @@
+"""What the statistics read: one row per model, subject and muscle, the design, the people and the second rater."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pandas as pd
+
+from paraspinal_nnunet.anatomy import Muscle
+from paraspinal_nnunet.errors import DatasetError, InputError, StatisticsError
+from paraspinal_nnunet.evaluation.comparison.design import DESIGN_FILE, infer_design, read_design
+from paraspinal_nnunet.evaluation.metrics.overlap import METRICS
+from paraspinal_nnunet.evaluation.predictions import ALL, describe
+from paraspinal_nnunet.evaluation.record import (
+    METRICS_FILE,
+    RECORD_FILE,
+    VOLUME_COLUMNS,
+    EvaluationRecord,
+    read_metrics_file,
+    read_record,
+)
+from paraspinal_nnunet.evaluation.references import some
+from paraspinal_nnunet.evaluation.run import evaluate
+from paraspinal_nnunet.nnunet.datasets import CASES_FILE, read_case_table
+
+MEASURES = (*METRICS, *VOLUME_COLUMNS)
+_MUSCLE_ORDER = [muscle.value for muscle in Muscle]
+_SIDE_ORDER = ["left", "right", ""]
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """A study, ready for its statistics.
+
+    Attributes:
+        table: One row per model, subject and muscle: model and muscle (categories in the order of the tables; a muscle
+            with its side counts as one level, e.g. ``'Multifidus left'``), subject, fold, muscle_name, side, cases
+            (how many were averaged), `MEASURES`.
+        design: See `design.infer_design`.
+        people: One row per subject: subject, sex, age in years, bmi in kg/m2; None where nothing is known.
+        rater2: One row per subject and muscle: subject, muscle, dice, rater1_ml, rater2_ml; None without second rater.
+        kinds: Model -> what its numbers stand for.
+        sources: What was read: name -> path.
+        notes: What a reader must know about the data.
+    """
+
+    table: pd.DataFrame
+    design: pd.DataFrame
+    people: pd.DataFrame | None = None
+    rater2: pd.DataFrame | None = None
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """All models, in the order of the metrics."""
+        return tuple(self.table["model"].cat.categories)
+
+    @property
+    def muscles(self) -> tuple[str, ...]:
+        """All muscles with their sides, left before right as in Table 1."""
+        return tuple(self.table["muscle"].cat.categories)
+
+    def of(self, models: Sequence[str]) -> pd.DataFrame:
+        """The rows of some models."""
+        return self.table[self.table["model"].isin(list(models))]
+
+
+def load_study(
+    source: Path,
+    *,
+    design: Path | None = None,
+    rater2: Path | None = None,
+    cases: Path | None = None,
+    average_cases: bool = False,
+) -> StudyData:
+    """Read everything that the statistics of a study need.
+
+    Args:
+        source: A folder that `paraspinal evaluate` wrote, or a file in the form of metrics.csv.
+        design: See `design.read_design`; None takes design.csv beside the metrics, or else what the models tell.
+        rater2: The second rater: a folder of label maps (then evaluation.json must tell where the first rater's are),
+            or an evaluation of them (a folder or a metrics.csv with one model).
+        cases: A table in the form of cases.tsv; None looks beside the references.
+        average_cases: Average the cases of one subject before anything else.
+
+    Raises:
+        InputError: Missing or unreadable files.
+        DatasetError: A table of cases that does not fit.
+        StatisticsError: Several cases of one subject without `average_cases`.
+    """
+    source = Path(source)
+    path = source / METRICS_FILE if source.is_dir() else source
+    metrics = read_metrics_file(path)
+    if metrics.empty:
+        raise InputError(f"{path} has no rows; run paraspinal evaluate again")
+    record = read_record(path.parent) if (path.parent / RECORD_FILE).is_file() else None
+    models = list(dict.fromkeys(metrics["model"]))
+    beside = path.parent / DESIGN_FILE
+    design = design or (beside if beside.is_file() else None)
+    cases = _cases_file(cases, record)
+    data = replace(
+        study_data(metrics, design=read_design(design, models) if design else infer_design(models, record),
+                   average_cases=average_cases),
+        people=None if cases is None else _people(cases, sorted(set(metrics["case"]))),
+        kinds=_kinds(metrics, record),
+        sources={
+            "metrics": str(path),
+            "design": str(design or "the models' own folders"),
+            **({"cases": str(cases)} if cases else {}),
+            **({"rater 2": str(rater2)} if rater2 else {}),
+        },
+    )  # fmt: skip
+    if rater2 is None:
+        return data
+    second = _rater2_metrics(Path(rater2), record, cases)
+    return replace(data, rater2=_rater2(second, data, average_cases))
+
+
+def study_data(metrics: pd.DataFrame, *, design: pd.DataFrame | None = None, average_cases: bool = False) -> StudyData:
+    """A study from a table of metrics alone.
+
+    Args:
+        metrics: Columns as in metrics.csv.
+        design: See `design.infer_design`; None leaves it unknown.
+        average_cases: See `load_study`.
+
+    Raises:
+        StatisticsError: Several cases of one subject without `average_cases`.
+    """
+    models = list(dict.fromkeys(metrics["model"]))
+    table, notes = _per_subject(metrics, average_cases)
+    structures = metrics[["muscle", "side"]].drop_duplicates().itertuples(index=False)
+    ordered = sorted(structures, key=lambda s: (_place(s.muscle, _MUSCLE_ORDER), _place(s.side, _SIDE_ORDER)))
+    names = [muscle_name(s.muscle, s.side) for s in ordered]
+    table["muscle"] = pd.Categorical(map(muscle_name, table["muscle_name"], table["side"]), categories=names)
+    table["model"] = pd.Categorical(table["model"], categories=models)
+    table = table.sort_values(["model", "subject", "muscle"], kind="stable").reset_index(drop=True)
+    chosen = infer_design(models, None) if design is None else design
+    return StudyData(table, chosen, kinds=_kinds(metrics, None), notes=notes)
+
+
+def muscle_name(muscle: str, side: str) -> str:
+    """A muscle with its side for tables.
+
+    >>> muscle_name("erector_spinae", "left")
+    'Erector spinae left'
+    """
+    return f"{muscle} {side}".replace("_", " ").strip().capitalize()
+
+
+def _place(name: str, order: Sequence[str]) -> int:
+    return order.index(name) if name in order else len(order)
+
+
+def _per_subject(metrics: pd.DataFrame, average_cases: bool) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    keys = ["model", "subject", "muscle", "side"]
+    groups = metrics.groupby(keys, sort=False, dropna=False)
+    counts = groups.size()
+    repeated = sorted({key[1] for key in counts.index[counts > 1]})
+    if repeated and not average_cases:
+        raise StatisticsError(
+            f"subject {some(repeated)} has several cases of one model, and the statistics need one value per subject: "
+            "give --average-cases, or evaluate one case of each"
+        )
+    values = groups[list(MEASURES)]
+    table = values.mean().where(values.count().eq(counts, axis=0))  # one undefined case leaves the mean undefined
+    table["fold"] = groups["fold"].agg(lambda folds: ",".join(dict.fromkeys(folds)))
+    table["cases"] = counts
+    table = table.reset_index().rename(columns={"muscle": "muscle_name"})
+    if not repeated:
+        return table, ()
+    return table, (f"The cases of {len(repeated)} subjects with several cases were averaged: {some(repeated)}.",)
+
+
+def _kinds(metrics: pd.DataFrame, record: EvaluationRecord | None) -> dict[str, str]:
+    kinds = {}
+    for model, rows in metrics.groupby("model", sort=False):
+        folds = list(dict.fromkeys(rows["fold"]))
+        kind = "training" if ALL in folds else "out-of-fold" if any(folds) else "folder"
+        if record is not None and model in record.models:
+            kind, folds = record.models[model].kind, list(record.models[model].folds)
+        kinds[str(model)] = describe(kind, folds)
+    return kinds
+
+
+def _cases_file(given: Path | None, record: EvaluationRecord | None) -> Path | None:
+    if given is not None:
+        if not given.is_file():
+            raise InputError(f"table of cases {given} does not exist")
+        return given
+    folders = [] if record is None else [record.reference, record.reference.parent]
+    return next((f / CASES_FILE for f in folders if (f / CASES_FILE).is_file()), None)
+
+
+def _people(path: Path, cases: list[str]) -> pd.DataFrame:
+    table = read_case_table(path, cases)  # checks that it fits the metrics
+    every = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)["case"].tolist()
+    table = read_case_table(path, every)
+    people = table[["subject", "sex", "age", "bmi"]].drop_duplicates()
+    twice = people["subject"][people["subject"].duplicated()]
+    if len(twice):
+        raise DatasetError(f"{path}: the cases of subject {some(twice)} differ in sex, age or bmi; correct the table")
+    return people.reset_index(drop=True)
+
+
+def _rater2_metrics(path: Path, record: EvaluationRecord | None, cases: Path | None) -> pd.DataFrame:
+    if path.is_file() or (path / METRICS_FILE).is_file():
+        metrics = read_metrics_file(path if path.is_file() else path / METRICS_FILE)
+        if metrics["model"].nunique() != 1:
+            raise InputError(f"{path}: the second rater's metrics must hold one 'model', the rater's label maps")
+        return metrics
+    if record is None:
+        raise InputError(
+            f"second rater {path}: label maps can be compared only beside an evaluation folder, whose {RECORD_FILE} "
+            "tells where the first rater's are"
+        )
+    return evaluate(record.reference, {"rater 2": path}, cases=cases, subset=True)
+
+
+def _rater2(metrics: pd.DataFrame, data: StudyData, average_cases: bool) -> pd.DataFrame:
+    table, _ = _per_subject(metrics, average_cases)
+    names = list(map(muscle_name, table["muscle_name"], table["side"]))
+    absent = [name for name in data.muscles if name not in names]
+    if absent:
+        raise StatisticsError(f"the second rater has no {some(absent)}; compare the muscles that both have")
+    table["muscle"] = pd.Categorical(names, categories=list(data.muscles))
+    table = table.dropna(subset=["muscle"]).sort_values(["subject", "muscle"], kind="stable")
+    renamed = table.rename(columns={"reference_ml": "rater1_ml", "prediction_ml": "rater2_ml"})
+    return renamed[["subject", "muscle", "dice", "rater1_ml", "rater2_ml"]].reset_index(drop=True)

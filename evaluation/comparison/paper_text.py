@@ -1,0 +1,168 @@
+"""The numbers of the paper's text beside ours."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from paraspinal_nnunet.evaluation.comparison.data import StudyData, muscle_name
+from paraspinal_nnunet.evaluation.comparison.results import Analysis
+from paraspinal_nnunet.evaluation.paper.published import MODEL_OF_ARM, VOLUME_ICC, published_statements
+from paraspinal_nnunet.evaluation.tables.numbers import number_text, p_text
+
+_EFFECTS = {
+    "anova model": "dimension",
+    "anova augmentation": "augmentation",
+    "anova muscle": "muscle",
+    "anova model x muscle": "dimension x muscle",
+    "anova depth": "depth",
+}
+"""Key of the statement -> our name of the effect."""
+_BEST = MODEL_OF_ARM["2D", False]
+"""The paper's best arm."""
+_ARMS = tuple(MODEL_OF_ARM.values())
+_RANGES = {
+    "dice minimum": ("dice", _ARMS, ""),
+    "dice minimum best": ("dice", (_BEST,), ""),
+    "multifidus dice": ("dice", _ARMS, "Multifidus"),
+    "icc minimum": (VOLUME_ICC, _ARMS, ""),
+    "volume ratio best": ("volume_ratio", (_BEST,), ""),
+}
+"""Key of the statement -> metric, arms that must all be there, and beginning of the muscles' names."""
+_3D = (MODEL_OF_ARM["3D", False], MODEL_OF_ARM["3D", True])
+_2D_DA = (MODEL_OF_ARM["2D", True],)
+_POST_HOC = {
+    "posthoc multifidus 3D": ("Multifidus", _3D),
+    "posthoc multifidus 2D with DA": ("Multifidus", _2D_DA),
+    "posthoc erector spinae 2D with DA": ("Erector spinae", _2D_DA),
+    "posthoc erector spinae 3D": ("Erector spinae", _3D),
+    "posthoc psoas major 3D": ("Psoas major", _3D),
+    "posthoc psoas major 2D with DA": ("Psoas major", _2D_DA),
+}
+"""Key of the statement -> beginning of the muscles' names, arms; left, then right."""
+_NOT_OURS = "–"
+
+
+def compare_with_paper(
+    frames: Mapping[str, pd.DataFrame],
+    analyses: Sequence[Analysis],
+    published: Mapping[str, str],
+    data: StudyData,
+) -> pd.DataFrame:
+    """Statements of the paper's text for which this study can have a number.
+
+    Args:
+        frames: Tables of the study so far.
+        analyses: Its analyses of variance.
+        published: Our model -> the paper's arm.
+        data: The study.
+
+    Returns:
+        One row per statement: about, place, printed, ours (text, ``'–'`` where there is none), note.
+    """
+    ours = {
+        **_effects(analyses),
+        **_extremes(frames, published),
+        **_post_hoc(frames, published),
+        **_volumes(frames, data),
+        **_differences(frames, published, data),
+    }
+    rows = []
+    kinds = ("volume ", "difference ", "inter-rater ")
+    for key, statement in published_statements().items():
+        if key in {*ours, *_EFFECTS, *_RANGES, *_POST_HOC} or key.startswith(kinds):
+            about = f"{statement.about} {_muscle_of(key)}".strip()
+            rows.append([about, statement.place, statement.printed, ours.get(key, _NOT_OURS), statement.note])
+    return pd.DataFrame(rows, columns=["about", "place", "printed", "ours", "note"])
+
+
+def _muscle_of(key: str) -> str:
+    kind, _, rest = key.partition(" ")
+    if kind not in ("volume", "difference") or rest.count(" ") != 1 or rest == "ratio best":
+        return ""
+    return f"({muscle_name(*rest.split()).lower()})"
+
+
+def _effects(analyses: Sequence[Analysis]) -> dict[str, str]:
+    ours = {}
+    for analysis in analyses:
+        quoted = analysis.quoted.set_index("effect")
+        for key, effect in _EFFECTS.items():
+            # 'muscle' is an effect of the depth analysis too; the paper's statement is about the four arms
+            if analysis.is_papers and effect in quoted.index and (effect == "depth") == ("depth" in analysis.factors):
+                row = quoted.loc[effect]
+                corrected = "" if row["correction"] == "none" else f" ({row['correction']})"
+                ours[key] = _p_text(row["p"]) + corrected
+    return ours
+
+
+def _extremes(frames: Mapping[str, pd.DataFrame], published: Mapping[str, str]) -> dict[str, str]:
+    ours = {}
+    table = frames["table1"]
+    own = {heading: model for model, heading in published.items()}
+    for key, (metric, headings, muscle) in _RANGES.items():
+        models = [own[heading] for heading in headings if heading in own]
+        rows = table["model"].isin(models) & (table["metric"] == metric)
+        values = table.loc[rows & table["muscle"].str.startswith(muscle), "mean"].dropna()
+        if len(values) and len(models) == len(headings):
+            low, high = number_text(float(values.min())), number_text(float(values.max()))
+            ours[key] = f"{low}–{high}" if published_statements()[key].relation == "between" else f"≥ {low}"
+    if "inter_rater" in frames:
+        ours["inter-rater dice"] = f"≥ {number_text(float(frames['inter_rater']['dice_mean'].min()))}"
+        ours["inter-rater icc"] = f"≥ {number_text(float(frames['inter_rater']['icc'].min()))}"
+    return ours
+
+
+def _post_hoc(frames: Mapping[str, pd.DataFrame], published: Mapping[str, str]) -> dict[str, str]:
+    """Raw p of the same comparisons, where our best arm stands for the paper's best."""
+    if "post_hoc" not in frames or published.get(frames["post_hoc"].attrs["best"]) != _BEST:
+        return {}
+    tests = frames["post_hoc"].assign(heading=frames["post_hoc"]["model"].astype(str).map(dict(published)))
+    ours = {}
+    for key, (muscle, headings) in _POST_HOC.items():
+        own = tests[tests["muscle"].astype(str).str.startswith(muscle)]
+        texts = []
+        for heading in headings:
+            p = [_p_text(value) for value in own.loc[own["heading"] == heading, "p"]]
+            texts += [f"{heading}: {', '.join(p)}"] if p else []
+        if texts:
+            ours[key] = "; ".join(texts)
+    return ours
+
+
+def _p_text(p: float) -> str:
+    text = p_text(p)
+    return "p < 0.001" if text.startswith("<") else f"p = {text}"
+
+
+def _volumes(frames: Mapping[str, pd.DataFrame], data: StudyData) -> dict[str, str]:
+    if "reference_volumes" not in frames:
+        return {}
+    rows = frames["reference_volumes"].set_index("muscle")
+    return {
+        f"volume {key}": f"{_mean_sd(rows.at[name, 'mean'], rows.at[name, 'sd'], decimals=1)} ml"
+        for key, name in _keys(data).items()
+        if name in rows.index
+    }
+
+
+def _differences(frames: Mapping[str, pd.DataFrame], published: Mapping[str, str], data: StudyData) -> dict[str, str]:
+    own = next((model for model, name in published.items() if name == _BEST), None)
+    if own is None or "agreement" not in frames:
+        return {}
+    table = frames["agreement"]
+    rows = table[table["model"] == own].set_index("muscle")
+    return {
+        f"difference {key}": f"{_mean_sd(rows.at[name, 'bias'], rows.at[name, 'sd'], decimals=2)} ml"
+        for key, name in _keys(data).items()
+        if name in rows.index
+    }
+
+
+def _mean_sd(mean: float, sd: float, *, decimals: int) -> str:
+    return f"{number_text(mean, decimals=decimals)} ({number_text(sd, decimals=1)})"
+
+
+def _keys(data: StudyData) -> dict[str, str]:
+    """'multifidus left' -> 'Multifidus left', for the muscles of the study."""
+    pairs = data.table[["muscle_name", "side"]].drop_duplicates().itertuples(index=False)
+    return {f"{name} {side}": muscle_name(name, side) for name, side in pairs}

@@ -1,0 +1,1 @@
+"""The paper's printed results, and where they contradict each other."""

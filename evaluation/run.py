@@ -1,0 +1,201 @@
+"""Evaluating models: every case of every model against its reference, several cases at a time."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from paraspinal_nnunet.errors import InputError, LabelError
+from paraspinal_nnunet.evaluation.extras import Extras, check_voxel_size, extra_tables, label_rows
+from paraspinal_nnunet.evaluation.labelmaps import LabelMap, on_reference_grid, read_label_map
+from paraspinal_nnunet.evaluation.metrics.confusion import binary_counts, confusion_counts
+from paraspinal_nnunet.evaluation.metrics.overlap import overlap_metrics
+from paraspinal_nnunet.evaluation.predictions import Predictions, gather_predictions
+from paraspinal_nnunet.evaluation.record import COLUMNS, METRICS_FILE, write_evaluation
+from paraspinal_nnunet.evaluation.references import Label, References, find_references
+
+MOST_WORKERS = 8
+
+Cleaning = Callable[[np.ndarray], np.ndarray]
+Rows = dict[str, list[dict[str, Any]]]  # file -> its rows
+
+
+def default_workers() -> int:
+    """As many cases at a time as the machine has cores, at most `MOST_WORKERS`."""
+    return min(MOST_WORKERS, os.cpu_count() or 1)
+
+
+def evaluate(
+    reference: Path,
+    predictions: Mapping[str, Path],
+    output: Path | None = None,
+    *,
+    images: Path | None = None,
+    cases: Path | None = None,
+    subset: bool = False,
+    post: Sequence[str] = (),
+    workers: int | None = None,
+    surface_tolerance_mm: float | None = None,
+    per_slice: bool = False,
+    volumes: bool = False,
+) -> pd.DataFrame:
+    """Compare the predictions of one or more models with the references.
+
+    Args:
+        reference: Folder of ``CASE.nii.gz``, or an nnU-Net data set.
+        predictions: Model name -> folder of predictions or trained model.
+        output: Folder for metrics.csv and evaluation.json; None writes nothing.
+        images: Folder of the images; None looks beside the references.
+        cases: Table of cases and subjects; None looks beside the references.
+        subset: Folders of predictions may hold only some of the cases.
+        post: Post-processing of every prediction before it is compared, by name; see `postprocessing.STEPS`.
+        workers: Cases at a time; each holds one reference and one prediction in memory.
+        surface_tolerance_mm: Write surface.csv with HD95, average surface distance and surface Dice at this tolerance.
+        per_slice: Write slices.csv with Dice and areas of every axial slice.
+        volumes: Write volumes.csv with the errors of the volumes.
+
+    Returns:
+        One row per model, case and label with the columns `record.COLUMNS`, volumes in ml.
+
+    Raises:
+        InputError: Missing, extra or unreadable files; a negative tolerance; more files asked for without a folder.
+        GeometryError: Reference and prediction on different grids.
+        LabelError: Values that are not labels of the data set.
+        DatasetError: A table of cases that does not fit.
+    """
+    workers = default_workers() if workers is None else workers
+    if workers < 1:
+        raise InputError(f"{workers} workers cannot evaluate; give 1 or more")
+    if output is not None and output.exists() and not output.is_dir():
+        raise InputError(f"output {output} is a file; give a folder")
+    extras = Extras(surface_tolerance_mm, per_slice, volumes)
+    _check_extras(extras, output)
+    references = find_references(reference, images=images, cases=cases)
+    models = [gather_predictions(name, folder, references, subset=subset) for name, folder in predictions.items()]
+    models = [replace(m, settings={**m.settings, "post": list(post)}) for m in models] if post else models
+    rows = _measure(references, models, workers, _Measures(_cleaning(post), extras))
+    metrics = pd.DataFrame(rows[METRICS_FILE], columns=list(COLUMNS))
+    if output is not None:
+        tables = extra_tables(extras, rows, metrics)
+        write_evaluation(output, metrics, references, models, extra=tables, surface_tolerance_mm=surface_tolerance_mm)
+    return metrics
+
+
+@dataclass(frozen=True)
+class _Measures:
+    """What is done with every pair of label maps."""
+
+    clean: Cleaning
+    extras: Extras
+
+
+def _check_extras(extras: Extras, output: Path | None) -> None:
+    if output is None and extras.files:
+        raise InputError(f"{', '.join(extras.files)} asked for without an output folder; give one")
+    if extras.surface_tolerance_mm is not None:
+        from paraspinal_nnunet.evaluation.metrics.surface import check_tolerance
+
+        check_tolerance(extras.surface_tolerance_mm)
+
+
+def _cleaning(post: Sequence[str]) -> Cleaning:
+    """The named post-processing; its library is imported only where any is asked for."""
+    if not post:
+        return lambda labels: labels
+
+    from paraspinal_nnunet.inference.postprocessing import check_steps, postprocess
+
+    check_steps(post)
+    return lambda labels: postprocess(labels, post)
+
+
+def _measure(references: References, models: Sequence[Predictions], workers: int, measures: _Measures) -> Rows:
+    cases = sorted({case for model in models for case in model.files})
+    rows: Rows = {name: [] for name in (METRICS_FILE, *measures.extras.files)}
+    with (
+        ThreadPoolExecutor(workers) as pool,
+        tqdm(total=sum(len(model.files) for model in models), desc="evaluate", unit="case") as bar,
+    ):
+        try:
+            for found in pool.map(lambda case: _measure_case(case, references, models, measures), cases):
+                for name, of_case in found.items():
+                    rows[name].extend(of_case)
+                bar.update(len(found[METRICS_FILE]) // len(references.labels))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    order = {model.name: position for position, model in enumerate(models)}
+    for found_rows in rows.values():  # stable: labels and slices stay in order
+        found_rows.sort(key=lambda row: (order[row["model"]], row["case"]))
+    return rows
+
+
+def _measure_case(case: str, references: References, models: Sequence[Predictions], measures: _Measures) -> Rows:
+    """All models' rows of one case; the reference is read once."""
+    reference = read_label_map(references.files[case], f"case {case}")
+    rows: Rows = {METRICS_FILE: []}
+    for model in models:
+        if case not in model.files:
+            continue
+        name = f"model {model.name}, case {case}"
+        expected, found = on_reference_grid(reference, read_label_map(model.files[case].path, name), name)
+        found = replace(found, labels=measures.clean(found.labels))
+        counts = confusion_counts(expected.labels, found.labels)
+        _check_values(counts, references, case, model)
+        first = {
+            "model": model.name,
+            "case": case,
+            "subject": references.subjects[case],
+            "fold": model.files[case].fold,
+        }
+        for label in references.labels:
+            rows[METRICS_FILE].append(first | _label_row(counts, label, reference.voxel_ml))
+        for file, of_file in _extra_rows(measures.extras, expected, found, references.labels, name).items():
+            rows.setdefault(file, []).extend(first | row for row in of_file)
+    return rows
+
+
+def _extra_rows(extras: Extras, reference: LabelMap, prediction: LabelMap, labels: Sequence[Label], name: str) -> Rows:
+    rows: Rows = {}
+    if not extras.need_masks:
+        return rows
+    check_voxel_size(reference.affine, name)
+    for label in labels:
+        masks = (reference.labels == label.value, prediction.labels == label.value)
+        for file, of_file in label_rows(extras, *masks, reference.affine).items():
+            rows.setdefault(file, []).extend({"muscle": label.muscle, "side": label.side} | row for row in of_file)
+    return rows
+
+
+def _label_row(counts: np.ndarray, label: Label, voxel_ml: float) -> dict[str, Any]:
+    if label.value >= len(counts):  # absent from both maps
+        counts = np.pad(counts, (0, label.value + 1 - len(counts)))
+    binary = binary_counts(counts, label.value)
+    return {
+        "muscle": label.muscle,
+        "side": label.side,
+        **asdict(overlap_metrics(binary)),
+        "reference_ml": binary.reference * voxel_ml,
+        "prediction_ml": binary.prediction * voxel_ml,
+    }
+
+
+def _check_values(counts: np.ndarray, references: References, case: str, model: Predictions) -> None:
+    known = {0, *(label.value for label in references.labels)}
+    files = {
+        f"case {case}: reference {references.files[case]}": counts.any(axis=1),
+        f"model {model.name}, case {case}: prediction {model.files[case].path}": counts.any(axis=0),
+    }
+    for name, present in files.items():
+        unknown = [int(value) for value in np.flatnonzero(present) if value not in known]
+        if unknown:
+            raise LabelError(
+                f"{name} holds the unknown label value {', '.join(map(str, unknown))}; known are "
+                f"{', '.join(f'{label.value} {label.key}' for label in references.labels)}"
+            )

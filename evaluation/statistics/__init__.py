@@ -1,0 +1,1 @@
+"""Statistical analyses, each a function from tables to tables."""

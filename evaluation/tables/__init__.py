@@ -1,0 +1,1 @@
+"""Tables for readers: frozen, rounded, in four formats."""

@@ -1,0 +1,1 @@
+"""Verbs that compare models: metrics, statistics, reports and whole workflows."""

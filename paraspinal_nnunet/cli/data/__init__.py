@@ -1,0 +1,1 @@
+"""Verbs that make, convert and look over data sets."""

@@ -1,0 +1,1 @@
+"""Verbs for new scans: masks and measures."""

@@ -1,0 +1,1 @@
+"""Verbs that plan and train, and that send models on their way."""

@@ -1,0 +1,1 @@
+"""The muscles as surfaces: their meshes, and the views of them."""

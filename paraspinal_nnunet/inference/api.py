@@ -1,0 +1,178 @@
+"""Segmenting from Python: an image in, a result with labels, measures and files out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from paraspinal_nnunet.anatomy import PARASPINAL, Structure
+from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.image_io.nifti import ENDINGS, Volume, stem_of, write_labels
+from paraspinal_nnunet.inference.inputs import IMAGE_ENDINGS, read_any_image
+from paraspinal_nnunet.inference.portable import PortableModel
+from paraspinal_nnunet.inference.postprocessing import check_steps, postprocess
+from paraspinal_nnunet.inference.segmenters import (
+    ModelFacts,
+    PortableSegmenter,
+    SegmenterOptions,
+    model_facts,
+    opened_segmenter,
+    portable_facts,
+)
+from paraspinal_nnunet.utils.files import atomic_path
+
+if TYPE_CHECKING:
+    from paraspinal_nnunet.measures.result import CaseMeasures
+
+ImageLike = Any
+"""A path, a `nifti.Volume`, a nibabel or SimpleITK image, or a pair of an array (i, j, k) and its affine (RAS+)."""
+
+
+@dataclass(frozen=True)
+class SegmentationResult:
+    """A segmented scan.
+
+    Attributes:
+        case: Its name, for tables.
+        image: The scan.
+        labels: (i, j, k) uint8 on the scan's grid, in the values of `structures`.
+        affine: (4, 4) float64, voxel to mm in RAS+.
+        structures: What the values stand for.
+        settings: Model, folds, mode and so on.
+        disagreement: Structure's key -> mean over pairs of folds of 1 - Dice; None where it was not asked for.
+        training: Of the model, for flags of scans unlike those of its training.
+    """
+
+    case: str
+    image: Volume = field(repr=False)
+    labels: np.ndarray = field(repr=False)
+    affine: np.ndarray = field(repr=False)
+    structures: tuple[Structure, ...] = PARASPINAL
+    settings: dict[str, Any] = field(default_factory=dict)
+    disagreement: dict[str, float] | None = None
+    training: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def save(self, path: Path | str) -> Path:
+        """Write the labels as NIfTI, whole or not at all.
+
+        Args:
+            path: Ends in .nii or .nii.gz.
+
+        Raises:
+            InputError: Another ending.
+        """
+        path = Path(path)
+        if not path.name.endswith(ENDINGS):
+            raise InputError(f"{path}: masks are NIfTI; give a name that ends in {' or '.join(ENDINGS)}")
+        with atomic_path(path) as temporary:
+            write_labels(temporary, self.labels, self.affine)
+        return path
+
+    def measures(self, **options: Any) -> "CaseMeasures":
+        """Sizes, fat, asymmetry and flags; see `measures.case.measure` for the options and what can go wrong."""
+        from paraspinal_nnunet.measures.case import measure
+        from paraspinal_nnunet.measures.quality import TrainingDescription
+
+        given = {
+            "case": self.case,
+            "muscles": tuple(dict.fromkeys(s.muscle for s in self.structures)),
+            "training": TrainingDescription.from_entry(self.training),
+            "disagreement": self.disagreement,
+        }
+        return measure(self.image, Volume(self.labels, self.affine), **{**given, **options})
+
+
+def segment(
+    image: ImageLike,
+    model: "Path | str | PortableModel",
+    *,
+    mode: str = "tiles",
+    post: Sequence[str] = (),
+    folds: Sequence[str] | None = None,
+    step_size: float = 0.5,
+    mirroring: bool = True,
+    device: str | None = None,
+    runtime: str = "auto",
+    threads: int | None = None,
+    uncertainty: bool = False,
+    case: str | None = None,
+) -> SegmentationResult:
+    """Segment one scan.
+
+    For many scans open a portable model once with `fast.open_model` and give that; folds, device, runtime and threads
+    are then the opened model's.
+
+    Args:
+        image: See `ImageLike`.
+        model: A portable model, nnU-Net's model folder, an exported model (folder or archive), or an opened portable
+            model.
+        mode: Portable models: ``'tiles'`` gives nnU-Net's labels, ``'fast'`` lays fewer tiles.
+        post: Clean-ups by name, in this order: ``'largest-component'``, ``'fill-holes'``.
+        folds: Folds to average; all when None.
+        step_size: Step between tiles as a share of the patch.
+        mirroring: Average over mirrored images where the model was trained so.
+        device: ``'cuda'``, ``'cpu'``, ``'mps'`` or None for the best there is.
+        runtime: Portable models: ``'auto'``, ``'onnxruntime'`` or ``'openvino'``.
+        threads: Portable models: processor threads; all when None.
+        uncertainty: Portable models of several folds: tell how far the folds disagree.
+        case: The case's name; None takes the file's.
+
+    Raises:
+        InputError: An image or model that cannot be used; see `paraspinal_nnunet.image_io.nifti` and `fast.open_model`.
+        GeometryError: An image whose left and right, or voxel size, is unknown.
+        ProtocolError: An unknown clean-up.
+        SetupError: nnU-Net, or the runtime of portable models, is missing.
+    """
+    check_steps(post)
+    options = SegmenterOptions(
+        folds=folds,
+        device=device,
+        step_size=step_size,
+        mirroring=mirroring,
+        mode=mode,
+        runtime=runtime,
+        threads=threads,
+        uncertainty=uncertainty,
+    )
+    volume, name = _volume(image)
+    if isinstance(model, PortableModel):
+        if (folds, device, runtime, threads) != (None, None, "auto", None):
+            raise InputError("folds, device, runtime and threads are chosen where the model is opened")
+        facts, ready = portable_facts(model.manifest), PortableSegmenter(model, options)
+        made, settings = ready.segment(volume), ready.settings
+    else:
+        facts = model_facts(Path(model))
+        with opened_segmenter(Path(model), options) as segmenter:
+            made, settings = segmenter.segment(volume), segmenter.settings
+    return _result(case or name, volume, postprocess(made.labels, post), facts, settings, made.disagreement, post)
+
+
+def _result(
+    case: str,
+    volume: Volume,
+    labels: np.ndarray,
+    facts: ModelFacts,
+    settings: dict[str, Any],
+    disagreement: dict[str, float] | None,
+    post: Sequence[str],
+) -> SegmentationResult:
+    return SegmentationResult(
+        case=case,
+        image=volume,
+        labels=labels,
+        affine=volume.affine,
+        structures=facts.structures or (),
+        settings={"model": facts.name, **settings, "post": list(post)},
+        disagreement=disagreement,
+        training=dict(facts.training),
+    )
+
+
+def _volume(image: ImageLike) -> tuple[Volume, str]:
+    if isinstance(image, str | Path):
+        return read_any_image(Path(image)), stem_of(Path(image).name, IMAGE_ENDINGS)
+    from paraspinal_nnunet.measures.inputs import as_input
+
+    return as_input(image, "image").volume, "case"

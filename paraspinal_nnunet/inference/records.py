@@ -1,0 +1,120 @@
+"""What stands where in an output folder, and the record of each case: how its mask was made and what came of it."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.utils.files import read_json, write_json
+
+SCHEMA = "paraspinal-nnunet case"
+SCHEMA_VERSION = 1
+
+INDEX_FILE = "index.html"
+MEASURES_FOLDER, PAGES_FOLDER, RECORDS_FOLDER = "measures", "pages", "records"
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """The files of one case.
+
+    Attributes:
+        output: The folder of all cases.
+        case: Its name.
+        mask_name: File of its mask.
+    """
+
+    output: Path
+    case: str
+    mask_name: str
+
+    @property
+    def mask(self) -> Path:
+        """The mask."""
+        return self.output / self.mask_name
+
+    @property
+    def preview(self) -> Path:
+        """The picture beside it."""
+        return self.output / f"{self.case}.png"
+
+    @property
+    def segmentation(self) -> Path:
+        """The DICOM SEG beside it."""
+        return self.output / f"{self.case}_seg.dcm"
+
+    @property
+    def measures(self) -> Path:
+        """The folder of its tables."""
+        return self.output / MEASURES_FOLDER / self.case
+
+    @property
+    def page(self) -> Path:
+        """Its page."""
+        return self.output / PAGES_FOLDER / f"{self.case}.html"
+
+    @property
+    def record(self) -> Path:
+        """Its record."""
+        return self.output / RECORDS_FOLDER / f"{self.case}.json"
+
+
+@dataclass(frozen=True)
+class CaseRecord:
+    """What is known of a case.
+
+    Attributes:
+        case: Its name.
+        mask: File name of its mask.
+        input: What was segmented: source, shape, spacing_mm, stored orientation, remarks.
+        prediction: Model and settings; empty where the mask came from elsewhere.
+        disagreement: Structure's key -> mean of 1 - Dice between the folds; None where it is not known.
+        products: What was made beside the mask -> the settings with which.
+        summary: What the page of all cases shows of it; empty until that was made.
+    """
+
+    case: str
+    mask: str
+    input: Mapping[str, Any] = field(default_factory=dict)
+    prediction: Mapping[str, Any] = field(default_factory=dict)
+    disagreement: Mapping[str, float] | None = None
+    products: Mapping[str, Any] = field(default_factory=dict)
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_record(path: Path, record: CaseRecord) -> None:
+    """Write a record whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **vars(record)})
+
+
+def read_record(path: Path) -> CaseRecord | None:
+    """A case's record; None where there is none, or none that this release understands."""
+    if not path.is_file():
+        return None
+    try:
+        content = read_json(path)
+    except InputError:
+        return None
+    if content.pop("schema", None) != SCHEMA or content.pop("schema_version", None) != SCHEMA_VERSION:
+        return None
+    try:
+        return CaseRecord(**content)
+    except TypeError:
+        return None
+
+
+def encoded_picture(content: bytes) -> str:
+    """A picture as JSON holds it."""
+    return base64.b64encode(content).decode("ascii")
+
+
+def decoded_picture(text: str) -> bytes:
+    """Undo `encoded_picture`; nothing where it is damaged."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return b""

@@ -1,0 +1,1 @@
+"""Models on disk: trained folders, exported archives, their manifests and checkpoints."""

@@ -1,0 +1,200 @@
+"""Exported models in use: nothing of them is read before archive, manifest, hashes and plans have been checked."""
+
+import json
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import copyfile
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.models.manifest import FILE_NAME, Manifest, check_files, read_manifest
+from paraspinal_nnunet.nnunet.compat import check_nnunet
+from paraspinal_nnunet.utils.files import atomic_folder
+from paraspinal_nnunet.utils.zip import extract_zip
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint_final.pth"
+TRAINER = "nnUNetTrainer"
+
+NETWORKS = (
+    "paraspinal_nnunet.network.ResidualUNet",
+    "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+    "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet",
+)
+"""nnU-Net imports and calls whatever a plans file names; exported models may name these only."""
+
+_LAYER = r"torch\.nn\.(modules\.(conv|instancenorm|batchnorm|dropout|activation)\.)?[A-Z][A-Za-z0-9]*"
+
+
+def is_exported(model: Path) -> bool:
+    """Whether a path is an exported model, to be checked, rather than nnU-Net's own folder."""
+    return model.is_file() or (model / FILE_NAME).exists()
+
+
+@contextmanager
+def opened_model(model: Path) -> Iterator[tuple[Path, Manifest]]:
+    """Yield folder and manifest of a checked model; an archive is unpacked for as long as the block lasts.
+
+    Args:
+        model: An exported folder or archive.
+
+    Raises:
+        InputError: Anything about it that is not as its manifest says, or that nnU-Net would run code for.
+    """
+    if not model.exists():
+        raise InputError(f"{model}: no such model")
+    if model.is_dir():
+        yield model, checked_manifest(model, exact=False)
+        return
+    with TemporaryDirectory(prefix="paraspinal-model-") as place:
+        folder = Path(place) / model.name
+        folder.mkdir()
+        extract_zip(model, folder)
+        yield folder, checked_manifest(folder, exact=True)
+
+
+def checked_manifest(folder: Path, *, exact: bool) -> Manifest:
+    """The manifest of a model whose files have been compared with it, and whose plans name nothing foreign.
+
+    Args:
+        folder: The model's.
+        exact: Refuse files that the manifest does not name, too.
+
+    Raises:
+        InputError: As `opened_model`.
+    """
+    manifest = read_manifest(folder)
+    if manifest.format != "nnunet":
+        raise InputError(f"{folder}: a model of format '{manifest.format}'; only 'nnunet' can be predicted with")
+    check_files(folder, manifest, exact=exact)
+    named = {entry.path for entry in manifest.files}
+    needed = ["plans.json", "dataset.json", *(f"fold_{fold}/{CHECKPOINT}" for fold in manifest.folds)]
+    missing = [name for name in needed if name not in named]
+    if missing:
+        raise InputError(f"{folder / FILE_NAME}: does not name {missing[0]}; get the model again")
+    _check_plans(folder / "plans.json", manifest)
+    _check_dataset(folder / "dataset.json", manifest)
+    return manifest
+
+
+def import_model(model: Path, results: Path, *, overwrite: bool = False) -> Path:
+    """Check an exported model and copy it to where nnU-Net's commands look for it.
+
+    Args:
+        model: An exported folder or archive.
+        results: nnUNet_results.
+        overwrite: Replace a model of the same name.
+
+    Returns:
+        The model's folder, ``<results>/<data set>/nnUNetTrainer__<plans>__<configuration>``.
+
+    Raises:
+        InputError: As `opened_model`; or a checkpoint that holds more than weights; or a model of that name is there.
+        SetupError: nnU-Net is missing.
+    """
+    check_nnunet()
+    from paraspinal_nnunet.models.checkpoints import read_slim
+
+    with opened_model(model) as (folder, manifest):
+        for fold in manifest.folds:
+            read_slim(folder / f"fold_{fold}" / CHECKPOINT, manifest.configuration, manifest.mirroring_axes)
+        target = results / manifest.dataset_name / model_folder_name(manifest)
+        if target.exists() and not overwrite:
+            raise InputError(f"{target}: is there already; --overwrite replaces it")
+        with atomic_folder(target, replaces=[target] if target.exists() else []) as copy:
+            for name in [FILE_NAME, *(entry.path for entry in manifest.files)]:
+                (copy / name).parent.mkdir(parents=True, exist_ok=True)
+                copyfile(folder / name, copy / name)
+            check_files(copy, manifest, exact=True)
+    return target
+
+
+def model_folder_name(manifest: Manifest) -> str:
+    """nnU-Net's name of the model's folder."""
+    return f"{TRAINER}__{manifest.plans_name}__{manifest.configuration}"
+
+
+def initialize_predictor(predictor: Any, folder: Path, manifest: Manifest, folds: Sequence[str] | None) -> None:
+    """Hand a checked model to nnU-Net's predictor, which then reads no file of it itself.
+
+    Args:
+        predictor: An `nnUNetPredictor`.
+        folder: The model's, checked.
+        manifest: Its manifest.
+        folds: Folds to average; all when None.
+
+    Raises:
+        InputError: A fold that the model does not hold, or a checkpoint that is not what the manifest describes.
+    """
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    from paraspinal_nnunet.models.checkpoints import read_slim
+    from paraspinal_nnunet.nnunet.plans_network import build_from_plans
+
+    chosen = [str(f).removeprefix("fold_") for f in folds] if folds else list(manifest.folds)
+    unknown = [fold for fold in chosen if fold not in manifest.folds]
+    if unknown:
+        raise InputError(f"{folder}: holds no fold {unknown[0]}, only {', '.join(manifest.folds)}")
+    configuration, axes = manifest.configuration, manifest.mirroring_axes
+    weights = [read_slim(folder / f"fold_{fold}" / CHECKPOINT, configuration, axes) for fold in chosen]
+    plans, dataset_json = (_read_object(folder / name) for name in ("plans.json", "dataset.json"))
+    network = build_from_plans(nnUNetTrainer, plans, configuration, dataset_json)
+    try:
+        for state in weights:
+            network.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(f"{folder}: weights do not fit the network ({str(error).splitlines()[0]})") from None
+    manager = PlansManager(plans)
+    chosen_configuration = manager.get_configuration(configuration)
+    predictor.manual_initialization(network, manager, chosen_configuration, weights, dataset_json, TRAINER, axes)
+
+
+def _check_plans(path: Path, manifest: Manifest) -> None:
+    plans = _read_object(path)
+    said = (plans.get("dataset_name"), plans.get("plans_name"))
+    if said != (manifest.dataset_name, manifest.plans_name):
+        raise InputError(f"{path}: are not the plans that the manifest describes; get the model again")
+    configurations = plans.get("configurations")
+    if not isinstance(configurations, dict) or list(configurations) != [manifest.configuration]:
+        raise InputError(f"{path}: holds other configurations than {manifest.configuration}; get the model again")
+    configuration = configurations[manifest.configuration]
+    if not isinstance(configuration, dict) or "inherits_from" in configuration:
+        raise InputError(f"{path}: configuration {manifest.configuration} is not whole; get the model again")
+    _check_architecture(path, configuration.get("architecture"))
+
+
+def _check_architecture(path: Path, architecture: Any) -> None:
+    """nnU-Net imports the network and every argument that `_kw_requires_import` lists."""
+    if not isinstance(architecture, dict) or architecture.get("network_class_name") not in NETWORKS:
+        name = architecture.get("network_class_name") if isinstance(architecture, dict) else architecture
+        raise InputError(f"{path}: names the network {name!r}, which is none of the known ones; refused")
+    kwargs, imported = architecture.get("arch_kwargs"), architecture.get("_kw_requires_import")
+    if not isinstance(kwargs, dict) or not isinstance(imported, list):
+        raise InputError(f"{path}: the network has no arguments; get the model again")
+    for key in imported:
+        value = kwargs.get(key) if isinstance(key, str) else key
+        if value is not None and not (isinstance(value, str) and re.fullmatch(_LAYER, value)):
+            raise InputError(f"{path}: would import {value!r} for '{key}', which is no layer of torch.nn; refused")
+
+
+def _check_dataset(path: Path, manifest: Manifest) -> None:
+    labels = _read_object(path).get("labels")
+    described = {label["key"]: label["value"] for label in manifest.labels}
+    if not isinstance(labels, dict) or any(labels.get(key) != value for key, value in described.items()):
+        raise InputError(f"{path}: has other labels than the manifest; get the model again")
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: is not valid JSON ({error}); get the model again") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds a {type(content).__name__}, not an object; get the model again")
+    return content

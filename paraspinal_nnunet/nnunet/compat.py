@@ -1,0 +1,115 @@
+"""The seam to nnU-Net: how its commands find our trainers, and what keeps its trainer look-up alive.
+
+nnU-Net's look-up of any trainer but its default imports its Primus trainers, and these import timm and torchvision.
+Where torchvision is missing or was built for another torch, every look-up dies, also of nnU-Net's own trainers. An
+empty module in the place of the Primus trainers avoids that; nothing else needs them.
+"""
+
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import ModuleType
+
+from paraspinal_nnunet.errors import SetupError
+
+PLUGIN_FOLDER = Path(__file__).parent / "plugin"
+"""What nnUNet_extTrainer names: a folder with one module that re-exports the trainers."""
+
+FIX_FOLDER = Path(__file__).parent / "torchvision_fix"
+"""On PYTHONPATH its sitecustomize.py mends the trainer look-up of stock commands."""
+
+PRIMUS_MODULE = "nnunetv2.training.nnUNetTrainer.primus.primus_trainers"
+NNUNET_SUPPORTED = ("2.8", "2.9")
+"""nnunetv2 from the first (nnUNet_extTrainer is not read before 2.8.0) up to, not including, the second."""
+
+FOLDER_VARIABLES = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+
+
+def installed(package: str) -> str | None:
+    """The installed version of a distribution, or None; nothing is imported."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def check_nnunet() -> None:
+    """Refuse a missing or unsupported nnU-Net.
+
+    Raises:
+        SetupError: Naming the extra that installs it, or the supported range.
+    """
+    found = installed("nnunetv2")
+    if found is None or importlib.util.find_spec("torch") is None or importlib.util.find_spec("monai") is None:
+        raise SetupError("this needs nnunetv2, torch and monai; run: pip install 'paraspinal-nnunet[train]'")
+    first, end = (_numbers(v) for v in NNUNET_SUPPORTED)
+    if not first <= _numbers(found) < end:
+        raise SetupError(
+            f"nnunetv2 {found} is installed, supported is >={NNUNET_SUPPORTED[0]},<{NNUNET_SUPPORTED[1]}: "
+            f"pip install 'nnunetv2>={NNUNET_SUPPORTED[0]},<{NNUNET_SUPPORTED[1]}'"
+        )
+
+
+def fix_trainer_lookup() -> None:
+    """Make nnU-Net's trainer look-up in this process independent of torchvision."""
+    sys.modules.setdefault(PRIMUS_MODULE, ModuleType(PRIMUS_MODULE))
+
+
+def register_trainers() -> None:
+    """Let nnU-Net's look-up in this process, and in processes that it starts, find our trainers.
+
+    Raises:
+        SetupError: nnU-Net is missing or of an unsupported version.
+    """
+    check_nnunet()
+    os.environ["nnUNet_extTrainer"] = trainer_path(os.environ)
+    os.environ["PYTHONPATH"] = fixed_python_path(os.environ)  # one process per GPU: each starts afresh and looks up
+    fix_trainer_lookup()
+
+
+def trainer_path(environment: Mapping[str, str]) -> str:
+    """The value of nnUNet_extTrainer: whatever it holds already, and our folder."""
+    return _joined(PLUGIN_FOLDER, environment.get("nnUNet_extTrainer", ""))
+
+
+def fixed_python_path(environment: Mapping[str, str]) -> str:
+    """The value of PYTHONPATH that mends stock commands: our folder before whatever it holds already."""
+    return _joined(FIX_FOLDER, environment.get("PYTHONPATH", ""))
+
+
+@dataclass(frozen=True)
+class Torchvision:
+    """Whether nnU-Net's trainer look-up can live with the installed torchvision, judged from versions alone."""
+
+    torch: str | None
+    torchvision: str | None
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong, in a few words, or None."""
+        if self.torch is None:
+            return None
+        if self.torchvision is None:
+            return "torchvision is missing"
+        build, vision_build = (v.partition("+")[2] for v in (self.torch, self.torchvision))
+        if build != vision_build:
+            return f"torchvision {self.torchvision} was not built for torch {self.torch}"
+        return None
+
+
+def torchvision_state() -> Torchvision:
+    """The installed pair of torch and torchvision."""
+    return Torchvision(installed("torch"), installed("torchvision"))
+
+
+def _joined(folder: Path, existing: str) -> str:
+    others = [entry for entry in existing.split(os.pathsep) if entry and entry != str(folder)]
+    return os.pathsep.join([str(folder), *others])
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("+")[0].split(".")[:2] if part.isdigit())

@@ -1,0 +1,87 @@
+"""Cross-validation folds by subject, in nnU-Net's splits_final.json."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from paraspinal_nnunet.errors import DatasetError
+from paraspinal_nnunet.utils.files import write_json
+
+FILE_NAME = "splits_final.json"
+Split = dict[str, list[str]]
+
+
+def make_splits(
+    subjects: Mapping[str, str], *, folds: int, seed: int, strata: Mapping[str, str] | None = None
+) -> list[Split]:
+    """Deal subjects into folds at random, all cases of a subject together.
+
+    Args:
+        subjects: Case -> subject.
+        folds: Number of folds; fold sizes differ by one subject at most (76 subjects in 3 folds: 26, 25, 25).
+        seed: The same seed and subjects give the same folds, whatever the order of the cases.
+        strata: Subject -> stratum such as the sex; each stratum is dealt out evenly too.
+
+    Returns:
+        nnU-Net's splits; 'val' are the test cases of the fold.
+
+    Raises:
+        DatasetError: When there are fewer subjects than folds.
+    """
+    names = sorted(set(subjects.values()))
+    if len(names) < folds:
+        raise DatasetError(f"{len(names)} subjects cannot make {folds} folds")
+    generator = np.random.default_rng(seed)
+    order = [names[i] for i in generator.permutation(len(names))]
+    if strata is not None:
+        order.sort(key=lambda subject: strata.get(subject, ""))  # stable: still random within a stratum
+    fold_of = {subject: position % folds for position, subject in enumerate(order)}
+    cases = sorted(subjects)
+    return [
+        {
+            "train": [case for case in cases if fold_of[subjects[case]] != fold],
+            "val": [case for case in cases if fold_of[subjects[case]] == fold],
+        }
+        for fold in range(folds)
+    ]
+
+
+def check_splits(splits: Sequence[Split], subjects: Mapping[str, str], *, folds: int, path: Path) -> None:
+    """Refuse splits that are not a cross-validation of these cases by subject.
+
+    Raises:
+        DatasetError: Naming the file and what is wrong.
+    """
+    advice = f"move it away (a baseline's own folds?) and run 'paraspinal plan' again to get {folds} folds by subject"
+    if len(splits) != folds:
+        raise DatasetError(f"{path}: has {len(splits)} folds, the plans ask for {folds}; {advice}")
+    tested = [case for split in splits for case in split["val"]]
+    if sorted(tested) != sorted(subjects):
+        difference = sorted(set(tested) ^ set(subjects)) or sorted({c for c in tested if tested.count(c) > 1})
+        raise DatasetError(f"{path}: does not test each case exactly once (e.g. {difference[0]}); {advice}")
+    for number, split in enumerate(splits):
+        both = {subjects[c] for c in split["val"]} & {subjects[c] for c in split["train"] if c in subjects}
+        if both:
+            raise DatasetError(f"{path}: subject {sorted(both)[0]} is on both sides of fold {number}; {advice}")
+        if sorted([*split["train"], *split["val"]]) != sorted(subjects):
+            raise DatasetError(f"{path}: fold {number} does not use every case once; {advice}")
+
+
+def read_splits(path: Path) -> list[Split]:
+    """Read a splits file.
+
+    Raises:
+        DatasetError: When it is not a list of {'train': [...], 'val': [...]}.
+    """
+    try:
+        splits = json.loads(Path(path).read_text(encoding="utf-8"))
+        return [{"train": list(split["train"]), "val": list(split["val"])} for split in splits]
+    except (ValueError, TypeError, KeyError) as error:
+        raise DatasetError(f"{path}: not a splits file ({error!r}); move it away and plan again") from None
+
+
+def write_splits(path: Path, splits: Sequence[Split]) -> None:
+    """Write a splits file whole or not at all."""
+    write_json(path, list(splits))

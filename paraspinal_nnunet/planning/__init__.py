@@ -1,0 +1,1 @@
+"""From a raw data set to fingerprint, plans, folds and preprocessed cases."""

@@ -1,0 +1,256 @@
+"""From a raw nnU-Net data set to fingerprint, plans, folds and preprocessed cases: what `paraspinal plan` runs."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from paraspinal_nnunet import __version__
+from paraspinal_nnunet.errors import DatasetError, ProtocolError
+from paraspinal_nnunet.nnunet.datasets import case_ids, find_dataset, nnunet_folder, read_cases, read_dataset_json
+from paraspinal_nnunet.nnunet.splits import FILE_NAME, check_splits, make_splits, read_splits, write_splits
+from paraspinal_nnunet.protocol.overrides import override
+from paraspinal_nnunet.protocol.paper import PAPER
+from paraspinal_nnunet.protocol.plans import BASELINE_ENTRY, BASELINE_NAME, DEFAULT_NAME, MARKER_SUFFIX, PlansEntry
+from paraspinal_nnunet.utils.files import read_json, write_json
+
+log = logging.getLogger(__name__)
+
+READER = "NibabelIOWithReorient"
+FINGERPRINT = "dataset_fingerprint.json"
+STAGES = ("fingerprint", "plan", "preprocess")
+BASELINE_SETTINGS = ("iterations", "iterations_per_epoch", "val_iterations", "threads")
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """What to plan.
+
+    Attributes:
+        dataset: Number or name.
+        configurations: Which of nnU-Net's configurations.
+        plans_name: Name of the plans file; None for the default of the paper's or the baseline's plans.
+        overrides: Protocol key -> value.
+        processes: Workers for fingerprint and preprocessing.
+        baseline: Write nnU-Net's self-configured plans instead of the paper's.
+        stratify: Deal the folds out evenly by sex.
+        overwrite: Replace plans of the same name that hold other settings.
+        until: The last of `STAGES` to run; those before it are run too where they are not done.
+    """
+
+    dataset: str | int
+    configurations: Sequence[str] = ("2d", "3d_fullres")
+    plans_name: str | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    processes: int = 2
+    baseline: bool = False
+    stratify: bool = False
+    overwrite: bool = False
+    until: str = "preprocess"
+
+    @property
+    def name(self) -> str:
+        """Name of the plans file without suffix."""
+        return self.plans_name or (BASELINE_NAME if self.baseline else DEFAULT_NAME)
+
+
+def plan(request: PlanRequest) -> Path:
+    """Run fingerprint, plans, folds and preprocessing; what is there already and still true is not computed again.
+
+    Returns:
+        The plans file, or the fingerprint where that is the last stage.
+
+    Raises:
+        SetupError: nnU-Net's folders are missing.
+        DatasetError: The data set cannot be used as it is, or its folds are somebody else's.
+        ProtocolError: Settings that cannot be, or that contradict plans of the same name.
+    """
+    raw = find_dataset(request.dataset)
+    _check_request(request, raw)
+    preprocessed = nnunet_folder("preprocessed") / raw.name
+    preprocessed.mkdir(exist_ok=True)
+    plans_file = preprocessed / f"{request.name}.json"
+    digest = source_digest(raw)
+    with _sane_process_count(request.processes):
+        if request.until == "fingerprint":
+            _fingerprint(raw, preprocessed, digest, request.processes)
+            return preprocessed / FINGERPRINT
+        _refuse_other_settings(request, plans_file)
+        prepare_splits(raw, preprocessed, request)
+        _fingerprint(raw, preprocessed, digest, request.processes)
+        log.info("planning %s", request.name)
+        (_plan_baseline if request.baseline else _plan_paper)(raw, request)
+        if request.until == "preprocess":
+            _preprocess(raw, preprocessed, plans_file, digest, request)
+    return plans_file
+
+
+def prepare_splits(raw: Path, preprocessed: Path, request: PlanRequest) -> None:
+    """Write the folds by subject, or make sure that the ones there are such.
+
+    With fewer subjects than folds none are written: only nnU-Net's fold 'all' can be trained then.
+    """
+    cases = read_cases(raw)
+    subjects = dict(zip(cases["case"], cases["subject"], strict=True))
+    protocol = override(PAPER, {k: v for k, v in request.overrides.items() if k in ("folds", "split_seed")})
+    folds, seed = protocol.validation.folds, protocol.validation.split_seed
+    sexes = dict(zip(cases["subject"], cases["sex"], strict=True))
+    path = preprocessed / FILE_NAME
+    if len(set(subjects.values())) < folds:
+        if path.exists():
+            raise DatasetError(f"{path}: there are fewer subjects than {folds} folds; move this file away")
+        log.info(
+            "%d subject(s) cannot make %d folds: no folds are written, only fold 'all' can be trained "
+            "(its Dice is a training Dice)",
+            len(set(subjects.values())),
+            folds,
+        )
+    elif path.exists():
+        splits = read_splits(path)
+        check_splits(splits, subjects, folds=folds, path=path)
+        plain, stratified = (make_splits(subjects, folds=folds, seed=seed, strata=s) for s in (None, sexes))
+        asked = [stratified] if request.stratify else [plain, stratified] if "split_seed" in request.overrides else []
+        if asked and splits not in asked:
+            raise DatasetError(f"{path}: holds other folds than --stratify or split_seed ask for; move this file away")
+        log.info("keeping the %d folds by subject in %s", folds, path)
+    else:
+        splits = make_splits(subjects, folds=folds, seed=seed, strata=sexes if request.stratify else None)
+        write_splits(path, splits)
+        log.info("wrote %d folds by subject, test cases per fold: %s", folds, [len(s["val"]) for s in splits])
+
+
+def source_digest(raw: Path) -> str:
+    """A hash that changes whenever a raw image, label or dataset.json is replaced (names, sizes, times)."""
+    files = sorted([raw / "dataset.json", *(raw / "imagesTr").iterdir(), *(raw / "labelsTr").iterdir()])
+    stamps = [(f.relative_to(raw).as_posix(), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    return hashlib.sha256(json.dumps(stamps).encode()).hexdigest()
+
+
+def is_preprocessed(folder: Path, digest: str | None = None) -> bool:
+    """Whether a folder of preprocessed cases is complete, and made from these raw files where a digest is given."""
+    marker = _marker(folder)
+    if not marker.is_file() or not folder.is_dir():
+        return False
+    return digest is None or read_json(marker)["source"] == digest
+
+
+def _marker(folder: Path) -> Path:
+    return folder.with_name(folder.name + MARKER_SUFFIX)
+
+
+def _check_request(request: PlanRequest, raw: Path) -> None:
+    if request.processes < 1:
+        raise ProtocolError(f"-np {request.processes}: planning needs at least 1 worker process")
+    if request.overrides and request.plans_name in (None, DEFAULT_NAME, BASELINE_NAME):
+        raise ProtocolError(
+            f"--set changes the {'baseline' if request.baseline else 'paper'}'s settings: name the plans, "
+            f"e.g. -p {request.name}Short"
+        )
+    if request.baseline:
+        foreign = [key for key in request.overrides if key not in BASELINE_SETTINGS]
+        if foreign:
+            raise ProtocolError(
+                f"--baseline configures itself; only {', '.join(BASELINE_SETTINGS)} can be set, not {foreign[0]}"
+            )
+    reader = read_dataset_json(raw).get("overwrite_image_reader_writer")
+    if reader != READER:
+        raise DatasetError(
+            f"{raw / 'dataset.json'}: reads images with {reader or 'the default reader'}, which feeds scans in their "
+            f'stored orientation and so confuses left and right; set "overwrite_image_reader_writer": "{READER}"'
+        )
+    case_ids(raw)
+
+
+def _refuse_other_settings(request: PlanRequest, plans_file: Path) -> None:
+    if request.overwrite or not plans_file.exists():
+        return
+    plans = read_json(plans_file)
+    entry = PlansEntry.of(plans)
+    if request.baseline and entry is not None:
+        raise ProtocolError(f"{plans_file}: holds the paper's plans; choose another name for the baseline with -p")
+    before = plans.get(BASELINE_ENTRY, {}) if request.baseline else dict(entry.overrides) if entry else None
+    if before != dict(request.overrides):
+        raise ProtocolError(
+            f"{plans_file}: plans of this name hold other settings ({before}); choose another name with -p, "
+            "or --overwrite to replace them"
+        )
+
+
+def _plan_paper(raw: Path, request: PlanRequest) -> None:
+    from paraspinal_nnunet.planning.planner import ParaspinalPlanner
+
+    with _quiet():
+        ParaspinalPlanner(
+            raw.name, plans_name=request.name, overrides=request.overrides, configurations=request.configurations
+        ).plan_experiment()
+
+
+def _plan_baseline(raw: Path, request: PlanRequest) -> None:
+    from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
+
+    with _quiet():
+        ExperimentPlanner(raw.name, plans_name=request.name).plan_experiment()
+    if request.overrides:
+        plans_file = nnunet_folder("preprocessed") / raw.name / f"{request.name}.json"
+        plans = read_json(plans_file)
+        write_json(plans_file, {**plans, BASELINE_ENTRY: dict(request.overrides)})
+
+
+def _fingerprint(raw: Path, preprocessed: Path, digest: str, processes: int) -> None:
+    from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
+
+    marker = preprocessed / "fingerprint_source.json"
+    known = read_json(marker) if marker.is_file() else None
+    if known == {"source": digest} and (preprocessed / FINGERPRINT).is_file():
+        return
+    log.info("fingerprint of %s", raw.name)
+    with _quiet():
+        DatasetFingerprintExtractor(raw.name, processes).run(overwrite_existing=True)
+    write_json(marker, {"source": digest})
+
+
+def _preprocess(raw: Path, preprocessed: Path, plans_file: Path, digest: str, request: PlanRequest) -> None:
+    from nnunetv2.experiment_planning.plan_and_preprocess_api import preprocess_dataset
+
+    plans = read_json(plans_file)
+    for name in request.configurations:
+        if name not in plans["configurations"]:
+            log.info("nnU-Net planned no %s for this data set", name)
+            continue
+        folder = preprocessed / plans["configurations"][name]["data_identifier"]
+        if is_preprocessed(folder, digest):
+            log.info("%s is preprocessed already (%s)", name, folder.name)
+            continue
+        log.info("preprocessing %s into %s", name, folder.name)
+        _marker(folder).unlink(missing_ok=True)
+        with _quiet():
+            preprocess_dataset(
+                int(raw.name[7:10]), request.name, configurations=[name], num_processes=[request.processes]
+            )
+        write_json(_marker(folder), {"source": digest, "version": __version__})
+
+
+@contextmanager
+def _sane_process_count(processes: int) -> Iterator[None]:
+    """nnU-Net's planner sets torch's thread count from nnUNet_n_proc_DA and dies when that is 0."""
+    before = os.environ.get("nnUNet_n_proc_DA")
+    os.environ["nnUNet_n_proc_DA"] = str(max(1, processes))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["nnUNet_n_proc_DA"]
+        else:
+            os.environ["nnUNet_n_proc_DA"] = before
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep nnU-Net's prints out of our results."""
+    with open(os.devnull, "w", encoding="utf-8") as sink, redirect_stdout(sink):
+        yield

@@ -1,0 +1,143 @@
+"""Suspected copies among the cases: the same voxels, shared slices, the same labels, and nearly the same texture."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations, pairwise, product
+
+import numpy as np
+
+from paraspinal_nnunet.quality_control.findings import Finding, Severity, some
+from paraspinal_nnunet.quality_control.measurements import CaseFacts
+
+NEAR_CORRELATION = 0.85
+"""Thumbnails that correlate at least so well are suspected copies.
+
+Source: measured by ``benchmarks/near_duplicates.py``. Scans of 60 different phantoms, which share one computed anatomy
+and so are more alike than people, reach 0.72 in the best of eight mirrorings, those of the two persons among the real
+scans 0.12. Copies that were rescaled, shaded by 40 %, cut to 8 bit, noised by 5 %, resampled to half the matrix,
+turned by 2 degrees or shortened by one slice stay above 0.85. Copies cropped on one side or by many slices may fall
+below it; unaltered slices are found by their hashes even then.
+"""
+
+LEAST_SHARED_SLICES = 2
+"""One equal slice may be chance only where it is nearly empty, but two are a copy."""
+
+_MOST_OWNERS = 30  # a slice in more cases than these shows nothing of a person
+_BLOCK = 256
+_MIRRORINGS = tuple(product((1, -1), repeat=3))
+
+Pair = tuple[int, int]
+Evidence = tuple[Pair, str, float]
+
+
+def duplicate_findings(cases: Sequence[CaseFacts]) -> list[Finding]:
+    """Suspected copies, each group of them once and by its strongest evidence.
+
+    Copies across subjects are problems, since both sides of a fold may hold them; within a subject they are notes.
+
+    Args:
+        cases: Of the whole data set.
+    """
+    told: dict[int, int] = {}
+    found = []
+    for kind, evidence in (
+        ("duplicate", _same_voxels(cases)),
+        ("duplicate", _shared_slices(cases)),
+        ("near-duplicate", _near(cases)),
+    ):
+        fresh = [e for e in evidence if told.get(e[0][0], -1) != told.get(e[0][1], -2)]
+        for group, text, weight in _grouped(fresh):
+            found.append(_finding(cases, group, kind, text, weight))
+            told |= {index: len(found) for index in group if index not in told}
+    labels = _grouped(_same_labels(cases))
+    return found + [_finding(cases, group, "same-labels", text, weight) for group, text, weight in labels]
+
+
+def mirrored_correlations(thumbnails: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Blocks of rows of the matrix of correlations, each the largest over the eight mirrorings of one of the two.
+
+    Args:
+        thumbnails: float32 (cases, x, y, z), each of mean 0 and norm 1.
+
+    Yields:
+        The rows, and float32 (rows, cases).
+    """
+    flat = thumbnails.reshape(len(thumbnails), -1)
+    for start in range(0, len(thumbnails), _BLOCK):
+        rows = slice(start, min(start + _BLOCK, len(thumbnails)))
+        best = np.full((rows.stop - rows.start, len(flat)), -1, np.float32)
+        for x, y, z in _MIRRORINGS:
+            mirrored = np.ascontiguousarray(thumbnails[rows, ::x, ::y, ::z])
+            np.maximum(best, mirrored.reshape(len(best), -1) @ flat.T, out=best)
+        yield rows, best
+
+
+def _grouped(evidence: Iterable[Evidence]) -> list[tuple[tuple[int, ...], str, float]]:
+    """Pairs that hang together as groups, each with the text and weight of its strongest pair."""
+    strongest = sorted(evidence, key=lambda e: -e[2])
+    group_of: dict[int, list[int]] = {}
+    for (first, second), _, _ in strongest:
+        one, other = group_of.setdefault(first, [first]), group_of.setdefault(second, [second])
+        if one is not other:
+            one += other
+            group_of |= dict.fromkeys(other, one)
+    groups: dict[int, tuple[tuple[int, ...], str, float]] = {}
+    for (first, _), text, weight in strongest:
+        groups.setdefault(id(group_of[first]), (tuple(sorted(group_of[first])), text, weight))
+    return list(groups.values())
+
+
+def _finding(cases: Sequence[CaseFacts], group: Sequence[int], kind: str, text: str, weight: float) -> Finding:
+    own = [cases[index] for index in group]
+    subjects = list(dict.fromkeys(case.subject for case in own))
+    number = f"; {len(own)} cases" if len(own) > 2 else ""
+    whose = f"of subject {subjects[0]} alone" if len(subjects) == 1 else f"of subjects {some(subjects)}"
+    severity = Severity.NOTE if len(subjects) == 1 else Severity.PROBLEM
+    return Finding(severity, kind, ", ".join(case.case for case in own), f"{text}{number or ';'} {whose}", weight)
+
+
+def _same_voxels(cases: Sequence[CaseFacts]) -> Iterator[Evidence]:
+    owners: dict[str, list[int]] = defaultdict(list)
+    for index, case in enumerate(cases):
+        for digest in {channel.sha256 for channel in case.channels}:
+            owners[digest].append(index)
+    for group in owners.values():
+        yield from ((pair, "images hold the same voxels", 2.0) for pair in pairwise(group))
+
+
+def _shared_slices(cases: Sequence[CaseFacts]) -> Iterator[Evidence]:
+    owners: dict[bytes, set[int]] = defaultdict(set)
+    for index, case in enumerate(cases):
+        for digest in {d for fingerprint in case.prints for d in fingerprint.slices}:
+            owners[digest].add(index)
+    few = [sorted(group) for group in owners.values() if 1 < len(group) <= _MOST_OWNERS]
+    shared = Counter(pair for group in few for pair in combinations(group, 2))
+    for pair, count in shared.items():
+        if count >= LEAST_SHARED_SLICES:
+            total = min(len({d for p in cases[i].prints for d in p.slices}) for i in pair)
+            text = f"images share {count} of {total} slices, mirrored or not, voxel by voxel"
+            yield pair, text, 1 + count / total
+
+
+def _near(cases: Sequence[CaseFacts]) -> Iterator[Evidence]:
+    known = [(i, case.prints[0].thumbnail) for i, case in enumerate(cases) if case.prints]
+    indices = [i for i, thumbnail in known if thumbnail is not None]
+    thumbnails = [thumbnail for _, thumbnail in known if thumbnail is not None]
+    if len(thumbnails) < 2:
+        return
+    for rows, correlations in mirrored_correlations(np.stack(thumbnails)):
+        for row, column in np.argwhere(correlations >= NEAR_CORRELATION):
+            first, second = indices[rows.start + int(row)], indices[int(column)]
+            if first < second:
+                value = float(correlations[row, column])
+                text = f"images look alike, perhaps rescaled, resampled or mirrored (texture correlates by {value:.2f})"
+                yield (first, second), text, value
+
+
+def _same_labels(cases: Sequence[CaseFacts]) -> Iterator[Evidence]:
+    owners: dict[str, list[int]] = defaultdict(list)
+    for index, case in enumerate(cases):
+        if case.labels is not None and any(c.voxels for c in case.labels.classes.values()):
+            owners[case.labels.sha256].append(index)
+    for group in owners.values():
+        yield from ((pair, "label maps hold the same voxels", 1.0) for pair in pairwise(group))

@@ -1,0 +1,1 @@
+"""What a training consists of: batches, loss, optimiser, augmentation, its run and its record."""

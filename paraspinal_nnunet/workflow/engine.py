@@ -1,0 +1,227 @@
+"""Running a study on Snakemake: its command, one engine at a time, and what to do about a lock that was left."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from tqdm import tqdm
+
+from paraspinal_nnunet.errors import InputError, ParaspinalError, SetupError
+from paraspinal_nnunet.workflow.layout import lay_down
+from paraspinal_nnunet.workflow.settings import Study
+from paraspinal_nnunet.workflow.state import HeldError, held
+from paraspinal_nnunet.workflow.status import DONE, FAILED, JobState, job_states
+from paraspinal_nnunet.workflow.steps import LOCAL_GPUS
+
+SNAKEFILE = Path(__file__).parent / "Snakefile"
+PROFILES = Path(__file__).parent / "profiles"
+ENGINE_LOG = "logs/engine.log"
+_POLL_SECONDS = 2.0
+_LATENCY_SECONDS = 15
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run.
+
+    Attributes:
+        profile: slurm, local, or a folder; None takes what study.yaml says.
+        cores: Of this machine; None takes what study.yaml says, or all.
+        dry_run: Only show what would be run.
+        targets: Names of steps to be done, e.g. ``train/2d/0``; all where none is named.
+        further: Flags handed on to Snakemake.
+    """
+
+    profile: str | None = None
+    cores: int | None = None
+    dry_run: bool = False
+    targets: tuple[str, ...] = ()
+    further: tuple[str, ...] = ()
+
+
+class StudyFailedError(ParaspinalError):
+    """Some steps of a study failed."""
+
+
+def run_study(study: Study, options: RunOptions) -> None:
+    """Run all steps that are missing.
+
+    Raises:
+        SetupError: Snakemake is not installed.
+        InputError: Another engine runs this study, or an unknown profile.
+        StudyFailedError: Steps failed; the message names the first and how to see its log.
+    """
+    check_engine(options.profile or study.content["engine"]["profile"])
+    with _one_engine(study) as lock:
+        lay_down(study)
+        command = engine_command(study, options)
+        _unlock(study, lock)
+        if options.dry_run:
+            code = subprocess.run(
+                [*command, "--dry-run", "--quiet", "host", "rules"], env=_environment(study, options)
+            ).returncode
+        else:
+            code = _watched(study, command, lock, _environment(study, options))
+    if code:
+        raise StudyFailedError(what_failed(study))
+
+
+def engine_command(study: Study, options: RunOptions) -> list[str]:
+    """Snakemake's command line."""
+    name = options.profile or study.content["engine"]["profile"]
+    profile = _profile(study, name)
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(study.folder)]
+    command += ["--profile", str(profile), "--rerun-triggers", "mtime", "input", "--rerun-incomplete", "--nocolor"]
+    command += ["--retries", str(study.content["engine"]["retries"])]
+    resources = ["planning=1"]
+    if name == "local":
+        command += ["--cores", str(_cores(study, options)), "--latency-wait", str(_LATENCY_SECONDS)]
+        resources += [f"gpu={_gpus(study)}"]
+    command += ["--resources", *resources]
+    if name == "slurm" and not _keeps_accounts():
+        command += ["--slurm-status-command", "squeue"]
+    defaults = {f"slurm_{key}": value for key, value in study.content["slurm"].items() if value}
+    if defaults and name != "local":
+        command += ["--default-resources", *(f"{key}='{value}'" for key, value in defaults.items())]
+    command += options.further
+    return [*command, "--", *(f"state/done/{t}.json" for t in options.targets)] if options.targets else command
+
+
+def check_engine(profile: str) -> None:
+    """Refuse a machine without Snakemake, or without its executor.
+
+    Raises:
+        SetupError: Naming the extra.
+    """
+    wanted = ["snakemake"] + (["snakemake_executor_plugin_slurm"] if profile == "slurm" else [])
+    for module in wanted:
+        if importlib.util.find_spec(module) is None:
+            advice = "pip install 'paraspinal-nnunet[study]' (Python 3.11 or newer)"
+            raise SetupError(f"studies need {module.replace('_', '-')}; run: {advice}")
+    if profile == "slurm" and shutil.which("sbatch") is None:
+        raise SetupError("there is no sbatch on this machine; run on a login node of the cluster, or --profile local")
+
+
+def engine_lock(folder: Path) -> Path:
+    """Held while an engine runs a study."""
+    return folder / "state" / "engine.lock"
+
+
+@contextmanager
+def _one_engine(study: Study) -> Iterator[IO[str]]:
+    try:
+        with held(engine_lock(study.folder)) as lock:
+            yield lock
+    except HeldError as error:
+        who = str(error).rpartition("held by ")[2]
+        raise InputError(
+            f"study {study.folder}: is being run already by {who}; wait for it, or end that process and run again"
+        ) from None
+
+
+def _unlock(study: Study, lock: IO[str]) -> None:
+    """Whoever holds our lock is the only engine: a lock of Snakemake's own is left from one that was killed."""
+    if any((study.folder / ".snakemake" / "locks").glob("*.lock")):
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(study.folder)]
+        subprocess.run([*command, "--unlock", "--cores", "1", "--quiet"], check=True, capture_output=True)
+
+
+def _watched(study: Study, command: Sequence[str], lock: IO[str], environment: dict[str, str]) -> int:
+    """Run the engine, which holds our lock too and so keeps it if this process is killed; say what gets done."""
+    log = study.folder / ENGINE_LOG
+    log.parent.mkdir(parents=True, exist_ok=True)
+    seen = {s.job.name for s in job_states(study) if s.state == DONE}
+    with (
+        log.open("ab") as sink,
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, env=environment,
+            pass_fds=(lock.fileno(),),
+        ) as engine,
+        tqdm(total=len(seen), initial=len(seen), unit="step", desc="study", disable=None) as bar,
+    ):  # fmt: skip
+        failed: set[str] = set()
+        while True:
+            code = engine.poll()
+            states = job_states(study)
+            _tell(states, seen, failed, bar)
+            if code is not None:
+                return code
+            time.sleep(_POLL_SECONDS)
+
+
+def _tell(states: Sequence[JobState], seen: set[str], failed: set[str], bar: "tqdm[None]") -> None:
+    bar.total = len(states)
+    for state in states:
+        name = state.job.name
+        if state.state == DONE and name not in seen:
+            seen.add(name)
+            failed.discard(name)
+            bar.write(f"done: {name} ({state.seconds or 0:.0f} s)", file=sys.stdout)
+            sys.stdout.flush()
+        elif state.state == FAILED and name not in failed:
+            failed.add(name)
+            bar.write(f"failed: {name}: {state.note}", file=sys.stdout)
+    bar.n = len(seen & {s.job.name for s in states})
+    running = [f"{s.job.name}{f' {s.progress:.0%}' if s.progress is not None else ''}" for s in states if s.is_running]
+    bar.set_postfix_str(", ".join(running[:3]), refresh=True)
+
+
+def what_failed(study: Study) -> str:
+    """The first step that failed, or else the engine's last words."""
+    failed = [s for s in job_states(study) if s.state == FAILED]
+    if failed:
+        first = failed[0]
+        others = f" (and {len(failed) - 1} more steps)" if len(failed) > 1 else ""
+        return f"{first.job.name} failed{others}: {first.note}; see: paraspinal study logs {first.job.name}"
+    lines = (study.folder / ENGINE_LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return f"the engine failed ({lines[-1].strip() if lines else 'no output'}); see {study.folder / ENGINE_LOG}"
+
+
+def _profile(study: Study, name: str) -> Path:
+    own = PROFILES / name
+    if name in ("slurm", "local"):
+        return own
+    for folder in (Path(name), study.folder / name):
+        if (folder / "config.yaml").is_file():
+            return folder.resolve()
+    raise InputError(f"profile {name}: is neither slurm nor local, nor a folder with a config.yaml")
+
+
+def _keeps_accounts() -> bool:
+    """Whether the cluster tells of past jobs by `sacct`; without its data base only `squeue` tells anything."""
+    try:
+        return subprocess.run(["sacct", "-n", "-X"], capture_output=True, timeout=60).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def _environment(study: Study, options: RunOptions) -> dict[str, str]:
+    name = options.profile or study.content["engine"]["profile"]
+    local = {LOCAL_GPUS: str(_gpus(study))} if name == "local" else {}
+    return {**os.environ, **local, "PYTHONUNBUFFERED": "1"}
+
+
+def _cores(study: Study, options: RunOptions) -> int:
+    return int(options.cores or study.content["engine"]["cores"] or os.cpu_count() or 1)
+
+
+def _gpus(study: Study) -> int:
+    """At least 1: without a GPU trainings follow one another on the CPU."""
+    given = study.content["engine"]["gpus"]
+    if given:
+        return int(given)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return max(1, len([v for v in visible.split(",") if v.strip()]))
+    if shutil.which("nvidia-smi") is None:
+        return 1
+    found = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True)
+    return max(1, sum(line.startswith("GPU ") for line in found.stdout.splitlines()))

@@ -1,0 +1,110 @@
+"""Trainings and validations that are there already: taken where their inputs are the same, set aside where not."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.nnunet.datasets import find_dataset
+from paraspinal_nnunet.nnunet.splits import FILE_NAME, read_splits
+from paraspinal_nnunet.planning.run import source_digest
+from paraspinal_nnunet.utils.files import read_json, write_json
+from paraspinal_nnunet.workflow.commands import dataset_folder_name, find_model, model_path
+from paraspinal_nnunet.workflow.provenance import FILE_NAME as PROVENANCE
+from paraspinal_nnunet.workflow.provenance import file_hash, hashes, is_complete
+from paraspinal_nnunet.workflow.settings import Study, digest
+from paraspinal_nnunet.workflow.state import Job
+
+CLAIM = "study_inputs.json"
+VALIDATION = "validation"
+CHECKPOINT = "checkpoint_final.pth"
+
+
+def fold_folder(study: Study, job: Job) -> Path:
+    """nnU-Net's folder of a training."""
+    return model_path(study, find_model(study, job.target)) / f"fold_{job.fold}"
+
+
+def provenance_file(study: Study, job: Job) -> Path:
+    """Beside the results of a training or a validation; nnU-Net and the evaluation leave both alone."""
+    name = PROVENANCE if job.rule == "train" else f"{VALIDATION}_{PROVENANCE}"
+    return fold_folder(study, job) / name
+
+
+def inputs(study: Study, job: Job) -> str:
+    """A hash of all that decides a training's weights, and for a validation of the weights too."""
+    trained = _training_inputs(study, job)
+    checkpoint = fold_folder(study, job) / CHECKPOINT
+    if job.rule == "train" or not checkpoint.is_file():
+        return trained
+    return digest([trained, file_hash(checkpoint)])
+
+
+def _training_inputs(study: Study, job: Job) -> str:
+    """Plans, trainer, cases of the fold, and the data."""
+    model = find_model(study, job.target)
+    preprocessed = study.nnunet_folder("preprocessed") / dataset_folder_name(study)
+    plans = read_json(preprocessed / f"{model.plans}.json")
+    if model.configuration not in plans.get("configurations", {}):
+        raise InputError(f"{preprocessed / model.plans}.json: has no configuration {model.configuration}; plan it")
+    splits = read_splits(preprocessed / FILE_NAME) if job.fold != "all" else None
+    raw = find_dataset(dataset_folder_name(study), raw=study.nnunet_folder("raw"))
+    return digest(
+        {
+            "trainer": model.trainer,
+            "configuration": plans["configurations"][model.configuration],
+            "settings": {key: value for key, value in plans.items() if key.startswith("paraspinal")},
+            "normalization": plans["foreground_intensity_properties_per_channel"],
+            "fold": splits[int(job.fold)] if splits is not None and int(job.fold) < len(splits) else job.fold,
+            "data": source_digest(raw),
+        }
+    )
+
+
+def finished(study: Study, job: Job) -> dict[str, Any] | None:
+    """The provenance of a training or validation that is complete and stands for these inputs, or None."""
+    path = provenance_file(study, job)
+    return read_json(path) if is_complete(path, inputs(study, job)) else None
+
+
+def set_aside(study: Study, job: Job) -> Path | None:
+    """Before a training: move one of other inputs out of the way; before a validation: remove an unfinished one.
+
+    Returns:
+        Where the old training went.
+    """
+    folder = fold_folder(study, job)
+    if job.rule == "validate":
+        provenance_file(study, job).unlink(missing_ok=True)
+        shutil.rmtree(folder / VALIDATION, ignore_errors=True)
+        return None
+    own, claim = inputs(study, job), folder / CLAIM
+    moved = None
+    if folder.is_dir() and any(folder.iterdir()) and not _claimed(claim, own):
+        number = sum(1 for _ in folder.parent.glob(f"replaced_*_{folder.name}"))
+        moved = folder.with_name(f"replaced_{number}_{folder.name}")
+        os.replace(folder, moved)
+    write_json(claim, {"inputs": own})
+    return moved
+
+
+def results(study: Study, job: Job) -> dict[str, str]:
+    """Hashes of what a training or a validation made, relative to the fold's folder.
+
+    Raises:
+        InputError: It made nothing.
+    """
+    folder = fold_folder(study, job)
+    files = [folder / CHECKPOINT] if job.rule == "train" else sorted((folder / VALIDATION).glob("*.nii.gz"))
+    missing = [path for path in files if not path.is_file()]
+    if missing or not files:
+        raise InputError(f"{folder}: the {job.rule} step left no {'checkpoint' if job.rule == 'train' else 'masks'}")
+    return hashes(folder, files)
+
+
+def _claimed(claim: Path, own: str) -> bool:
+    try:
+        return claim.is_file() and read_json(claim).get("inputs") == own
+    except InputError:
+        return False

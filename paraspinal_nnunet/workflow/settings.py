@@ -1,0 +1,194 @@
+"""A study as its steps see it: models with the plans they need, named after their settings."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.protocol.overrides import override
+from paraspinal_nnunet.protocol.paper import PAPER
+from paraspinal_nnunet.protocol.plans import BASELINE_NAME, DEFAULT_NAME
+from paraspinal_nnunet.workflow.reading import read_study_file
+from paraspinal_nnunet.workflow.schema import SECTIONS_OF_MODELS
+
+STUDY_FILE = "study.yaml"
+DEEP, RETRAINED = "deep", "retrained"
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model of a study: what is trained on every fold.
+
+    Attributes:
+        name: In tables and on the command line.
+        role: arm, baseline, ablation, deep or retrained.
+        trainer: nnU-Net's name of the trainer.
+        configuration: nnU-Net's configuration.
+        plans: Name of its plans file.
+        overrides: Protocol numbers in those plans.
+        planned: Whether the study writes these plans, or takes them as they are.
+    """
+
+    name: str
+    role: str
+    trainer: str
+    configuration: str
+    plans: str
+    overrides: Mapping[str, Any]
+    planned: bool = True
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether nnU-Net plans it by itself."""
+        return self.role == "baseline"
+
+    @property
+    def folder_name(self) -> str:
+        """nnU-Net's folder of the trained model."""
+        return f"{self.trainer}__{self.plans}__{self.configuration}"
+
+    def plan_settings(self) -> dict[str, Any]:
+        """What its plans depend on."""
+        return {
+            "plans": self.plans,
+            "configuration": self.configuration,
+            "overrides": dict(self.overrides),
+            "baseline": self.is_baseline,
+            "planned": self.planned,
+        }
+
+
+@dataclass(frozen=True)
+class Study:
+    """study.yaml of a folder, read.
+
+    Attributes:
+        folder: Where the study lives.
+        content: The checked content, defaults filled in.
+        models: Arms, baselines and ablations, in this order.
+    """
+
+    folder: Path
+    content: dict[str, Any]
+    models: tuple[Model, ...]
+
+    @property
+    def folds(self) -> tuple[str, ...]:
+        """Folds as text."""
+        return tuple(str(fold) for fold in self.content["folds"])
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Names of the arms."""
+        return tuple(m.name for m in self.models if m.role == "arm")
+
+    def model(self, name: str) -> Model:
+        """A model by name.
+
+        Raises:
+            InputError: No such model.
+        """
+        for model in self.models:
+            if model.name == name:
+                return model
+        raise InputError(f"study {self.folder}: has no model {name}; it has {', '.join(m.name for m in self.models)}")
+
+    def nnunet_folder(self, name: str) -> Path:
+        """raw, preprocessed or results."""
+        return self.folder / str(self.content["folders"][name])
+
+    def resources(self, rule: str) -> dict[str, int]:
+        """threads, memory_gb, minutes and gpu of a rule."""
+        return dict(self.content["resources"][rule])
+
+
+def read_study(folder: Path) -> Study:
+    """Read the study of a folder.
+
+    Raises:
+        StudyFileError: No study.yaml, or a mistake in it.
+        InputError: Models that cannot be.
+    """
+    folder = Path(folder).resolve()
+    path = folder / STUDY_FILE
+    content = read_study_file(path)
+    models: dict[str, Model] = {}
+    for section, role in SECTIONS_OF_MODELS.items():
+        for name, given in content[section].items():
+            if name in models:
+                raise InputError(f"{path}: {section}.{name}: the name {name} is taken by another model; rename one")
+            models[name] = _model(path, content, name, role, given)
+    predicted = content["predict"]["model"]
+    if content["predict"]["input"] and predicted != "best" and predicted not in models:
+        raise InputError(f"{path}: predict.model is {predicted}; choose best, {', '.join(models)}")
+    return Study(folder, content, tuple(models.values()))
+
+
+def deeper(best: Model, seed: int | None) -> Model:
+    """The best arm with one level more, of twice the filters of the last one.
+
+    Source: Methods, Training; Results, Depth.
+    """
+    network = override(PAPER, best.overrides).network
+    channels, strides = network.channels, network.strides
+    levels = {"channels": [*channels, 2 * channels[-1]], "strides": [*strides, strides[-1]]}
+    return _varied(best, DEEP, {**levels, **_seeded(seed)})
+
+
+def retrained(best: Model, seed: int) -> Model:
+    """The best arm under another seed."""
+    return _varied(best, RETRAINED, _seeded(seed))
+
+
+def further_models(study: Study, best: str) -> tuple[Model, ...]:
+    """The models that the depth comparison adds once the best arm is known."""
+    depth = study.content["depth"]
+    if not depth["run"]:
+        return ()
+    seed = depth["retrain"]["seed"] if depth["retrain"] else None
+    arm = study.model(best)
+    again = () if seed is None else (retrained(arm, seed),)
+    return (*again, deeper(arm, seed))
+
+
+def digest(content: Any) -> str:
+    """A hash of settings, the same for the same settings."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=list).encode()).hexdigest()
+
+
+def as_json(model: Model) -> dict[str, Any]:
+    """A model as its settings file holds it."""
+    return {**asdict(model), "overrides": dict(model.overrides)}
+
+
+def _model(path: Path, content: Mapping[str, Any], name: str, role: str, given: Mapping[str, Any]) -> Model:
+    if given["plans"]:
+        if given["set"]:
+            raise InputError(f"{path}: {name}: plans that exist already cannot be changed; leave out plans or set")
+        return Model(name, role, given["trainer"], given["configuration"], given["plans"], {}, planned=False)
+    common = {} if role == "baseline" else content["set"]
+    overrides = {**common, **given["set"]}
+    model = Model(name, role, given["trainer"], given["configuration"], "", overrides)
+    return replace(model, plans=_plans_name(model))
+
+
+def _varied(best: Model, role: str, changes: Mapping[str, Any]) -> Model:
+    if not best.planned:
+        raise InputError(f"arm {best.name}: plans that exist already ({best.plans}) cannot be varied for the depth "
+                         "comparison; set depth: {run: false}")  # fmt: skip
+    varied = replace(best, name=f"{best.name}_{role}", role=role, overrides={**best.overrides, **changes})
+    return replace(varied, plans=_plans_name(varied))
+
+
+def _seeded(seed: int | None) -> dict[str, Any]:
+    return {} if seed is None else {"seed": seed}
+
+
+def _plans_name(model: Model) -> str:
+    """Named after the settings, so that other settings never meet the weights of these."""
+    base = BASELINE_NAME if model.is_baseline else DEFAULT_NAME
+    name = f"{base}_{model.configuration.replace('.', '')}"
+    return f"{name}_{digest(dict(model.overrides))[:8]}" if model.overrides else name

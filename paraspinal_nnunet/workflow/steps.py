@@ -1,0 +1,218 @@
+"""Running one step of a study: under a lock, into a log, with provenance beside the result and a marker at the end."""
+
+import os
+import shlex
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from paraspinal_nnunet import cli
+from paraspinal_nnunet.errors import ParaspinalError, one_line
+from paraspinal_nnunet.utils.files import read_json, write_json
+from paraspinal_nnunet.workflow import reuse as claims
+from paraspinal_nnunet.workflow.choice import choose_best
+from paraspinal_nnunet.workflow.commands import dataset_folder_name, environment, find_model, job_commands
+from paraspinal_nnunet.workflow.costs import write_costs
+from paraspinal_nnunet.workflow.provenance import FILE_NAME, file_hash, surroundings
+from paraspinal_nnunet.workflow.settings import Study, digest
+from paraspinal_nnunet.workflow.state import (
+    HeldError,
+    Job,
+    append_heading,
+    clear,
+    failure,
+    held,
+    holder,
+    is_held,
+    log_file,
+    marker,
+    record_failure,
+    settings_file,
+)
+
+LOCAL_GPUS = "PARASPINAL_STUDY_GPUS"
+"""How many GPUs this machine's jobs share; set by the engine when it runs jobs here."""
+
+_WITH_CLAIMS = ("train", "validate")
+
+
+class StepError(ParaspinalError):
+    """A step of a study failed."""
+
+
+def run_step(study: Study, job: Job) -> None:
+    """Do a step, unless its result is there already.
+
+    Raises:
+        StepError: It failed; the message names the log.
+    """
+    commands = job_commands(study, job)  # refuses unknown steps before anything is touched
+    with ExitStack() as locks:
+        for lock in (lock_file(study.folder, job), *_shared_locks(study, job)):
+            if is_held(lock):
+                print(f"{job.name}: waiting for {holder(lock)}, which does the same", flush=True)
+            locks.enter_context(held(lock, wait=True))
+        clear(study.folder, job)
+        os.chdir(study.folder)
+        if job.rule in _WITH_CLAIMS and (before := claims.finished(study, job)) is not None:
+            print(f"{job.name}: finished before, taken as it is", flush=True)
+            write_json(marker(study.folder, job), {**before, "reused": True})
+            return
+        with _gpu(study, job):
+            _do(study, job, commands)
+
+
+def lock_file(folder: Path, job: Job) -> Path:
+    """Held while a step runs."""
+    return folder / "state" / "locks" / f"{'.'.join(job.parts)}.lock"
+
+
+def _shared_locks(study: Study, job: Job) -> list[Path]:
+    """Beside what other studies may use too: the data set's plans, and a model's fold."""
+    if job.rule in ("fingerprint", "plan", "preprocess"):
+        return [study.nnunet_folder("preprocessed") / f".{dataset_folder_name(study)}.lock"]
+    if job.rule in _WITH_CLAIMS:
+        folder = claims.fold_folder(study, job)
+        return [folder.with_name(f".{folder.name}.lock")]
+    return []
+
+
+def _do(study: Study, job: Job, commands: list[list[str]]) -> None:
+    log, started, clock = log_file(study.folder, job), datetime.now(timezone.utc), time.monotonic()
+    append_heading(log, f"{started.isoformat(timespec='seconds')} {job.name}")
+    threads = study.resources(job.rule)["threads"]
+    os.environ.update(environment(study, threads))
+    try:
+        with _into(log):
+            _prepare(study, job)
+            for command in commands:
+                print(f"$ paraspinal {shlex.join(command)}", flush=True)
+                _run(command, tolerated=(1,) if job.rule == "inspect" and not _strict(study) else ())
+            outcome = _conclude(study, job)
+        _finish(study, job, commands, started, outcome)
+    except (Exception, SystemExit) as error:  # whatever nnU-Net raises, the failure is recorded and named
+        message = one_line(error)
+        record_failure(study.folder, job, message, seconds=time.monotonic() - clock)
+        raise StepError(f"{job.name}: {message}; the whole output is in {log}") from error
+
+
+def _run(command: list[str], *, tolerated: tuple[int, ...]) -> None:
+    """One of our own commands in this process, so that it ends with it; errors are left in the log with a traceback."""
+    try:
+        code = cli.main([command[0], "--debug", *command[1:]])
+    except BaseException:
+        traceback.print_exc()
+        raise
+    if code and code not in tolerated:
+        raise StepError(f"'paraspinal {command[0]}' ended with code {code}")
+
+
+def _prepare(study: Study, job: Job) -> None:
+    for name in ("raw", "preprocessed", "results"):
+        study.nnunet_folder(name).mkdir(parents=True, exist_ok=True)
+    if job.rule in _WITH_CLAIMS:
+        moved = claims.set_aside(study, job)
+        if moved is not None:
+            print(f"a training of other inputs was moved to {moved}", flush=True)
+
+
+def _conclude(study: Study, job: Job) -> dict[str, Any]:
+    """What a step does besides its commands, and what is to be known of it."""
+    if job.rule == "convert":
+        write_json(settings_file(study.folder, "converted"), {"digest": digest(study.content["dataset"])})
+    if job.rule == "best":
+        return {"best": choose_best(study)}
+    if job.rule == "evaluate":
+        write_costs(study, job.target)
+    return {}
+
+
+def _finish(study: Study, job: Job, commands: list[list[str]], started: datetime, outcome: dict[str, Any]) -> None:
+    content: dict[str, Any] = {"job": job.name, "commands": [f"paraspinal {shlex.join(c)}" for c in commands]}
+    content |= {
+        "study": study.content["name"],
+        "study_digest": digest(study.content),
+        **surroundings(started),
+        **outcome,
+    }
+    place = _RESULT_FOLDERS.get(job.rule)
+    if job.rule in _WITH_CLAIMS:
+        content |= _training_provenance(study, job)
+        write_json(claims.provenance_file(study, job), content)
+    elif place is not None:
+        folder = study.folder / place / (job.target if job.rule in ("evaluate", "statistics") else "")
+        tables = [p for p in folder.iterdir() if p.suffix in (".csv", ".json", ".md") and p.name != FILE_NAME]
+        content["outputs"] = {p.name: file_hash(p) for p in sorted(tables)}
+        write_json(folder / FILE_NAME, content)
+    failure(study.folder, job).unlink(missing_ok=True)
+    write_json(marker(study.folder, job), content)
+
+
+def _training_provenance(study: Study, job: Job) -> dict[str, Any]:
+    model = find_model(study, job.target)
+    folder = claims.fold_folder(study, job)
+    record = folder / "training.json"
+    return {
+        "inputs": claims.inputs(study, job),
+        "outputs": claims.results(study, job),
+        "model": model.name,
+        "trainer": model.trainer,
+        "configuration": model.configuration,
+        "plans": model.plans,
+        "plans_sha256": file_hash(folder.parent / "plans.json"),
+        "training": read_json(record) if record.is_file() else {},
+    }
+
+
+@contextmanager
+def _into(log: Path) -> Iterator[None]:
+    """Everything that this process and those that it starts print goes to the log."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
+    with log.open("ab") as sink:
+        os.dup2(sink.fileno(), 1)
+        os.dup2(sink.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for own, target in zip(kept, (1, 2), strict=True):
+            os.dup2(own, target)
+            os.close(own)
+
+
+@contextmanager
+def _gpu(study: Study, job: Job) -> Iterator[None]:
+    """One of this machine's GPUs for this step alone, where the engine shares out several."""
+    count = int(os.environ.get(LOCAL_GPUS, "0") or 0)
+    if count < 2 or not study.resources(job.rule)["gpu"] or os.environ.get("CUDA_VISIBLE_DEVICES"):
+        yield
+        return
+    with ExitStack() as stack:
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(_free_gpu(stack, study.folder / "state" / "locks", count))
+        yield
+
+
+def _free_gpu(stack: ExitStack, folder: Path, count: int) -> int:
+    while True:
+        for number in range(count):
+            try:
+                stack.enter_context(held(folder / f"gpu{number}.lock"))
+            except HeldError:
+                continue
+            return number
+        time.sleep(1)
+
+
+def _strict(study: Study) -> bool:
+    return bool(study.content["inspect"]["strict"])
+
+
+_RESULT_FOLDERS = {"evaluate": "evaluation", "statistics": "statistics", "report": "report"}

@@ -1,0 +1,1 @@
+"""What tests make and run: scans, DICOM files, models, workflows, commands, a cluster."""

@@ -1,0 +1,220 @@
+"""What `paraspinal predict` writes of each case and of all, and what it leaves alone."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+from helpers.tiny_portable import AFFINE, BOX_ML, LABELS, boxes, painted, write_tiny_model
+
+from paraspinal_nnunet.cli import main
+from paraspinal_nnunet.image_io.nifti import read_labels, write_image
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture
+def scans(tmp_path):
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for number, name in enumerate(("a_0000.nii.gz", "b.nii.gz")):
+        write_image(folder / name, painted(boxes(), number), AFFINE)
+    return folder
+
+
+def predict(scans, output, model, *flags):
+    base = ["predict", "-i", str(scans), "-o", str(output), "-m", str(model), "--runtime", "onnxruntime"]
+    return main([*base, "--threads", "1", *map(str, flags)])
+
+
+def files(folder):
+    return {p.relative_to(folder).as_posix(): p.stat().st_mtime_ns for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_everything_of_a_case_and_of_all(scans, model, tmp_path, capsys, caplog):
+    out = tmp_path / "out"
+    assert predict(scans, out, model) == 0
+    printed = capsys.readouterr()
+    assert printed.out.split() == [str(out / "a.nii.gz"), str(out / "b.nii.gz")]
+    assert "input: a folder with 2 scans" in caplog.text
+    tables = ("asymmetry.tsv", "flags.tsv", "levels.tsv", "measures.tsv", "slices.tsv")
+    expected = {"index.html", "labels.ctbl", "labels_itksnap.txt"}
+    expected |= {f"measures/{name}" for name in (*tables, "measures_dictionary.json", "measures_dictionary.tsv")}
+    for case in ("a", "b"):
+        expected |= {f"{case}.nii.gz", f"{case}.png", f"pages/{case}.html", f"records/{case}.json"}
+        expected |= {f"measures/{case}/{name}" for name in (*tables, "measures.json")}
+    assert set(files(out)) == expected
+    np.testing.assert_array_equal(read_labels(out / "a.nii.gz").array, boxes())
+    measured = pd.read_csv(out / "measures" / "measures.tsv", sep="\t")
+    assert list(measured["case"]) == ["a"] * 6 + ["b"] * 6
+    np.testing.assert_allclose(measured["volume_ml"], BOX_ML)
+    index = (out / "index.html").read_text()
+    assert index.index("pages/a.html") < index.index("pages/b.html")
+    assert "<h1>a</h1>" in (out / "pages" / "a.html").read_text()
+    record = json.loads((out / "records" / "a.json").read_text())
+    assert record["input"]["source"] == "a_0000.nii.gz"
+    assert record["prediction"]["model"] == "Dataset700_Tiny Tiny 2d"
+    assert (record["prediction"]["folds"], record["prediction"]["post"]) == (["0"], [])
+
+
+def test_what_is_there_stays_and_what_is_missing_is_made_from_the_mask(scans, model, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert predict(scans, out, model) == 0
+    before = files(out)
+    assert predict(scans, out, model) == 0
+    assert files(out) == before
+    (out / "pages" / "a.html").unlink()
+    (out / "b.png").unlink()
+    broken = tmp_path / "broken"  # nothing can be predicted with it
+    broken.mkdir()
+    (broken / "manifest.json").write_bytes((model / "manifest.json").read_bytes())
+    assert predict(scans, out, broken) == 0
+    after = files(out)
+    assert set(after) == set(before)
+    unchanged = {"a.nii.gz", "b.nii.gz", "measures/a/measures.json", "pages/b.html"}
+    assert all(after[name] == before[name] for name in unchanged)
+    capsys.readouterr()
+    assert predict(scans, out, broken, "--overwrite") == 1
+    assert "fold_0.onnx: is missing" in capsys.readouterr().err
+    assert (out / "a.nii.gz").exists()
+
+
+def test_other_settings_remake_what_depends_on_them(scans, model, tmp_path, caplog):
+    out, scan = tmp_path / "out", scans / "b.nii.gz"
+    assert predict(scan, out, model, "--no-measures", "--no-pages") == 0
+    assert set(files(out)) == {"b.nii.gz", "labels.ctbl", "labels_itksnap.txt", "records/b.json"}
+    mask = files(out)["b.nii.gz"]
+    assert predict(scan, out, model, "--no-pages", "--fat") == 0
+    table = pd.read_csv(out / "measures" / "b" / "measures.tsv", sep="\t")
+    assert not any(name.startswith("fat_fraction") for name in table)
+    levels = tmp_path / "levels.tsv"
+    levels.write_text("case\tlevel\tslice\nb\tL4\t5\n")
+    assert predict(scan, out, model, "--fat", "kmeans", "gmm", "--levels", levels) == 0
+    table = pd.read_csv(out / "measures" / "b" / "measures.tsv", sep="\t")
+    assert {"fat_fraction_kmeans", "fat_fraction_gmm"} <= set(table)
+    assert set(pd.read_csv(out / "measures" / "levels.tsv", sep="\t")["level"]) == {"L4"}
+    assert "By vertebral level" in (out / "pages" / "b.html").read_text()
+    assert files(out)["b.nii.gz"] == mask
+    assert predict(scan, out, model, "--mode", "fast", "--fat", "kmeans", "gmm", "--levels", levels) == 0
+    assert "are kept" not in caplog.text  # complete: nothing is looked at
+    assert predict(scan, out, model, "--mode", "fast") == 0
+    assert "note: 1 masks are kept that another model or other settings made, e.g. b" in caplog.text
+
+
+def test_named_clean_ups(model, tmp_path):
+    labels = boxes()
+    labels[14, 5, 4] = 0  # a hole in the right multifidus
+    labels[1, 1, 1] = 1
+    write_image(tmp_path / "a.nii.gz", painted(labels), AFFINE)
+    found = {}
+    for steps in ("", "largest-component", "largest-component,fill-holes"):
+        out = tmp_path / f"out {steps}"
+        assert predict(tmp_path / "a.nii.gz", out, model, "--no-pages", *(["--post", steps] if steps else [])) == 0
+        found[steps] = read_labels(out / "a.nii.gz").array
+    np.testing.assert_array_equal(found[""], labels)
+    labels[1, 1, 1] = 0
+    np.testing.assert_array_equal(found["largest-component"], labels)
+    np.testing.assert_array_equal(found["largest-component,fill-holes"], boxes())
+    with pytest.raises(SystemExit):
+        predict(tmp_path / "a.nii.gz", tmp_path, model, "--post", "smooth")
+
+
+def test_folds_are_averaged_and_their_disagreement_is_flagged(scans, tmp_path):
+    model = write_tiny_model(tmp_path / "two", ("0", "1"), shifts=(0.0, 0.2))
+    assert predict(scans / "b.nii.gz", tmp_path / "out", model, "--no-pages") == 0
+    record = json.loads((tmp_path / "out" / "records" / "b.json").read_text())
+    assert record["prediction"]["folds"] == ["0", "1"]
+    # The second fold sees each class 0.2 lower in 0..1, which is more than one class: no voxel has the same label.
+    assert record["disagreement"] == {key: pytest.approx(1.0) for key in list(LABELS)[1:]}
+    flags = pd.read_csv(tmp_path / "out" / "measures" / "flags.tsv", sep="\t")
+    assert (flags["kind"] == "folds").sum() == 6
+    assert predict(scans / "b.nii.gz", tmp_path / "one", model, "--no-pages", "-f", "0") == 0
+    np.testing.assert_array_equal(read_labels(tmp_path / "one" / "b.nii.gz").array, boxes())
+
+
+def test_a_bad_scan_stands_on_the_page_and_stops_no_other(scans, model, tmp_path, capsys):
+    (scans / "aa.nii.gz").write_bytes(b"no scan")
+    assert predict(scans, tmp_path / "out", model, "-np", "2") == 1
+    printed = capsys.readouterr()
+    assert printed.out.split() == [str(tmp_path / "out" / name) for name in ("a.nii.gz", "b.nii.gz")]
+    assert "1 of 3 scans failed: aa.nii.gz" in printed.err
+    index = (tmp_path / "out" / "index.html").read_text()
+    assert "1 without a result" in index
+    assert index.index("is no NIfTI file") < index.index("pages/a.html")
+
+
+def test_a_mask_of_another_scan_is_not_taken(scans, model, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert predict(scans, out, model, "--no-measures", "--no-pages") == 0
+    write_image(scans / "b.nii.gz", painted(boxes((24, 20, 11))), AFFINE)
+    assert predict(scans, out, model) == 1
+    assert "b.nii.gz: is the mask of another scan (shape (24, 20, 10) against (24, 20, 11))" in capsys.readouterr().err
+    assert (out / "pages" / "a.html").exists()
+
+
+def test_missing_levels_are_told_before_predicting(scans, model, tmp_path, capsys):
+    levels = tmp_path / "levels"
+    levels.mkdir()
+    write_image(levels / "a_levels.nii.gz", np.where(boxes() > 0, 44, 0).astype(np.int16), AFFINE)
+    assert predict(scans, tmp_path / "out", model, "--levels", levels, "--no-pages") == 1
+    assert "b: needs one levels map" in capsys.readouterr().err
+    assert [p.name for p in (tmp_path / "out").glob("*.nii.gz")] == ["a.nii.gz"]
+    for flags, message in ((("--levels", tmp_path / "none"), "no such file"), (("-np", "0"), "give 1 or more")):
+        assert predict(scans, tmp_path / "out", model, *flags) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_shards_write_into_one_folder(scans, model, tmp_path):
+    for shard in ("1/2", "2/2"):
+        assert predict(scans, tmp_path / "out", model, "--shard", shard, "--no-pages") == 0
+    measured = pd.read_csv(tmp_path / "out" / "measures" / "measures.tsv", sep="\t")
+    assert sorted(set(measured["case"])) == ["a", "b"]
+
+
+def test_labels_that_are_unknown_here_give_masks_alone(scans, tmp_path, caplog):
+    model = write_tiny_model(tmp_path / "other", labels={"background": 0, "liver": 1, "spleen": 2})
+    assert predict(scans, tmp_path / "out", model) == 0
+    assert "has labels that are unknown here" in caplog.text
+    assert {name for name in files(tmp_path / "out") if "records" not in name} == {"a.nii.gz", "b.nii.gz"}
+
+
+def test_the_mask_keeps_the_scans_grid_and_loses_nothing_of_its_header(scans, model, tmp_path):
+    assert predict(scans, tmp_path / "out", model, "--no-pages", "--no-measures") == 0
+    mask = nib.load(tmp_path / "out" / "b.nii.gz")
+    np.testing.assert_array_equal(mask.affine, AFFINE)
+    assert mask.get_data_dtype() == np.uint8
+    assert mask.header.get_xyzt_units()[0] == "mm"
+
+
+def test_an_interrupted_batch_goes_on_where_it_stopped(scans, model, tmp_path, monkeypatch):
+    from paraspinal_nnunet.inference.portable import PortableModel
+
+    segment, seen = PortableModel.segment, []
+
+    def interrupted(self, volume, **options):
+        seen.append(1)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return segment(self, volume, **options)
+
+    monkeypatch.setattr(PortableModel, "segment", interrupted)
+    out = tmp_path / "out"
+    assert predict(scans, out, model) == 130
+    assert [p.name for p in out.glob("*.nii.gz")] == ["a.nii.gz"]
+    assert (out / "pages" / "a.html").is_file()
+    before = files(out)
+    assert predict(scans, out, model) == 0
+    assert len(seen) == 3
+    assert all(files(out)[name] == when for name, when in before.items())
+    (out / "index.html").unlink()
+    assert predict(scans, out, model) == 0
+    assert "pages/b.html" in (out / "index.html").read_text()
+    assert len(seen) == 3

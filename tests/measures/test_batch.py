@@ -1,0 +1,222 @@
+"""Folders of cases: pairing, files, what is kept, what fails, and every flag of the command."""
+
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+
+from paraspinal_nnunet import cli, measure
+from paraspinal_nnunet.measures.batch import BatchRequest, measure_batch
+from paraspinal_nnunet.measures.columns import FAT_METHODS, TABLES, column_names
+from paraspinal_nnunet.measures.writing import DICTIONARY
+
+AFFINE = np.diag([-0.5, -0.8, 4.0, 1.0])  # stored LPS
+SHAPE = (40, 30, 12)
+
+
+def labels_of(place):
+    """Six boxes in LPS order: the patient's right at small i; one grows with the place."""
+    labels = np.zeros(SHAPE, np.uint8)
+    for value, (i, j) in enumerate(((16, 20), (21, 20), (8, 20), (28, 20), (9, 5), (27, 5)), start=1):
+        labels[i : i + 4, j : j + 6, 2 : 9 + place] = value
+    return labels
+
+
+def grey_of(place):
+    rng = np.random.default_rng(place)
+    image = rng.integers(80, 120, SHAPE) + 200 * (rng.random(SHAPE) < 0.25)
+    image[:20] += 40  # the patient's right lies in a brighter field
+    return image.astype(np.int16)
+
+
+def save(path, array, affine=AFFINE):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(array, affine), path)
+
+
+@pytest.fixture
+def cases(tmp_path):
+    for place, name in enumerate(("a", "ab")):
+        save(tmp_path / "masks" / f"{name}_dseg.nii.gz", labels_of(place))
+        save(tmp_path / "scans" / f"{name}_0000.nii.gz", grey_of(place))
+        save(tmp_path / "water" / f"{name}_W.nii.gz", grey_of(place))
+        save(tmp_path / "fat" / f"{name}_F.nii.gz", grey_of(place + 5))
+    return tmp_path
+
+
+def run(folder, *flags, out="out"):
+    return cli.main(["measure", "-l", str(folder / "masks"), "-o", str(folder / out), "-np", "2", *map(str, flags)])
+
+
+def table(folder, name="measures", out="out"):
+    return pd.read_csv(folder / out / f"{name}.tsv", sep="\t")
+
+
+def test_files_of_a_batch(cases):
+    assert run(cases, "-i", cases / "scans") == 0
+    assert sorted(p.name for p in (cases / "out").iterdir() if p.is_dir()) == ["a", "ab"]
+    for name in TABLES:
+        joined = (cases / "out" / f"{name}.tsv").read_text().splitlines()
+        single = [(cases / "out" / c / f"{name}.tsv").read_text().splitlines() for c in ("a", "ab")]
+        assert joined == single[0] + single[1][1:]
+        assert tuple(joined[0].split("\t")) == column_names(name, ["otsu"])
+    masks = [cases / "masks" / f"{c}_dseg.nii.gz" for c in ("a", "ab")]
+    scans = [cases / "scans" / f"{c}_0000.nii.gz" for c in ("a", "ab")]
+    for case, mask, scan in zip(("a", "ab"), masks, scans, strict=True):
+        result = measure(scan, mask, case=case)
+        rows = table(cases).query("case == @case")
+        assert rows["volume_ml"].tolist() == pytest.approx([s.volume_ml for s in result.structures])
+        assert rows["first_slice"].tolist() == [3] * 6
+        record = json.loads((cases / "out" / case / "measures.json").read_text())
+        assert record == json.loads(json.dumps(result.to_json()))
+        assert record["inputs"] == {"image": scan.name, "labels": mask.name}
+    dictionary = pd.read_csv(cases / "out" / f"{DICTIONARY}.tsv", sep="\t")
+    for name in TABLES:
+        assert dictionary.query("table == @name")["column"].tolist() == list(column_names(name, FAT_METHODS))
+    as_json = json.loads((cases / "out" / f"{DICTIONARY}.json").read_text())
+    assert as_json["measures"]["volume_ml"]["unit"] == "ml"
+
+
+def test_fat_maps_lie_on_the_stored_grid_and_count_as_the_numbers(cases):
+    flags = ["-i", cases / "scans", "--dixon", cases / "water", cases / "fat", "--fat-maps", "--fat", "otsu", "kmeans"]
+    assert run(cases, *flags) == 0
+    labels = labels_of(1)
+    rows = table(cases).query("case == 'ab'").set_index("label")
+    for method in ("otsu", "kmeans"):
+        image = nibabel.load(cases / "out" / "ab" / f"fat_{method}.nii.gz")
+        np.testing.assert_allclose(image.affine, AFFINE, rtol=1e-6)
+        drawn = np.asanyarray(image.dataobj)
+        assert set(np.unique(drawn[labels == 0])) == {0}
+        for value in range(1, 7):
+            assert (drawn[labels == value] == 2).mean() == rows.loc[value, f"fat_fraction_{method}"]
+    drawn = np.asanyarray(nibabel.load(cases / "out" / "ab" / "fat_dixon.nii.gz").dataobj)
+    water, fat = grey_of(1).astype(float), grey_of(6).astype(float)
+    np.testing.assert_allclose(drawn, np.where(labels > 0, fat / (water + fat), 0), rtol=1e-6)
+    assert drawn[labels == 3].mean() == pytest.approx(rows.loc[3, "fat_fraction_dixon"])
+
+
+def test_results_are_kept_unless_overwritten(cases, caplog, capsys):
+    assert run(cases, "-i", cases / "scans") == 0
+    record = cases / "out" / "a" / "measures.json"
+    before = record.stat().st_mtime_ns
+    (cases / "masks" / "a_dseg.nii.gz").touch()
+    assert run(cases, "-i", cases / "scans") == 0
+    assert record.stat().st_mtime_ns == before
+    assert "measured: 0, kept: 2, failed: 0" in capsys.readouterr().out
+    assert run(cases, "-i", cases / "scans", "--fat", "gmm") == 1
+    assert "was measured with another setting of fat_methods" in capsys.readouterr().err
+    assert run(cases) == 1
+    assert run(cases, "-i", cases / "scans", "--fat-maps") == 1
+    assert "has no fat map by otsu" in capsys.readouterr().err
+    assert run(cases, "-i", cases / "scans", "--fat", "gmm", "--overwrite") == 0
+    assert record.stat().st_mtime_ns != before
+    assert "fat_fraction_gmm" in table(cases).columns
+
+
+def test_one_bad_case_does_not_stop_the_others(cases, capsys):
+    (cases / "scans" / "a_0000.nii.gz").write_bytes(b"no image")
+    assert run(cases, "-i", cases / "scans") == 1
+    captured = capsys.readouterr()
+    assert "measured: 1, kept: 0, failed: 1" in captured.out
+    assert "case a: not measured:" in captured.err
+    assert set(table(cases)["case"]) == {"ab"}
+    assert not (cases / "out" / "a").exists()
+    assert not [p for p in (cases / "out").iterdir() if "partial" in p.name]
+    save(cases / "scans" / "a_0000.nii.gz", grey_of(0))
+    assert run(cases, "-i", cases / "scans") == 0
+    assert "measured: 1, kept: 1, failed: 0" in capsys.readouterr().out
+
+
+def test_scans_and_masks_in_one_folder(tmp_path):
+    save(tmp_path / "x_dseg.nii.gz", labels_of(0))
+    save(tmp_path / "x.nii.gz", grey_of(0))
+    found = measure_batch(BatchRequest(tmp_path, tmp_path / "out", scans=tmp_path, workers=1))
+    assert found.measured == ("x",)
+    single = BatchRequest(tmp_path / "x_dseg.nii.gz", tmp_path / "one", scans=tmp_path / "x.nii.gz", workers=1)
+    assert measure_batch(single).measured == ("x",)
+
+
+def test_scans_that_cannot_be_told(cases, capsys):
+    save(cases / "scans" / "a_other.nii.gz", grey_of(0))
+    (cases / "scans" / "ab_0000.nii.gz").unlink()
+    assert run(cases, "-i", cases / "scans") == 1
+    assert "case ab: needs one image in" in capsys.readouterr().err
+    (cases / "scans" / "a_0000.nii.gz").rename(cases / "scans" / "a_more.nii.gz")
+    assert run(cases, "-i", cases / "scans") == 1
+    assert "found a_more.nii.gz, a_other.nii.gz" in capsys.readouterr().err
+    save(cases / "masks" / "a_seg.nii.gz", labels_of(0))
+    assert run(cases) == 1
+    assert "two label maps are of case a" in capsys.readouterr().err
+
+
+def test_every_flag_changes_something(cases, tmp_path, capsys):
+    scans = ("-i", cases / "scans")
+    assert run(cases, *scans, out="plain") == 0
+    plain = table(cases, out="plain")
+
+    assert run(cases, *scans, "--fat-per", "side", out="side") == 0
+    per_side = table(cases, out="side").query("muscle == 'multifidus'")["threshold_otsu"]
+    assert per_side.nunique() > plain.query("muscle == 'multifidus'")["threshold_otsu"].nunique()
+    assert run(cases, *scans, "--fat", out="none") == 0
+    assert not [c for c in table(cases, out="none").columns if "otsu" in c]
+    assert run(cases, *scans, "--muscles", "psoas_major", out="psoas") == 0
+    assert set(table(cases, out="psoas")["muscle"]) == {"psoas_major"}
+
+    (tmp_path / "levels.tsv").write_text("case\tlevel\tslice\na\tL4\t5\nab\tL4\t6\n")
+    assert run(cases, *scans, "--levels", tmp_path / "levels.tsv", out="table") == 0
+    assert table(cases, "levels", out="table").groupby("case")["mid_slice"].first().to_dict() == {"a": 5, "ab": 6}
+    for case in ("a", "ab"):
+        spine = np.zeros(SHAPE, np.int16)
+        spine[15:20, 10:15, 4:7] = 7
+        save(cases / "spines" / f"{case}_levels.nii.gz", spine)
+    (tmp_path / "names.yaml").write_text("7: L3\n")
+    names = ("--levels", cases / "spines", "--level-names", tmp_path / "names.yaml")
+    assert run(cases, *scans, *names, out="map") == 0
+    assert set(table(cases, "levels", out="map")["level"]) == {"L3"}
+    assert run(cases, *scans, *names[:2], out="wrong") == 1
+
+    moved = AFFINE.copy()
+    moved[0, 3] = 0.1
+    save(cases / "moved" / "a.nii.gz", grey_of(0), moved)
+    save(cases / "moved" / "ab.nii.gz", grey_of(1), moved)
+    assert run(cases, "-i", cases / "moved", out="refused") == 1
+    assert run(cases, "-i", cases / "moved", "--regrid", "by-voxel", out="moved") == 0
+    pd.testing.assert_frame_equal(table(cases, out="moved"), plain)
+    assert run(cases, "-i", cases / "moved", "--regrid", "resample", out="resampled") == 0
+
+    swapped = Path(tmp_path / "scheme.json")
+    swapped.write_text(
+        json.dumps({str(v): n for v, n in zip(range(1, 5), _swapped(), strict=True)} | {"5": "ignore", "6": "ignore"})
+    )
+    assert run(cases, *scans, "--scheme", swapped, out="scheme") == 0
+    flags = table(cases, "flags", out="scheme")
+    assert set(flags.query("severity == 'serious'")["kind"]) == {"sides", "missing"}
+    capsys.readouterr()
+    assert run(cases, "--dixon", cases / "water", cases / "nowhere") == 1
+    assert "no such file or folder" in capsys.readouterr().err
+
+
+def _swapped():
+    return "multifidus_left", "multifidus_right", "erector_spinae_right", "erector_spinae_left"
+
+
+def test_model_flag_reads_the_manifest(cases, capsys):
+    from paraspinal_nnunet.models.manifest import SCHEMA, SCHEMA_VERSION
+
+    labels = [{"value": 1, "key": "multifidus_right"}]
+    manifest = {
+        **{"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "format": "onnx", "dataset_name": "Dataset001_A"},
+        **{"trainer": "T", "plans_name": "P", "configuration": "2d", "folds": ["0"], "mirroring_axes": None},
+        **{"labels": labels, "protocol": None, "preprocessing": {}, "training": {"spacing_mm": [5.0, 0.1, 0.1]}},
+        **{"versions": {}, "created": "2024-01-01", "licence": "x", "citation": []},
+        "files": [{"path": "weights", "size_bytes": 1, "sha256": "0" * 64}],
+    }
+    (cases / "model").mkdir()
+    (cases / "model" / "manifest.json").write_text(json.dumps(manifest))
+    assert run(cases, "-i", cases / "scans", "-m", cases / "model") == 0
+    assert table(cases, "flags").query("kind == 'spacing'")["value"].tolist() == pytest.approx([0.8, 0.8])
+    assert run(cases, "-i", cases / "scans", "-m", cases / "scans", out="none") == 1
+    assert "scans: does not say what it was trained on" in capsys.readouterr().err
