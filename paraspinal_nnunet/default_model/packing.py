@@ -11,11 +11,11 @@ import torch
 from paraspinal_nnunet.anatomy import PARASPINAL
 from paraspinal_nnunet.default_model.recipe import Recipe
 from paraspinal_nnunet.default_model.training import build
-from paraspinal_nnunet.export import CITE_PAPER, _versions
-from paraspinal_nnunet.export_onnx import check_network, write_network
-from paraspinal_nnunet.files import atomic_folder
-from paraspinal_nnunet.manifest import Manifest, file_entries, label_entries, write_manifest
-from paraspinal_nnunet.safe_zip import write_zip
+from paraspinal_nnunet.export.run import CITE_PAPER, _versions
+from paraspinal_nnunet.export.to_onnx import check_network, write_network
+from paraspinal_nnunet.utils.files import atomic_folder
+from paraspinal_nnunet.models.manifest import Manifest, file_entries, label_entries, write_manifest
+from paraspinal_nnunet.utils.zip import write_zip
 
 DATASET_NAME = "Dataset000_DrawnTrunks"
 TRAINER = "ParaspinalDrawnTrunks"

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from paraspinal_nnunet.default_model.recipe import Recipe
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.files import atomic_path, write_json
+from paraspinal_nnunet.utils.files import atomic_path, write_json
 from paraspinal_nnunet.network import ResidualUNet, build_network
 from paraspinal_nnunet.phantom.randomised.examples import Examples
 from paraspinal_nnunet.phantom.randomised.pool import draw_pool
