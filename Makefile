@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: install demo test quick lint clean
+.PHONY: install demo test quick lint docs clean
 
 install: $(VENV)/installed
 
@@ -30,5 +30,14 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p paraspinal_nnunet
 
+# In an environment of its own: the site needs nothing of the program.
+docs: .venv-docs/installed
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet
+
+.venv-docs/installed: constraints.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --constraint constraints.txt mkdocs-material
+	touch $@
+
 clean:
-	rm -rf $(VENV) demo build dist *.egg-info
+	rm -rf $(VENV) .venv-docs site demo build dist *.egg-info

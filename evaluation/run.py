@@ -22,7 +22,8 @@ from paraspinal_nnunet.evaluation.references import Label, References, find_refe
 
 MOST_WORKERS = 8
 
-Cleaning = Callable[[np.ndarray], np.ndarray]
+Cleaning = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""A label map and its affine -> the label map cleaned up."""
 Rows = dict[str, list[dict[str, Any]]]  # file -> its rows
 
 
@@ -107,12 +108,13 @@ def _check_extras(extras: Extras, output: Path | None) -> None:
 def _cleaning(post: Sequence[str]) -> Cleaning:
     """The named post-processing; its library is imported only where any is asked for."""
     if not post:
-        return lambda labels: labels
+        return lambda labels, affine: labels
 
-    from paraspinal_nnunet.inference.postprocessing import check_steps, postprocess
+    from paraspinal_nnunet.image_io.geometry import spacing_mm
+    from paraspinal_nnunet.image_io.postprocessing import check_steps, postprocess
 
     check_steps(post)
-    return lambda labels: postprocess(labels, post)
+    return lambda labels, affine: postprocess(labels, post, spacing_mm(affine))
 
 
 def _measure(references: References, models: Sequence[Predictions], workers: int, measures: _Measures) -> Rows:
@@ -145,7 +147,7 @@ def _measure_case(case: str, references: References, models: Sequence[Prediction
             continue
         name = f"model {model.name}, case {case}"
         expected, found = on_reference_grid(reference, read_label_map(model.files[case].path, name), name)
-        found = replace(found, labels=measures.clean(found.labels))
+        found = replace(found, labels=measures.clean(found.labels, found.affine))
         counts = confusion_counts(expected.labels, found.labels)
         _check_values(counts, references, case, model)
         first = {

@@ -138,7 +138,7 @@ def _check(request: PredictionRequest) -> None:
     if request.output.exists() and not request.output.is_dir():
         raise InputError(f"output {request.output} is a file; give a folder")
     if request.post:
-        from paraspinal_nnunet.inference.postprocessing import check_steps
+        from paraspinal_nnunet.image_io.postprocessing import check_steps
 
         check_steps(request.post)
     if request.products:

@@ -9,7 +9,7 @@ import pytest
 
 from paraspinal_nnunet import cli
 from paraspinal_nnunet.cli.scans import predict
-from paraspinal_nnunet.inference import postprocessing
+from paraspinal_nnunet.image_io import postprocessing
 from paraspinal_nnunet.measures import comparison, thresholds
 from paraspinal_nnunet.measures.columns import THRESHOLD_METHODS
 from paraspinal_nnunet.protocol.paper import PAPER
@@ -82,5 +82,5 @@ def test_limits_of_measures_are_those_in_force():
 
 
 def test_choices_of_the_command_are_those_of_the_code():
-    assert tuple(postprocessing.STEPS) == predict.POST_STEPS
+    assert postprocessing.STEPS == predict.POST_STEPS
     assert THRESHOLD_METHODS == predict.THRESHOLDS

@@ -58,8 +58,29 @@ class Drawing:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Names of the files that `save_drawing` writes."""
+        """Names of the files that `save` writes."""
         return tuple(f"{self.name}.{ending}" for ending in (*FORMATS, "csv"))
+
+    def save(self, folder: Path) -> tuple[Path, ...]:
+        """Write PNG, SVG and PDF, and the numbers as CSV; equal input gives equal SVG and CSV files.
+
+        Args:
+            folder: Where to; made if it is missing.
+
+        Returns:
+            The files, in the order of `files`.
+        """
+        dateless: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
+        paths = tuple(Path(folder) / name for name in self.files)
+        with figure_style():
+            for path, ending in zip(paths, FORMATS, strict=False):
+                with atomic_path(path) as temporary:
+                    self.figure.savefig(
+                        temporary, format=ending, dpi=DPI, metadata={"Title": self.title, **dateless[ending]}
+                    )
+        with atomic_path(paths[-1]) as temporary:
+            self.table.to_csv(temporary, index=False)
+        return paths
 
 
 def get_matplotlib() -> ModuleType:
@@ -114,26 +135,3 @@ def model_colours(count: int) -> list[str]:
     matplotlib = get_matplotlib()
     shades = [0.5] if count == 1 else [0.08 + 0.88 * i / (count - 1) for i in range(count)]
     return [matplotlib.colors.to_hex(matplotlib.colormaps["cividis"](shade)) for shade in shades]
-
-
-def save_drawing(drawing: Drawing, folder: Path) -> tuple[Path, ...]:
-    """Write a figure as PNG, SVG and PDF, and its numbers as CSV; equal input gives equal SVG and CSV files.
-
-    Args:
-        drawing: The figure.
-        folder: Where to; made if it is missing.
-
-    Returns:
-        The files, in the order of `Drawing.files`.
-    """
-    dateless: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
-    paths = tuple(Path(folder) / name for name in drawing.files)
-    with figure_style():
-        for path, ending in zip(paths, FORMATS, strict=False):
-            with atomic_path(path) as temporary:
-                drawing.figure.savefig(
-                    temporary, format=ending, dpi=DPI, metadata={"Title": drawing.title, **dateless[ending]}
-                )
-    with atomic_path(paths[-1]) as temporary:
-        drawing.table.to_csv(temporary, index=False)
-    return paths

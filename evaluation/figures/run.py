@@ -11,8 +11,8 @@ from paraspinal_nnunet.errors import InputError, SetupError, StatisticsError
 from paraspinal_nnunet.evaluation.comparison.view import StudyView
 from paraspinal_nnunet.evaluation.figures.agreement import draw_agreement
 from paraspinal_nnunet.evaluation.figures.bars import Correction, draw_bars
-from paraspinal_nnunet.evaluation.figures.drawing import Drawing, figure_style, save_drawing
-from paraspinal_nnunet.evaluation.figures.network import draw_network
+from paraspinal_nnunet.evaluation.figures.drawing import Drawing, figure_style
+from paraspinal_nnunet.evaluation.figures.network import NetworkDrawing
 from paraspinal_nnunet.evaluation.figures.slices import draw_slices
 from paraspinal_nnunet.evaluation.figures.surfaces import draw_surfaces
 
@@ -30,12 +30,12 @@ class FigureOptions:
     levels: pd.DataFrame | None = None
 
 
-FIGURES: dict[int, Callable[[StudyView, FigureOptions], Drawing]] = {
+FIGURES: dict[int, Callable[[StudyView, FigureOptions], Drawing | NetworkDrawing]] = {
     1: lambda view, options: draw_bars(view, correction=options.correction),
     2: lambda view, _: draw_agreement(view),
     3: lambda view, options: draw_slices(view, levels=options.levels),
     4: lambda view, _: draw_surfaces(view),
-    5: lambda _, __: draw_network(),
+    5: lambda _, __: NetworkDrawing(),
 }
 """How each of the paper's figures is drawn, by its number."""
 
@@ -85,4 +85,4 @@ def _write(number: int, view: StudyView, folder: Path, options: FigureOptions) -
         drawing = FIGURES[number](view, options)
     except (InputError, SetupError, StatisticsError) as error:
         return FigureResult(number, f"Figure {number}", "", (), str(error))
-    return FigureResult(number, drawing.title, drawing.caption, save_drawing(drawing, folder))
+    return FigureResult(number, drawing.title, drawing.caption, drawing.save(folder))

@@ -14,6 +14,7 @@ from paraspinal_nnunet.protocol.paper import DOI
 SOURCE = f"Wesselink et al. 2022, doi:{DOI}, CC BY 4.0"
 TABLE_1 = "published_table1.csv"
 TEXT = "published_text.json"
+CONTRADICTIONS = "published_contradictions.json"
 KEY_COLUMNS = ("model", "muscle", "side", "metric")
 NUMBER_COLUMNS = ("mean", "sd", "ci_low", "ci_high")
 VOLUME_ICC = "volume_icc"
@@ -28,6 +29,14 @@ MODEL_OF_ARM = {
 
 CellKey = tuple[str, str, str, str]
 """(model, muscle, side, metric) of a printed cell."""
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """A contradiction and the printed cells that it concerns."""
+
+    cells: tuple[CellKey, ...]
+    text: str
 
 
 @dataclass(frozen=True)
@@ -59,9 +68,7 @@ class Statement:
 
 @cache
 def _table1() -> pd.DataFrame:
-    with resources.files(__package__).joinpath("data").joinpath(TABLE_1).open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(list(csv.DictReader(_data(TABLE_1).splitlines())))
     for column in NUMBER_COLUMNS:
         table[column] = pd.to_numeric(table[column])
     return table
@@ -105,5 +112,25 @@ def published_notes() -> tuple[tuple[str, str], ...]:
 
 
 @cache
+def contradictions() -> tuple[Contradiction, ...]:
+    """All contradictions that concern printed cells of Table 1; the tests derive them from the printed numbers.
+
+    Feasible sets of Dice, Jaccard and conformity are told by a linear program over all distributions of Dice, intervals
+    of ICCs by McGraw and Wong 1996, table 7.
+    """
+    entries = json.loads(_data(CONTRADICTIONS))
+    return tuple(Contradiction(tuple(map(tuple, entry["cells"])), entry["text"]) for entry in entries)
+
+
+def contradictions_of(cell: CellKey) -> tuple[str, ...]:
+    """The texts of the contradictions that concern one printed cell."""
+    return tuple(item.text for item in contradictions() if cell in item.cells)
+
+
+@cache
 def _text() -> dict:
-    return json.loads(resources.files(__package__).joinpath("data").joinpath(TEXT).read_text(encoding="utf-8"))
+    return json.loads(_data(TEXT))
+
+
+def _data(name: str) -> str:
+    return resources.files(__package__).joinpath("data").joinpath(name).read_text(encoding="utf-8")

@@ -8,8 +8,7 @@ import pandas as pd
 from paraspinal_nnunet.errors import StatisticsError
 from paraspinal_nnunet.evaluation.comparison.data import StudyData, muscle_name
 from paraspinal_nnunet.evaluation.metrics.overlap import METRICS
-from paraspinal_nnunet.evaluation.paper.checks import contradictions_of
-from paraspinal_nnunet.evaluation.paper.published import SOURCE, VOLUME_ICC, published_table1
+from paraspinal_nnunet.evaluation.paper.published import SOURCE, VOLUME_ICC, contradictions_of, published_table1
 from paraspinal_nnunet.evaluation.statistics.reliability import icc_2_1
 from paraspinal_nnunet.evaluation.tables.table import Cell, Footnotes, Row, Table, heading_row
 

@@ -10,9 +10,9 @@ import numpy as np
 from paraspinal_nnunet.anatomy import PARASPINAL, Structure
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.nifti import ENDINGS, Volume, stem_of, write_labels
+from paraspinal_nnunet.image_io.postprocessing import check_steps, postprocess
 from paraspinal_nnunet.inference.inputs import IMAGE_ENDINGS, read_any_image
 from paraspinal_nnunet.inference.portable import PortableModel
-from paraspinal_nnunet.inference.postprocessing import check_steps, postprocess
 from paraspinal_nnunet.inference.segmenters import (
     ModelFacts,
     PortableSegmenter,
@@ -109,7 +109,7 @@ def segment(
         model: A portable model, nnU-Net's model folder, an exported model (folder or archive), or an opened portable
             model.
         mode: Portable models: ``'tiles'`` gives nnU-Net's labels, ``'fast'`` lays fewer tiles.
-        post: Clean-ups by name, in this order: ``'largest-component'``, ``'fill-holes'``.
+        post: Clean-ups by name, in this order: ``'largest-component'``, ``'fill-holes'``, ``'closing'``.
         folds: Folds to average; all when None.
         step_size: Step between tiles as a share of the patch.
         mirroring: Average over mirrored images where the model was trained so.
@@ -146,7 +146,8 @@ def segment(
         facts = model_facts(Path(model))
         with opened_segmenter(Path(model), options) as segmenter:
             made, settings = segmenter.segment(volume), segmenter.settings
-    return _result(case or name, volume, postprocess(made.labels, post), facts, settings, made.disagreement, post)
+    labels = postprocess(made.labels, post, volume.spacing_mm)
+    return _result(case or name, volume, labels, facts, settings, made.disagreement, post)
 
 
 def _result(

@@ -136,7 +136,7 @@ class Case:
         """
         record, labels = self.record or CaseRecord(self.scan.name, self.scan.mask_name), result.labels
         if result.made is not None and segmenter is not None:
-            labels = _cleaned(labels, self._plan.post)
+            labels = _cleaned(labels, self._plan.post, result.image.spacing_mm)
             record = self._new_record(segmenter, result.image, result.made)
             if self._plan.products is not None:
                 self.files.mask.unlink(missing_ok=True)
@@ -205,9 +205,9 @@ def note_other_settings(cases: Sequence[Case]) -> None:
         )
 
 
-def _cleaned(labels: np.ndarray, post: Sequence[str]) -> np.ndarray:
+def _cleaned(labels: np.ndarray, post: Sequence[str], spacing_mm: Sequence[float]) -> np.ndarray:
     if not post:
         return labels
-    from paraspinal_nnunet.inference.postprocessing import postprocess
+    from paraspinal_nnunet.image_io.postprocessing import postprocess
 
-    return postprocess(labels, post)
+    return postprocess(labels, post, spacing_mm)

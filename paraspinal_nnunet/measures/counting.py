@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from paraspinal_nnunet.anatomy import Structure
-from paraspinal_nnunet.inference.postprocessing import NEIGHBOURS
+from paraspinal_nnunet.image_io.postprocessing import NEIGHBOURS
 from paraspinal_nnunet.measures.columns import DIXON
 from paraspinal_nnunet.measures.comparison import cohort_place
 from paraspinal_nnunet.measures.fat import FatShares

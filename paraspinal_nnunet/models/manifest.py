@@ -1,6 +1,5 @@
 """What an exported model says about itself: labels, protocol, preprocessing, versions, and a hash of every file."""
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 from paraspinal_nnunet.anatomy import BACKGROUND, BY_KEY, MUSCLE_CODES, SIDE_CODES
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.utils.files import write_json
+from paraspinal_nnunet.utils.fingerprint import file_sha256
 
 FILE_NAME = "manifest.json"
 SCHEMA = "paraspinal-nnunet model"
@@ -116,16 +116,7 @@ def label_entries(labels: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
 def file_entries(folder: Path) -> tuple[FileEntry, ...]:
     """All files in a model's folder but the manifest, sorted by path."""
     found = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / FILE_NAME)
-    return tuple(FileEntry(p.relative_to(folder).as_posix(), p.stat().st_size, sha256(p)) for p in found)
-
-
-def sha256(path: Path) -> str:
-    """Hash of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return tuple(FileEntry(p.relative_to(folder).as_posix(), p.stat().st_size, file_sha256(p)) for p in found)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -197,7 +188,7 @@ def check_files(folder: Path, manifest: Manifest, *, exact: bool) -> None:
         path = folder / entry.path
         if path.is_symlink() or not path.is_file():
             raise InputError(f"{path}: is missing or no plain file, but the manifest names it; get the model again")
-        if path.stat().st_size != entry.size_bytes or sha256(path) != entry.sha256:
+        if path.stat().st_size != entry.size_bytes or file_sha256(path) != entry.sha256:
             raise InputError(f"{path}: is not the file that the manifest describes (other hash); get the model again")
     named = {entry.path for entry in manifest.files} | {FILE_NAME}
     others = [p for p in folder.rglob("*") if not p.is_dir() and p.relative_to(folder).as_posix() not in named]

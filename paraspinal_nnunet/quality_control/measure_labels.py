@@ -8,7 +8,7 @@ from scipy.ndimage import find_objects, label
 from paraspinal_nnunet.dataset_conversion.images.checks import voxel_hash
 from paraspinal_nnunet.image_io.geometry import grid_difference, spacing_mm, to_ras
 from paraspinal_nnunet.image_io.nifti import Volume
-from paraspinal_nnunet.inference.postprocessing import NEIGHBOURS
+from paraspinal_nnunet.image_io.postprocessing import NEIGHBOURS
 from paraspinal_nnunet.quality_control.classes import LabelClass, side_pairs_of
 from paraspinal_nnunet.quality_control.measurements import ClassFacts, LabelFacts
 

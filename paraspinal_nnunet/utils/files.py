@@ -3,7 +3,8 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -125,3 +126,83 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds a {type(content).__name__}, not an object")
     return content
+
+
+def refuse_overwriting_inputs(
+    inputs: Iterable[Path | None],
+    outputs: Iterable[Path | None],
+    *,
+    folders: Iterable[Path | None] = (),
+    trees: Iterable[Path | None] = (),
+    replaced: Iterable[Path | None] = (),
+) -> None:
+    """Refuse to write over anything that is read; call it before anything is read.
+
+    Two paths are one file if they lead to one place, through symbolic links, hard links, or in other case of letters.
+
+    Args:
+        inputs: Files that are read, and folders whose own files are read; None is no input.
+        outputs: Files that are written.
+        folders: Folders in which files are written.
+        trees: Folders of which all is read, sub-folders included.
+        replaced: Outputs that give way as a whole, with all that lies in them.
+
+    Raises:
+        InputError: An output is an input or lies in an input folder, or what is replaced holds an input.
+    """
+    read, deep, giving_way = _present([*inputs, *trees]), _present(trees), _present(replaced)
+    files, around, nested = _keyed(read), _keyed(path for path in read if path.is_dir()), _keyed(deep)
+    written, parents = _present(outputs), {path.absolute().parent for path in _present(outputs)}
+    inside = {parent: _first(around, _keys(parent)) or _holder(nested, parent) for parent in parents}
+    linked = _keyed(_files_of(read, deep)) if any(path.is_file() for path in written) else {}
+    for path in written:
+        if clash := _first(files, _keys(path)) or inside[path.absolute().parent] or _first(linked, _keys(path)):
+            raise InputError(f"{path}: would be written over {_what(path, clash)}; give another output")
+    for path in [*_present(folders), *giving_way]:
+        if clash := _first(files, _keys(path)) or _holder(nested, path):
+            raise InputError(f"{path}: would be written into {_what(path, clash)}; give another output folder")
+    gone = _keyed(giving_way)
+    for path in read:
+        if holder := _holder(gone, path):
+            raise InputError(f"{holder}: would be replaced, but holds the input {path}; give another output")
+
+
+def _what(output: Path, clash: Path) -> str:
+    return "what is read" if str(output) == str(clash) else f"what is read from {clash}"
+
+
+def _present(paths: Iterable[Path | None]) -> list[Path]:
+    return [Path(path) for path in paths if path is not None]
+
+
+def _keys(path: Path) -> tuple[object, ...]:
+    """What identifies a path: its place, letters' case and their composition aside, and what lies there."""
+    place = unicodedata.normalize("NFC", os.path.realpath(path)).casefold()
+    try:
+        state = os.stat(path)
+    except OSError:
+        return (place,)
+    return (place, (state.st_dev, state.st_ino))
+
+
+def _keyed(paths: Iterable[Path]) -> dict[object, Path]:
+    return {key: path for path in paths for key in _keys(path)}
+
+
+def _first(known: Mapping[object, Path], keys: Sequence[object]) -> Path | None:
+    return next((known[key] for key in keys if key in known), None)
+
+
+def _holder(known: Mapping[object, Path], path: Path) -> Path | None:
+    """The known folder that is a path or holds it, by its name or by where it leads."""
+    place = Path(os.path.realpath(path))
+    above = [place, *place.parents, *path.absolute().parents]
+    return next((found for p in above if (found := _first(known, _keys(p)))), None) if known else None
+
+
+def _files_of(folders: Iterable[Path], trees: Iterable[Path]) -> Iterator[Path]:
+    """The files in folders, for outputs that stand already and may be links to one of them."""
+    for folder in folders:
+        yield from (p for p in (folder.iterdir() if folder.is_dir() else ()) if p.is_file())
+    for tree in trees:
+        yield from (p for p in (tree.rglob("*") if tree.is_dir() else ()) if p.is_file())

@@ -110,7 +110,7 @@ FIELDS: dict[str, Field] = {
     "evaluation.surface": Field("flag", "HD95, surface distance and surface Dice too", False),
     "evaluation.per_slice": Field("flag", "Dice and areas of every slice too", False),
     "evaluation.volumes": Field("flag", "errors of the volumes too", False),
-    "evaluation.post": Field("texts", "clean predictions up first: largest-component, fill-holes", []),
+    "evaluation.post": Field("texts", "clean predictions up first: largest-component, fill-holes, closing", []),
     "evaluation.rater2": Field("path", "label maps of a second rater"),
     "evaluation.seed": Field("whole", "of the bootstrap", 0, least=0),
     "predict.input": Field("path", "folder of further scans to be segmented"),

@@ -25,8 +25,8 @@ from paraspinal_nnunet.evaluation.figures.drawing import (
     figure_style,
     get_matplotlib,
     model_colours,
-    save_drawing,
 )
+from paraspinal_nnunet.evaluation.figures.network import NetworkDrawing
 from paraspinal_nnunet.evaluation.figures.run import FIGURES, write_figures
 from paraspinal_nnunet.evaluation.figures.slices import ShownSlice, choose_slices, draw_slices
 from paraspinal_nnunet.evaluation.figures.surfaces import CAMERAS, draw_surfaces, surface_of
@@ -243,7 +243,8 @@ class TestSurfaces:
 class TestNetwork:
     def test_the_built_networks(self):
         pytest.importorskip("monai")
-        from paraspinal_nnunet.evaluation.figures.network import network_table, paper_networks
+        from helpers.figure_5 import network_table, paper_networks
+
         from paraspinal_nnunet.network import build_network
 
         networks = paper_networks()
@@ -269,9 +270,21 @@ class TestNetwork:
         assert networks["2D"][-1].size == (256, 256)
         assert [stage.skip for stage in networks["2D"] if stage.path == "decoder"] == ["cat"] * 4
 
+    def test_the_shipped_numbers_are_those_of_the_built_networks(self, tmp_path):
+        pytest.importorskip("monai")
+        from helpers.figure_5 import draw_network, network_table, paper_networks
+
+        drawing = NetworkDrawing()
+        files = drawing.save(tmp_path)
+        network_table(paper_networks()).to_csv(tmp_path / "made.csv", index=False)
+        assert files[-1].read_bytes() == (tmp_path / "made.csv").read_bytes()
+        with figure_style():
+            made = draw_network()
+        assert (drawing.title, drawing.caption, tuple(p.name for p in files)) == (made.title, made.caption, made.files)
+
     def test_other_networks_are_refused(self):
         torch = pytest.importorskip("torch")
-        from paraspinal_nnunet.evaluation.figures.network_outline import outline
+        from helpers.network_outline import outline
 
         with pytest.raises(InputError, match="no residual U-Net"):
             outline(torch.nn.Linear(1, 1), (8, 8))
@@ -283,7 +296,7 @@ class TestFiles:
             figure = get_matplotlib().figure.Figure(figsize=(2, 1))
             figure.add_subplot().plot([0, 1], [0, 1])
             table = pd.DataFrame({"x": [0.1, 1 / 3]})
-            png, svg, pdf, csv = save_drawing(Drawing("f", "T", "C", figure, table), tmp_path / "new")
+            png, svg, pdf, csv = Drawing("f", "T", "C", figure, table).save(tmp_path / "new")
         with Image.open(png) as picture:
             assert picture.size == (600, 300)  # 300 dots per inch
             assert np.asarray(picture.convert("L")).std() > 0

@@ -10,8 +10,7 @@ from scipy import special
 from paraspinal_nnunet.errors import StatisticsError
 from paraspinal_nnunet.evaluation.comparison.data import muscle_name, study_data
 from paraspinal_nnunet.evaluation.metrics.overlap import METRICS
-from paraspinal_nnunet.evaluation.paper.checks import contradictions
-from paraspinal_nnunet.evaluation.paper.published import MODEL_OF_ARM, VOLUME_ICC, published_table1
+from paraspinal_nnunet.evaluation.paper.published import MODEL_OF_ARM, VOLUME_ICC, contradictions, published_table1
 from paraspinal_nnunet.evaluation.paper.table1 import (
     LABELS,
     beside_published,

@@ -32,7 +32,8 @@ from paraspinal_nnunet.errors import InputError, SetupError
 from paraspinal_nnunet.image_io.nifti import read_image, read_labels
 from paraspinal_nnunet.inference.portable import is_portable, open_model
 from paraspinal_nnunet.inference.portable.runtimes import load_runtime
-from paraspinal_nnunet.models.manifest import FILE_NAME, check_files, read_manifest, sha256
+from paraspinal_nnunet.models.manifest import FILE_NAME, check_files, read_manifest
+from paraspinal_nnunet.utils.fingerprint import file_sha256
 from paraspinal_nnunet.utils.zip import write_zip
 
 RUNTIMES = ("onnxruntime", "openvino")
@@ -176,7 +177,7 @@ def _rehash(folder, name):
     manifest = read_json(folder / FILE_NAME)
     for entry in manifest["files"]:
         if entry["path"] == name:
-            entry |= {"size_bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)}
+            entry |= {"size_bytes": (folder / name).stat().st_size, "sha256": file_sha256(folder / name)}
     (folder / FILE_NAME).write_text(json.dumps(manifest))
 
 

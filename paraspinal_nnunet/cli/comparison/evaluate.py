@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--post", nargs="+", action="extend", default=[], metavar="STEP",
-        help="clean every prediction up before it is compared: largest-component, fill-holes (default: nothing)",
+        help="clean every prediction up first: largest-component, fill-holes, closing (default: nothing)",
     )  # fmt: skip
     parser.add_argument("--subset", action="store_true", help="folders of predictions may hold only some of the cases")
     parser.add_argument(

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 HELP = "segment new scans with a trained model, measure them, and make a page of each"
 
-POST_STEPS = ("largest-component", "fill-holes")
+POST_STEPS = ("largest-component", "fill-holes", "closing")
 THRESHOLDS = ("otsu", "kmeans", "gmm")
 
 
@@ -165,7 +165,7 @@ def _shard(text: str) -> tuple[int, int]:
 
 def _steps(text: str) -> tuple[str, ...]:
     steps = tuple(filter(None, text.split(",")))
-    unknown = [step for step in steps if step not in POST_STEPS]
+    unknown = [step for step in steps if step.partition("=")[0] not in POST_STEPS]
     if unknown:
         raise argparse.ArgumentTypeError(f"'{unknown[0]}' is unknown; join by commas: {', '.join(POST_STEPS)}")
     return steps

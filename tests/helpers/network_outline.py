@@ -1,4 +1,4 @@
-"""The structure of the built network, read from its modules: what Figure 5 draws and its table lists."""
+"""The structure of the built network, read from its modules: what Figure 5 shows and its table lists."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Where the paper's printed results contradict each other, found by computation from the printed numbers."""
+"""The derivation of `published_contradictions.json`: contradictions found by computation from the printed numbers."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-from paraspinal_nnunet.evaluation.paper.published import VOLUME_ICC, CellKey, published_statements, published_table1
+from paraspinal_nnunet.evaluation.paper.published import (
+    VOLUME_ICC,
+    CellKey,
+    Contradiction,
+    published_statements,
+    published_table1,
+)
 from paraspinal_nnunet.evaluation.statistics.reliability import MeanSquares, interval_2_1
 from paraspinal_nnunet.protocol.paper import PAPER
 
@@ -19,14 +25,6 @@ HALF_UNIT = 0.0005
 
 OVERLAPS = ("dice", "jaccard", "conformity")
 """Metrics that follow from each other scan by scan."""
-
-
-@dataclass(frozen=True)
-class Contradiction:
-    """A contradiction and the printed cells that it concerns."""
-
-    cells: tuple[CellKey, ...]
-    text: str
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class OverlapCheck:
 
 
 @cache
-def contradictions() -> tuple[Contradiction, ...]:
+def derived_contradictions() -> tuple[Contradiction, ...]:
     """All contradictions that concern printed cells of Table 1, each found from the printed numbers."""
     table = published_table1()
     found = [
@@ -60,11 +58,6 @@ def contradictions() -> tuple[Contradiction, ...]:
         *(Contradiction((_key(row),), f"Printed '{row.printed}': {row.note}.") for row in _noted(table)),
     ]
     return tuple(found)
-
-
-def contradictions_of(cell: CellKey) -> tuple[str, ...]:
-    """The texts of the contradictions that concern one printed cell."""
-    return tuple(item.text for item in contradictions() if cell in item.cells)
 
 
 @cache
