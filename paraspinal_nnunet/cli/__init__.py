@@ -19,6 +19,7 @@ VERBS = {
     "trainers": "training.trainers",
     "train": "training.train",
     "predict": "scans.predict",
+    "models": "scans.models",
     "measure": "scans.measure",
     "evaluate": "comparison.evaluate",
     "statistics": "comparison.statistics",

@@ -14,7 +14,7 @@ from paraspinal_nnunet.default_model.training import build
 from paraspinal_nnunet.export.run import CITE_PAPER, _versions
 from paraspinal_nnunet.export.to_onnx import check_network, write_network
 from paraspinal_nnunet.utils.files import atomic_folder
-from paraspinal_nnunet.models.manifest import Manifest, file_entries, label_entries, write_manifest
+from paraspinal_nnunet.models.manifest import COMPUTED_ONLY, Manifest, file_entries, label_entries, write_manifest
 from paraspinal_nnunet.utils.zip import write_zip
 
 DATASET_NAME = "Dataset000_DrawnTrunks"
@@ -86,7 +86,7 @@ def _fill(folder: Path, weights: Mapping[str, torch.Tensor], recipe: Recipe, tra
         labels=label_entries(labels),
         protocol=None,
         preprocessing=_preprocessing(recipe, multiple),
-        training={"computed_only": True, "recipe": recipe.to_json(), **training},
+        training={COMPUTED_ONLY: True, "recipe": recipe.to_json(), **training},
         versions={"training": _versions(), "export": _versions()},
         created=date.today().isoformat(),
         licence=LICENCE,

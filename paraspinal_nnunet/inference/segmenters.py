@@ -17,7 +17,14 @@ from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.nifti import Volume, read_labels, write_image
 from paraspinal_nnunet.inference.portable import MODES, PortableModel, Segmentation, is_portable, open_model
 from paraspinal_nnunet.inference.portable.model import LARGEST_MANIFEST_BYTES
-from paraspinal_nnunet.models.manifest import FILE_NAME, Manifest, label_entries, parse_manifest
+from paraspinal_nnunet.models.manifest import (
+    CAUTION,
+    COMPUTED_ONLY,
+    FILE_NAME,
+    Manifest,
+    label_entries,
+    parse_manifest,
+)
 from paraspinal_nnunet.models.training_statistics import training_spacing_mm
 from paraspinal_nnunet.utils.files import read_json
 
@@ -138,6 +145,7 @@ class PortableSegmenter:
             "step_size": self._options.step_size,
             "mirroring": bool(self._options.mirroring and self._model.manifest.mirroring_axes),
             "runtime": self._model.runtime,
+            **_origin(self._model.manifest),
         }
 
 
@@ -219,6 +227,13 @@ def model_facts(model: Path) -> ModelFacts:
         return ModelFacts(name, _structures(entries), {"spacing_mm": training_spacing_mm(model)})
     except (InputError, KeyError, TypeError, ValueError, AttributeError):
         return ModelFacts(model.name)
+
+
+def _origin(manifest: Manifest) -> dict[str, Any]:
+    """What outputs say of weights that no person's scan has seen."""
+    if not manifest.training.get(COMPUTED_ONLY):
+        return {}
+    return {"weights_sha256": [f.sha256 for f in manifest.files if f.path.endswith(".onnx")], "caution": CAUTION}
 
 
 def portable_facts(manifest: Manifest) -> ModelFacts:

@@ -12,6 +12,7 @@ from paraspinal_nnunet.image_io.geometry import SideEvidence, side_evidence
 from paraspinal_nnunet.measures.comparison import asymmetries, field_of_view_note, is_comparable
 from paraspinal_nnunet.measures.result import Flag, Severity, StructureMeasures
 from paraspinal_nnunet.measures.voxels import Stack, Voxels
+from paraspinal_nnunet.models.manifest import CAUTION, COMPUTED_ONLY
 from paraspinal_nnunet.protocol.paper import PAPER
 
 COHORT_SDS = 3.0
@@ -50,6 +51,7 @@ KINDS: Mapping[str, str] = {
     "spacing": "voxels unlike those that the model was trained on",
     "intensity": "intensities unlike those that the model was trained on",
     "folds": "the folds' masks differ more than the limit",
+    "training": "no person's scan was among those that the model was trained on",
 }
 """What each kind of flag means."""
 
@@ -61,10 +63,12 @@ class TrainingDescription:
     Attributes:
         spacing_mm: Along z, y, x; None where unknown.
         muscle_intensity: Structure's key -> mean and SD over training cases of `StructureMeasures.intensity_z`.
+        computed_only: Whether the model was trained on computed scans alone.
     """
 
     spacing_mm: tuple[float, float, float] | None = None
     muscle_intensity: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    computed_only: bool = False
 
     @classmethod
     def from_entry(cls, entry: Mapping[str, Any]) -> "TrainingDescription":
@@ -84,7 +88,8 @@ class TrainingDescription:
             }
         except (TypeError, ValueError, KeyError) as error:
             raise InputError(f"the model's training entry cannot be understood ({error})") from error
-        return cls((spacing[0], spacing[1], spacing[2]) if len(spacing) == 3 else None, intensity)
+        known = (spacing[0], spacing[1], spacing[2]) if len(spacing) == 3 else None
+        return cls(known, intensity, bool(entry.get(COMPUTED_ONLY)))
 
 
 @dataclass(frozen=True)
@@ -271,9 +276,14 @@ def _folds(evidence: Evidence) -> Iterator[Flag]:
             yield Flag("folds", _graded(value, DISAGREEMENT_SERIOUS), key, text, value, DISAGREEMENT)
 
 
+def _training(evidence: Evidence) -> Iterator[Flag]:
+    if evidence.training and evidence.training.computed_only:
+        yield Flag("training", "info", "", f"the model was {CAUTION}", float("nan"), float("nan"))
+
+
 _CHECKS: tuple[Callable[[Evidence], Iterator[Flag]], ...] = (
     *(_missing, _sides, _fragments, _volumes, _asymmetry, _border, _ends, _gaps, _no_fat, _field_of_view),
-    *(_spacing, _intensity, _folds),
+    *(_spacing, _intensity, _folds, _training),
 )
 
 

@@ -19,6 +19,12 @@ SCHEMA_VERSION = 1
 IGNORE = "ignore"
 """nnU-Net's label of voxels without reference; no mask holds it."""
 
+COMPUTED_ONLY = "computed_only"
+"""Entry of `training` that is true where no person's scan was trained on."""
+
+CAUTION = "trained on computed scans only; look at the masks"
+"""What every output of such a model says."""
+
 _NAMES = {
     "format": r"[a-z0-9]+",
     "dataset_name": r"Dataset\d{3}_[A-Za-z0-9_-]+",

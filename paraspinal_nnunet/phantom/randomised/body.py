@@ -113,11 +113,11 @@ def draw_body(rng: np.random.Generator) -> Body:
     thick = float(np.exp(rng.uniform(np.log(4), np.log(45))))
     return Body(
         size=size,
-        depth=_pair(rng, np.exp(build + rng.normal(0, 0.11)), 0.04),
-        width=_pair(rng, np.exp(0.5 * build + rng.normal(0, 0.08)), 0.03),
-        multifidus_width=(_around(rng, 0.95, 0.24), _around(rng, 0.98, 0.16)),
-        multifidus_depth=(float(rng.uniform(0.5, 1.05)), float(rng.uniform(0.8, 1.08))),
-        psoas_area=_pair(rng, np.exp(1.2 * build + rng.normal(0.2, 0.33)), 0.07),
+        depth=_pair(rng, np.exp(0.9 * build + rng.normal(-0.08, 0.11)), 0.04),
+        width=_pair(rng, np.exp(0.5 * build + rng.normal(-0.04, 0.08)), 0.03),
+        multifidus_width=(_around(rng, 1.02, 0.24), _around(rng, 1.02, 0.17)),
+        multifidus_depth=(float(rng.uniform(0.5, 1.05)), float(rng.uniform(0.92, 1.25))),
+        psoas_area=_pair(rng, np.exp(1.2 * build + rng.normal(-0.2, 0.38)), 0.07),
         psoas_aspect=_around(rng, 1.0, 0.17),
         psoas_turn=float(rng.normal(0, 0.25)),
         psoas_shift=(float(rng.normal(1, 3)), float(rng.normal(0, 4))),

@@ -82,7 +82,7 @@ def coil(frame: Frame, rng: np.random.Generator, generator: torch.Generator) -> 
     rows, columns = frame.size
     y = (torch.arange(rows) - rows / 2)[:, None] * (frame.spacing_mm / 100)
     x = (torch.arange(columns) - columns / 2)[None, :] * (frame.spacing_mm / 100)
-    tilt = rng.normal((-0.2, 0, 0), (0.35, 0.15, 0.12)).tolist()
+    tilt = rng.normal((-0.3, 0, 0), (0.5, 0.18, 0.15)).tolist()
     plane = tilt[0] * y + tilt[1] * x + tilt[2] * (y**2 + x**2)
     local = smooth_noise(1, frame, 110.0, generator) * float(rng.uniform(0, 0.3))
     return (plane + local).clamp(-2.5, 2.5).exp()

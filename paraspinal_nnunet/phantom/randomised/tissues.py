@@ -109,7 +109,7 @@ def draw_signals(rng: np.random.Generator) -> np.ndarray:
     """
     if rng.random() < 0.6:
         values = known_signal(FAMILIES[int(rng.choice(len(FAMILIES), p=(0.32, 0.17, 0.2, 0.15, 0.08, 0.08)))])
-        values = values * np.exp(rng.normal(0, 0.25, COUNT)) + np.abs(rng.normal(0, 0.02, COUNT))
+        values = values * np.exp(rng.normal(0, 0.32, COUNT)) + np.abs(rng.normal(0, 0.02, COUNT))
         values[Tissue.BLOB_1 :] = rng.random(3)
     else:
         values = rng.random(COUNT)
