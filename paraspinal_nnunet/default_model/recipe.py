@@ -28,7 +28,7 @@ class Recipe:
     """
 
     cases: int = 700
-    iterations: int = 8000
+    iterations: int = 6500
     batch: int = 8
     seed: int = 2026
     patch_size: tuple[int, int] = (160, 192)

@@ -39,17 +39,17 @@ class Examples(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         tissue, fat = self.pool.tissue[index].ravel(), self.pool.fat[index].ravel()
         places = pose.places(self.frame, generator)
         seen = pose.seen(self.frame)
-        labels = _taken(tissue, places)
+        labels = taken(tissue, places)
         labels = torch.where((labels <= LABELLED) & seen, labels, 0)
         if pose.mirrored:
             labels = EXCHANGED[labels]
         fine = functional.interpolate(places, scale_factor=FINER, mode="bilinear")
-        signal = paint(_taken(tissue, fine), _taken(fat, fine).float() / 255, self.frame, rng, generator)
+        signal = paint(taken(tissue, fine), taken(fat, fine).float() / 255, self.frame, rng, generator)
         image = normalized(scan(signal, self.frame, rng, generator), seen, rng)
         return image[None], labels[None]
 
 
-def _taken(values: np.ndarray, places: torch.Tensor) -> torch.Tensor:
+def taken(values: np.ndarray, places: torch.Tensor) -> torch.Tensor:
     """Values of a slice at places in mm, 0 outside: int64 (rows, columns)."""
     column = ((places[0, 0] - (LEFT_MM + SPACING_MM / 2)) / SPACING_MM).round_().int()
     row = ((places[0, 1] - (BACK_MM + SPACING_MM / 2)) / SPACING_MM).round_().int()

@@ -41,7 +41,15 @@ def paint(
     return signal * (1 + torch.from_numpy(grain)[flat].view_as(tissue) * noise)
 
 
-def scan(signal: torch.Tensor, frame: Frame, rng: np.random.Generator, generator: torch.Generator) -> torch.Tensor:
+def scan(
+    signal: torch.Tensor,
+    frame: Frame,
+    rng: np.random.Generator,
+    generator: torch.Generator,
+    *,
+    coils: torch.Generator | None = None,
+    peak: float | None = None,
+) -> torch.Tensor:
     """Blur, mixing of neighbours, magnitude, coil, noise and ringing.
 
     Args:
@@ -49,9 +57,11 @@ def scan(signal: torch.Tensor, frame: Frame, rng: np.random.Generator, generator
         frame: The image's.
         rng: Of the settings.
         generator: Of the noise.
+        coils: Of the coils' profile, where slices of one scan are to share it; `generator` when None.
+        peak: Signal that becomes 1, where slices of one scan are to share it; each slice's largest when None.
 
     Returns:
-        Float32 (rows, columns), 0 to 1.
+        Float32 (rows, columns), 0 to about 1.
     """
     image = signal[None, None]
     if rng.random() < 0.5:  # coarser voxels
@@ -62,7 +72,7 @@ def scan(signal: torch.Tensor, frame: Frame, rng: np.random.Generator, generator
         shift = tuple(int(v) for v in rng.integers(-2, 3, 2))
         image = (1 - share) * image + share * torch.roll(image, shift, dims=(2, 3))
     image = image.abs()
-    image = image / (image.amax() + 1e-3) * coil(frame, rng, generator)
+    image = image / (peak or image.amax() + 1e-3) * coil(frame, rng, coils or generator)
     if rng.random() < 0.25:  # ghosts along the phase
         image = image + float(rng.uniform(0, 0.12)) * torch.roll(image, int(rng.integers(15, 70)), dims=2)
     noise = torch.randn(1, 2, *frame.size, generator=generator) * float(
@@ -73,7 +83,7 @@ def scan(signal: torch.Tensor, frame: Frame, rng: np.random.Generator, generator
     image = torch.hypot(image + noise[:, :1], noise[:, 1:])
     if rng.random() < 0.3:  # ringing and filters that sharpen
         image = (image + float(rng.uniform(0, 0.9)) * (image - blurred(image, 1.0))).clamp_min(0)
-    image = (image / (image.amax() + 1e-3)) ** float(np.exp(rng.normal(0, 0.25)))
+    image = (image / (peak or image.amax() + 1e-3)) ** float(np.exp(rng.normal(0, 0.25)))
     return image[0, 0]
 
 
