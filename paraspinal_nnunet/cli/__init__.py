@@ -18,6 +18,7 @@ VERBS = {
     "augment": "training.augment",
     "trainers": "training.trainers",
     "train": "training.train",
+    "train-default": "training.train_default",
     "predict": "scans.predict",
     "models": "scans.models",
     "measure": "scans.measure",

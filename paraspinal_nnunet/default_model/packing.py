@@ -1,4 +1,4 @@
-"""The trained default model as a portable model: one ONNX network with its weights in half precision, and a manifest."""
+"""The trained default model as a portable model: an ONNX network whose weights are stored in half precision."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -13,8 +13,8 @@ from paraspinal_nnunet.default_model.recipe import Recipe
 from paraspinal_nnunet.default_model.training import build
 from paraspinal_nnunet.export.run import CITE_PAPER, _versions
 from paraspinal_nnunet.export.to_onnx import check_network, write_network
-from paraspinal_nnunet.utils.files import atomic_folder
 from paraspinal_nnunet.models.manifest import COMPUTED_ONLY, Manifest, file_entries, label_entries, write_manifest
+from paraspinal_nnunet.utils.files import atomic_folder
 from paraspinal_nnunet.utils.zip import write_zip
 
 DATASET_NAME = "Dataset000_DrawnTrunks"
@@ -59,7 +59,7 @@ def pack(weights: Mapping[str, torch.Tensor], recipe: Recipe, output: Path, trai
 
 
 def network_of(weights: Mapping[str, torch.Tensor], recipe: Recipe) -> BothSides:
-    """The network that is shipped, in evaluation mode and single precision, with weights as half precision holds them."""
+    """The network that is shipped, in evaluation mode, with weights as half precision holds them."""
     network = build(recipe)
     network.load_state_dict({k: v.half().float() if v.is_floating_point() else v for k, v in weights.items()})
     return BothSides(network).eval()

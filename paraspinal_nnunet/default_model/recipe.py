@@ -3,6 +3,9 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+VERSION = "1"
+"""Of the weights; grows with every model that is shipped."""
+
 
 @dataclass(frozen=True)
 class Recipe:

@@ -12,12 +12,12 @@ from tqdm import tqdm
 
 from paraspinal_nnunet.default_model.recipe import Recipe
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.utils.files import atomic_path, write_json
 from paraspinal_nnunet.network import ResidualUNet, build_network
 from paraspinal_nnunet.phantom.randomised.examples import Examples
 from paraspinal_nnunet.phantom.randomised.pool import draw_pool
 from paraspinal_nnunet.phantom.randomised.sampling import Frame
 from paraspinal_nnunet.phantom.randomised.tissues import LABELLED
+from paraspinal_nnunet.utils.files import atomic_path, write_json
 
 CHECKPOINT, RECIPE_FILE, LOG_FILE = "checkpoint.pt", "recipe.json", "log.csv"
 SAVE_EVERY = 250

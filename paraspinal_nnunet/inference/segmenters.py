@@ -4,7 +4,7 @@ import json
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,11 +12,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from paraspinal_nnunet.anatomy import ALL_STRUCTURES, BY_KEY, PARASPINAL, Structure
+from paraspinal_nnunet.anatomy import ALL_STRUCTURES, BY_KEY, BY_LABEL, PARASPINAL, Structure
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.nifti import Volume, read_labels, write_image
 from paraspinal_nnunet.inference.portable import MODES, PortableModel, Segmentation, is_portable, open_model
 from paraspinal_nnunet.inference.portable.model import LARGEST_MANIFEST_BYTES
+from paraspinal_nnunet.inference.portable.stability import disagreement
+from paraspinal_nnunet.inference.scan_checks import check_is_mr
 from paraspinal_nnunet.models.manifest import (
     CAUTION,
     COMPUTED_ONLY,
@@ -127,6 +129,17 @@ class PortableSegmenter:
 
     def segment(self, volume: Volume) -> Segmentation:
         """Segment one scan."""
+        computed_only = bool(self._model.manifest.training.get(COMPUTED_ONLY))
+        if computed_only:
+            check_is_mr(volume)
+        made = self._apply(volume)
+        if not (computed_only and self._options.uncertainty and made.disagreement is None):
+            return made
+        found = disagreement(made.labels, volume, lambda changed: self._apply(changed).labels)
+        keys = {BY_LABEL[value].key: share for value, share in found.items() if value in BY_LABEL}
+        return replace(made, disagreement=keys)
+
+    def _apply(self, volume: Volume) -> Segmentation:
         options = self._options
         return self._model.segment(
             volume,

@@ -50,7 +50,7 @@ KINDS: Mapping[str, str] = {
     "field of view": "the stack is shorter than the paper's, so that volumes are not comparable",
     "spacing": "voxels unlike those that the model was trained on",
     "intensity": "intensities unlike those that the model was trained on",
-    "folds": "the folds' masks differ more than the limit",
+    "folds": "the masks of the folds, or of the scan in other contrast and frame, differ more than the limit",
     "training": "no person's scan was among those that the model was trained on",
 }
 """What each kind of flag means."""
@@ -272,7 +272,9 @@ def _intensity(evidence: Evidence) -> Iterator[Flag]:
 def _folds(evidence: Evidence) -> Iterator[Flag]:
     for key, value in evidence.disagreement.items():
         if value > DISAGREEMENT:
-            text = f"{BY_KEY[key].display_name}: the folds' masks differ by 1 - Dice = {value:.2f} on average"
+            alone = evidence.training and evidence.training.computed_only
+            who = "masks of the scan in other contrast and frame" if alone else "the folds' masks"
+            text = f"{BY_KEY[key].display_name}: {who} differ by 1 - Dice = {value:.2f} on average"
             yield Flag("folds", _graded(value, DISAGREEMENT_SERIOUS), key, text, value, DISAGREEMENT)
 
 

@@ -62,19 +62,12 @@ class Canvas:
         turn = body.turn[0] + part * (body.turn[1] - body.turn[0])
         self._shift = body.shift[0] + part * (body.shift[1] - body.shift[0])
         self._turn = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-        self._start(np.zeros(SHAPE, np.uint8))
-
-    def _start(self, tissue: np.ndarray) -> None:
-        self._image = Image.fromarray(tissue)
-        self._draw = ImageDraw.Draw(self._image)
+        self.replace(np.zeros(SHAPE, np.uint8))
 
     def place(self, points: np.ndarray, *, spine: bool) -> np.ndarray:
         """Where outlines of an average body lie in this one; those of the spine turn and shift with it."""
-        if spine:
-            points = points * self.body.size @ self._turn.T
-        else:
-            points = points - (self._shift, 0)
-        return self.body.waves.moved(points, self.level)
+        placed = points * self.body.size @ self._turn.T if spine else points - np.array([self._shift, 0])
+        return self.body.waves.moved(placed, self.level)
 
     def fill(self, tissue: int, points: np.ndarray, *, spine: bool = True) -> None:
         """Fill an outline."""
@@ -96,11 +89,16 @@ class Canvas:
         """A copy of the tissue map, uint8 (rows, columns)."""
         return np.array(self._image)
 
+    def replace(self, tissue: np.ndarray) -> None:
+        """Go on from another tissue map, uint8 (rows, columns)."""
+        self._image = Image.fromarray(tissue)
+        self._draw = ImageDraw.Draw(self._image)
+
     def paint(self, mask: np.ndarray, tissue: int) -> None:
         """Fill a mask."""
         values = self.array()
         values[mask] = tissue
-        self._start(values)
+        self.replace(values)
 
 
 def _pixels(points: np.ndarray) -> list[float]:

@@ -6,7 +6,8 @@ import numpy as np
 
 from paraspinal_nnunet.phantom.randomised.body import Body
 from paraspinal_nnunet.phantom.randomised.canvas import Canvas
-from paraspinal_nnunet.phantom.randomised.muscles import fat_share, paint_muscles
+from paraspinal_nnunet.phantom.randomised.fat import fat_share
+from paraspinal_nnunet.phantom.randomised.muscles import paint_muscles
 from paraspinal_nnunet.phantom.randomised.spine import paint_back, paint_front
 from paraspinal_nnunet.phantom.randomised.trunk import paint_trunk
 

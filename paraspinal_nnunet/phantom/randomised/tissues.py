@@ -54,7 +54,7 @@ COUNT = len(Tissue)
 LABELLED = 6
 """The tissues 1 to 6 are the model's labels."""
 
-MUSCULAR = tuple(range(1, 9)) + (Tissue.MUSCLE, Tissue.GLUTEAL, Tissue.LATISSIMUS)
+MUSCULAR = (*range(1, 9), Tissue.MUSCLE, Tissue.GLUTEAL, Tissue.LATISSIMUS)
 """Tissues of which all are skeletal muscle: one signal with small differences."""
 
 FATTY = (Tissue.SUBCUTANEOUS, Tissue.FAT)

@@ -132,20 +132,24 @@ def _paint_pelvis(canvas: Canvas, inner: np.ndarray) -> None:
         middle = (near + far) / 2
         canvas.fill(
             Tissue.GLUTEAL,
-            bar(tuple(near + (side * gluteus, -4)), tuple(middle + (side * gluteus, 0)), gluteus, gluteus * 0.8),
+            bar(_moved(near, (side * gluteus, -4)), _moved(middle, (side * gluteus, 0)), gluteus, gluteus * 0.8),
         )
         canvas.fill(
-            Tissue.GLUTEAL, bar(tuple(middle + (side * gluteus * 0.9, 0)), tuple(far + (side * 6, 4)), gluteus * 0.9, 4)
+            Tissue.GLUTEAL, bar(_moved(middle, (side * gluteus * 0.9, 0)), _moved(far, (side * 6, 4)), gluteus * 0.9, 4)
         )
         canvas.fill(
-            Tissue.MUSCLE, bar(tuple(near + (side * 2, 14)), tuple(far + (-side * iliacus, -4)), iliacus, iliacus * 0.6)
+            Tissue.MUSCLE, bar(_moved(near, (side * 2, 14)), _moved(far, (-side * iliacus, -4)), iliacus, iliacus * 0.6)
         )
-        canvas.fill(Tissue.CORTEX, bar(tuple(near), tuple(far), 4.6 + 2.0 * body.organs[13], 3.2))
-        canvas.fill(Tissue.MARROW, bar(tuple(near), tuple(far), 3.2 + 2.0 * body.organs[13], 1.8))
+        canvas.fill(Tissue.CORTEX, bar(_moved(near), _moved(far), 4.6 + 2.0 * body.organs[13], 3.2))
+        canvas.fill(Tissue.MARROW, bar(_moved(near), _moved(far), 3.2 + 2.0 * body.organs[13], 1.8))
         if down > 1.3:  # gluteus maximus springs from the sacrum's and ilium's back
             start = (side * (44 + 10 * body.organs[14]), -32.0 - 4 * down)
             end = (side * (92 + 10 * body.organs[15]) * wide, -30.0 + 8 * body.organs[16])
             canvas.fill(Tissue.GLUTEAL, bar(start, end, 3 + 5 * (down - 1.3), 6 + 6 * (down - 1.3)))
+
+
+def _moved(point: np.ndarray, by: tuple[float, float] = (0.0, 0.0)) -> tuple[float, float]:
+    return float(point[0] + by[0]), float(point[1] + by[1])
 
 
 def _paint_bowel(canvas: Canvas, inside: np.ndarray, rng: np.random.Generator) -> None:
@@ -157,7 +161,7 @@ def _paint_bowel(canvas: Canvas, inside: np.ndarray, rng: np.random.Generator) -
     values = canvas.array()
     values[wall] = Tissue.BOWEL_WALL
     values[lumen] = np.select([contents[lumen] < -1.0, contents[lumen] > 0.7], [Tissue.GAS, Tissue.STOOL], Tissue.BOWEL)
-    canvas._start(values)
+    canvas.replace(values)
 
 
 def _noise(rng: np.random.Generator, smooth_mm: float) -> np.ndarray:
@@ -188,13 +192,19 @@ def _paint_organs(canvas: Canvas, inside: np.ndarray) -> None:
             canvas.fill(Tissue.GAS if r[23] < 0.35 else Tissue.STOOL, oval(*place, size - 3, size - 3), spine=False)
     values = canvas.array()
     values[~inside] = before[~inside]
-    canvas._start(values)
-    if level < -0.6:  # lungs behind the liver
+    canvas.replace(values)
+    _paint_chest(canvas, wide)
+
+
+def _paint_chest(canvas: Canvas, wide: float) -> None:
+    """Lungs behind the liver, and ribs."""
+    body, level, r = canvas.body, canvas.level, canvas.body.organs
+    if level < -0.6:
         for side in (-1, 1):
             depth = 10 + 22 * (-0.6 - level)
             canvas.fill(Tissue.GAS, oval(side * 72 * wide, -10 - 4 * r[20], 36 * wide, depth), spine=False)
     if level < 0.8:
-        for side in (-1, 1):  # ribs
+        for side in (-1, 1):
             for number in range(3):
                 angle = -0.75 + 0.5 * number + 0.3 * r[16] + 0.25 * level
                 x, y = side * (body.half_width - 3) * np.cos(angle), MIDDLE_Y_MM + 80 * body.size * np.sin(angle)
