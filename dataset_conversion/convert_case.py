@@ -20,6 +20,7 @@ from paraspinal_nnunet.dataset_conversion.resume import StagingFolder, Task
 from paraspinal_nnunet.errors import DatasetError, GeometryError, InputError, ParaspinalError, one_line
 from paraspinal_nnunet.image_io.geometry import axis_codes, side_evidence, through_plane_axis
 from paraspinal_nnunet.image_io.nifti import Volume, write_image, write_labels
+from paraspinal_nnunet.measures.positions import check_positions
 
 IMAGES = "imagesTr"
 LABELS = "labelsTr"
@@ -84,6 +85,8 @@ def _checked(case: Case, source: Source, checks: Checks, *, written: bool) -> tu
         *(_checked_labels(changed(case, label=path), images[0], source, checks) for path in raters), strict=True
     )
     maps, affine, sides = settle_sides(maps, images[0].affine, classes, names, policy=checks.sides)
+    for canonical, name in zip(maps, names, strict=True):
+        check_positions(canonical, affine, classes, name)
     images = tuple(Volume(image.array, affine) for image in images)
     for canonical, facts in zip(maps, facts_of, strict=True):
         facts.update(_muscle_facts(canonical, images[0], classes))

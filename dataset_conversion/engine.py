@@ -1,12 +1,10 @@
 """The engine of all converters: find, check and write every case, then name the data set; or refuse it whole."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-
-from tqdm import tqdm
 
 from paraspinal_nnunet.dataset_conversion.case import Case, Checks, Found, Outcome, Source
 from paraspinal_nnunet.dataset_conversion.convert_case import IMAGES, LABELS, SECOND_LABELS, convert_case
@@ -22,15 +20,14 @@ from paraspinal_nnunet.dataset_conversion.target import (
     elsewhere,
     free_number,
 )
-from paraspinal_nnunet.dataset_conversion.worker_pool import outcomes_of
-from paraspinal_nnunet.errors import DatasetError, InputError
+from paraspinal_nnunet.errors import DatasetError, InputError, WorkerDiedError
 from paraspinal_nnunet.nnunet.datasets import dataset_name
-from paraspinal_nnunet.utils.files import replace_folders, restore_set_aside
+from paraspinal_nnunet.utils.files import replace_folders
 from paraspinal_nnunet.utils.text import pluralize
+from paraspinal_nnunet.utils.workers import each
+from paraspinal_nnunet.utils.workplace import sweep
 
 PREVIEWS = "previews"
-
-BAR_DELAY_S = 2.0
 
 
 class RefusedError(DatasetError):
@@ -103,7 +100,7 @@ def convert(
         outcomes = _take_all(tasks_of(found.cases, source, checks), source, checks, workers, None)
         return _refuse_any(_report(source, found, outcomes, target, replaced, mode))
     with _writing(target, number, bench):
-        restore_set_aside(raw, f"Dataset{number:03d}_*")
+        sweep(raw)
         replaced = free_number(target, number, folder, overwrite=overwrite)
         found = _found(source, folder, selection, replaced)
         tasks = tasks_of(found.cases, source, checks)
@@ -152,8 +149,10 @@ def _take_all(
     tasks: Sequence[Task], source: Source, checks: Checks, workers: int, bench: StagingFolder | None
 ) -> list[Outcome]:
     take = partial(convert_case, source=source, checks=checks, bench=bench)
-    with closing(outcomes_of(take, tasks, workers=workers, begun=bench.begun if bench else list)) as outcomes:
-        return list(tqdm(outcomes, total=len(tasks), desc="converting", unit="case", delay=BAR_DELAY_S))
+    try:
+        return list(each(take, tasks, workers=workers, what="converting", name=lambda task: task.case.case))
+    except WorkerDiedError as error:
+        raise WorkerDiedError(f"{error}, or leave the case out with --exclude") from None
 
 
 def _draw_previews(dataset: Path, title: str, workers: int) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from paraspinal_nnunet.errors import GeometryError
+from paraspinal_nnunet.evaluation.metrics.surface_elements import Convention
 from paraspinal_nnunet.evaluation.record import ID_COLUMNS, SLICES_FILE, SURFACE_FILE, VOLUMES_FILE
 from paraspinal_nnunet.image_io.geometry import spacing_mm
 
@@ -15,7 +16,7 @@ DEFAULT_TOLERANCE_MM = 1.0
 """Tolerance of the surface Dice where none is given. Source: ours; the paper has no surface metrics."""
 
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
-    SURFACE_FILE: ("hd95_mm", "asd_mm", "nsd", "tolerance_mm"),
+    SURFACE_FILE: ("hd95_mm", "asd_mm", "nsd", "tolerance_mm", "convention"),
     SLICES_FILE: ("slice", "z_mm", "dice", "reference_mm2", "prediction_mm2"),
 }
 
@@ -28,11 +29,13 @@ class Extras:
 
     Attributes:
         surface_tolerance_mm: Tolerance of the surface Dice; None leaves surface.csv out.
+        surface_convention: What a surface is made of; see `metrics.surface_elements`.
         per_slice: Whether slices.csv is written.
         volumes: Whether volumes.csv is written.
     """
 
     surface_tolerance_mm: float | None = None
+    surface_convention: Convention = "area"
     per_slice: bool = False
     volumes: bool = False
 
@@ -45,6 +48,14 @@ class Extras:
             VOLUMES_FILE: self.volumes,
         }
         return tuple(name for name, on in wanted.items() if on)
+
+    @property
+    def surface_settings(self) -> dict[str, Any]:
+        """How surfaces are measured, for the record; empty where they are not."""
+        if self.surface_tolerance_mm is None:
+            return {}
+        names = ("surface_tolerance_mm", "surface_convention")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def need_masks(self) -> bool:
@@ -70,8 +81,9 @@ def label_rows(
     if extras.surface_tolerance_mm is not None:
         from paraspinal_nnunet.evaluation.metrics.surface import surface_metrics, surface_row
 
-        found = surface_metrics(reference, prediction, spacing_mm(affine), extras.surface_tolerance_mm)
-        rows[SURFACE_FILE] = [surface_row(found, extras.surface_tolerance_mm)]
+        how = extras.surface_tolerance_mm, extras.surface_convention
+        found = surface_metrics(reference, prediction, spacing_mm(affine), *how)
+        rows[SURFACE_FILE] = [surface_row(found, *how)]
     if extras.per_slice:
         from paraspinal_nnunet.evaluation.metrics.slices import slice_metrics
 
@@ -111,4 +123,4 @@ def check_voxel_size(affine: np.ndarray, name: str) -> None:
     """
     spacing = spacing_mm(affine)
     if not np.isfinite(affine).all() or min(spacing) <= 0:
-        raise GeometryError(f"{name}: voxels of {spacing} mm cannot be measured; mend the header")
+        raise GeometryError(f"{name}: voxels of {spacing} mm cannot be measured; correct the header")

@@ -60,6 +60,7 @@ class EvaluationRecord:
         models: Model -> where its cases lie.
         files: Names of the tables beside it.
         surface_tolerance_mm: Tolerance of the surface Dice in surface.csv; None without that file.
+        surface_convention: What its surfaces are made of; files of version 0.1 counted voxels.
     """
 
     version: str
@@ -68,6 +69,7 @@ class EvaluationRecord:
     models: Mapping[str, ModelRecord]
     files: tuple[str, ...] = (METRICS_FILE,)
     surface_tolerance_mm: float | None = None
+    surface_convention: str = "voxels"
 
 
 def write_evaluation(
@@ -77,7 +79,7 @@ def write_evaluation(
     models: Sequence[Predictions],
     *,
     extra: Mapping[str, pd.DataFrame] = MappingProxyType({}),
-    surface_tolerance_mm: float | None = None,
+    surface: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Write all files, each whole or not at all; paths are relative to `output` where the file system allows it.
 
@@ -89,7 +91,7 @@ def write_evaluation(
         references: What was compared with.
         models: What was compared.
         extra: Name -> table of what was measured besides.
-        surface_tolerance_mm: Tolerance of the surface Dice, where it was measured.
+        surface: How surfaces were measured, where they were.
     """
     tables = {METRICS_FILE: metrics, **extra}
     record = {
@@ -97,7 +99,8 @@ def write_evaluation(
         "reference": _relative(references.folder, output),
         "labels": [asdict(label) for label in references.labels],
         "files": list(tables),
-        "surface_tolerance_mm": surface_tolerance_mm,
+        "surface_tolerance_mm": None,
+        **surface,
         "models": {model.name: _model_entry(model, references, output) for model in models},
     }
     for name in (SURFACE_FILE, SLICES_FILE, VOLUMES_FILE):
@@ -148,6 +151,7 @@ def read_record(output: Path) -> EvaluationRecord:
             models={name: _model_record(entry, output) for name, entry in content["models"].items()},
             files=tuple(content.get("files", (METRICS_FILE,))),
             surface_tolerance_mm=content.get("surface_tolerance_mm"),
+            surface_convention=content.get("surface_convention", "voxels"),
         )
     except (KeyError, TypeError) as error:
         raise InputError(f"{output / RECORD_FILE} lacks {error}; run paraspinal evaluate again") from error

@@ -16,6 +16,7 @@ from paraspinal_nnunet.evaluation.extras import Extras, check_voxel_size, extra_
 from paraspinal_nnunet.evaluation.labelmaps import LabelMap, on_reference_grid, read_label_map
 from paraspinal_nnunet.evaluation.metrics.confusion import binary_counts, confusion_counts
 from paraspinal_nnunet.evaluation.metrics.overlap import overlap_metrics
+from paraspinal_nnunet.evaluation.metrics.surface_elements import Convention
 from paraspinal_nnunet.evaluation.predictions import Predictions, gather_predictions
 from paraspinal_nnunet.evaluation.record import COLUMNS, METRICS_FILE, write_evaluation
 from paraspinal_nnunet.evaluation.references import Label, References, find_references
@@ -43,6 +44,7 @@ def evaluate(
     post: Sequence[str] = (),
     workers: int | None = None,
     surface_tolerance_mm: float | None = None,
+    surface_convention: Convention = "area",
     per_slice: bool = False,
     volumes: bool = False,
 ) -> pd.DataFrame:
@@ -58,6 +60,7 @@ def evaluate(
         post: Post-processing of every prediction before it is compared, by name; see `postprocessing.STEPS`.
         workers: Cases at a time; each holds one reference and one prediction in memory.
         surface_tolerance_mm: Write surface.csv with HD95, average surface distance and surface Dice at this tolerance.
+        surface_convention: Surfaces by their area, or by counting voxels; see `metrics.surface_elements`.
         per_slice: Write slices.csv with Dice and areas of every axial slice.
         volumes: Write volumes.csv with the errors of the volumes.
 
@@ -75,7 +78,7 @@ def evaluate(
         raise InputError(f"{workers} workers cannot evaluate; give 1 or more")
     if output is not None and output.exists() and not output.is_dir():
         raise InputError(f"output {output} is a file; give a folder")
-    extras = Extras(surface_tolerance_mm, per_slice, volumes)
+    extras = Extras(surface_tolerance_mm, surface_convention, per_slice, volumes)
     _check_extras(extras, output)
     references = find_references(reference, images=images, cases=cases)
     models = [gather_predictions(name, folder, references, subset=subset) for name, folder in predictions.items()]
@@ -84,7 +87,7 @@ def evaluate(
     metrics = pd.DataFrame(rows[METRICS_FILE], columns=list(COLUMNS))
     if output is not None:
         tables = extra_tables(extras, rows, metrics)
-        write_evaluation(output, metrics, references, models, extra=tables, surface_tolerance_mm=surface_tolerance_mm)
+        write_evaluation(output, metrics, references, models, extra=tables, surface=extras.surface_settings)
     return metrics
 
 

@@ -15,13 +15,14 @@ from paraspinal_nnunet.trainers.ablations import (
     nnUNetTrainerParaspinalStride2,
     nnUNetTrainerParaspinalWide,
 )
-from paraspinal_nnunet.trainers.augmentation import (
+from paraspinal_nnunet.trainers.baseline import nnUNetTrainerBaseline, nnUNetTrainerBaselineNoMirroring
+from paraspinal_nnunet.trainers.paraspinal import (
+    nnUNetTrainerParaspinal,
     nnUNetTrainerParaspinalDA,
     nnUNetTrainerParaspinalDANoLabelExchange,
     nnUNetTrainerParaspinalDAPhysical,
+    nnUNetTrainerParaspinalDeep,
 )
-from paraspinal_nnunet.trainers.baseline import nnUNetTrainerBaseline, nnUNetTrainerBaselineNoMirroring
-from paraspinal_nnunet.trainers.paraspinal import nnUNetTrainerParaspinal, nnUNetTrainerParaspinalDeep
 
 __all__ = [
     "nnUNetTrainerBaseline",

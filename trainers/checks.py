@@ -7,8 +7,8 @@ from typing import Any
 from paraspinal_nnunet.errors import DatasetError, ProtocolError, TrainingRefusedError
 from paraspinal_nnunet.network import check_levels, check_patch_size
 from paraspinal_nnunet.nnunet.datasets import nnunet_folder
+from paraspinal_nnunet.nnunet.preprocessed import is_preprocessed
 from paraspinal_nnunet.nnunet.splits import FILE_NAME, read_splits
-from paraspinal_nnunet.planning.run import is_preprocessed
 from paraspinal_nnunet.protocol.paper import CONFIGURATIONS, PAPER, Protocol, entries
 from paraspinal_nnunet.protocol.plans import DEFAULT_NAME, PlansEntry, downsampled_edges, resolve
 

@@ -1,10 +1,12 @@
-"""The paper's arms by name."""
+"""The paper's arms by name, and two variants that ask what its augmentation did."""
 
 from dataclasses import replace
 from typing import ClassVar
 
 from paraspinal_nnunet.protocol.paper import PAPER, Protocol
 from paraspinal_nnunet.trainers.base import ParaspinalTrainer
+
+AUGMENTED = replace(PAPER, training=replace(PAPER.training, augmentation="paper"))
 
 
 class nnUNetTrainerParaspinal(ParaspinalTrainer):
@@ -19,3 +21,23 @@ class nnUNetTrainerParaspinalDeep(ParaspinalTrainer):
     settings: ClassVar[Protocol] = replace(
         PAPER, network=replace(PAPER.network, channels=(16, 32, 64, 128, 256, 512), strides=(1, 2, 2, 2, 2))
     )
+
+
+class nnUNetTrainerParaspinalDA(ParaspinalTrainer):
+    """The paper's protocol with augmentation. Source: Methods, Data augmentation."""
+
+    settings: ClassVar[Protocol] = AUGMENTED
+
+
+class nnUNetTrainerParaspinalDANoLabelExchange(ParaspinalTrainer):
+    """The paper's augmentation with left and right labels left as they are in mirrored images."""
+
+    settings: ClassVar[Protocol] = replace(
+        AUGMENTED, augmentation=replace(AUGMENTED.augmentation, exchange_labels=False)
+    )
+
+
+class nnUNetTrainerParaspinalDAPhysical(ParaspinalTrainer):
+    """The paper's augmentation with rotations and scalings in mm, which shear no voxels."""
+
+    settings: ClassVar[Protocol] = replace(AUGMENTED, augmentation=replace(AUGMENTED.augmentation, space="physical"))

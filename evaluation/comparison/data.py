@@ -8,6 +8,7 @@ import pandas as pd
 
 from paraspinal_nnunet.anatomy import Muscle
 from paraspinal_nnunet.errors import DatasetError, InputError, StatisticsError
+from paraspinal_nnunet.evaluation.comparison.costs import read_costs
 from paraspinal_nnunet.evaluation.comparison.design import DESIGN_FILE, infer_design, read_design
 from paraspinal_nnunet.evaluation.metrics.overlap import METRICS
 from paraspinal_nnunet.evaluation.predictions import ALL, describe
@@ -40,6 +41,7 @@ class StudyData:
         people: One row per subject: subject, sex, age in years, bmi in kg/m2; None where nothing is known.
         rater2: One row per subject and muscle: subject, muscle, dice, rater1_ml, rater2_ml; None without second rater.
         kinds: Model -> what its numbers stand for.
+        costs: From `costs.read_costs`; None where nothing is known.
         sources: What was read: name -> path.
         notes: What a reader must know about the data.
     """
@@ -49,6 +51,7 @@ class StudyData:
     people: pd.DataFrame | None = None
     rater2: pd.DataFrame | None = None
     kinds: Mapping[str, str] = field(default_factory=dict)
+    costs: pd.DataFrame | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -105,6 +108,7 @@ def load_study(
                    average_cases=average_cases),
         people=None if cases is None else _people(cases, sorted(set(metrics["case"]))),
         kinds=_kinds(metrics, record),
+        costs=read_costs(path.parent),
         sources={
             "metrics": str(path),
             "design": str(design or "the models' own folders"),

@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from paraspinal_nnunet.errors import InputError, StatisticsError
-from paraspinal_nnunet.evaluation.comparison.answer import comparison_table, read_costs
+from paraspinal_nnunet.evaluation.comparison.answer import comparison_table
+from paraspinal_nnunet.evaluation.comparison.costs import read_costs
 from paraspinal_nnunet.evaluation.comparison.run import StudyStatistics
 from paraspinal_nnunet.evaluation.comparison.view import StudyView, view_study, worst_first
 from paraspinal_nnunet.evaluation.figures.run import FigureOptions, write_figures

@@ -7,11 +7,12 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import special
 
 from paraspinal_nnunet.errors import StatisticsError
 from paraspinal_nnunet.evaluation.statistics.long_table import Missing, balance, rounding
 from paraspinal_nnunet.evaluation.statistics.posthoc import difference_samples
+from paraspinal_nnunet.evaluation.statistics.shapiro import shapiro_wilk
 
 Positions = Literal["blom", "hazen"]
 POSITIONS: dict[Positions, tuple[float, str]] = {
@@ -91,8 +92,7 @@ def shape_of(sample: ArrayLike) -> Shape:
     m2, m3, m4 = (float(np.mean(centred**power)) for power in (2, 3, 4))
     skewness = m3 / m2**1.5 * np.sqrt(n * (n - 1)) / (n - 2)
     kurtosis = (n - 1) * ((n + 1) * (m4 / m2**2 - 3) + 6) / ((n - 2) * (n - 3)) if n > 3 else float("nan")
-    test = stats.shapiro(values)
-    return Shape(n, float(skewness), skewness_se, kurtosis, kurtosis_se, float(test.statistic), float(test.pvalue))
+    return Shape(n, float(skewness), skewness_se, kurtosis, kurtosis_se, *shapiro_wilk(values))
 
 
 def normality_of_cells(

@@ -1,13 +1,13 @@
 """Where DICOM files come from: a folder, or a zip archive that is unpacked elsewhere for as long as it is needed."""
 
 import os
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.utils.workplace import workplace
 from paraspinal_nnunet.utils.zip import Limits, extract_zip
 
 ZIP_LIMITS = Limits(members=100_000, total_bytes=16 * 1024**3, ratio=1100)
@@ -32,9 +32,11 @@ def opened_source(path: Path) -> Iterator[Path]:
     if path.is_dir():
         yield path
     elif path.is_file() and zipfile.is_zipfile(path):
-        with tempfile.TemporaryDirectory(prefix="paraspinal-dicom-") as folder:
-            extract_zip(path, Path(folder), ZIP_LIMITS)
-            yield Path(folder)
+        with workplace() as place:
+            folder = place / "unpacked"
+            folder.mkdir()
+            extract_zip(path, folder, ZIP_LIMITS)
+            yield folder
     else:
         fault = "is neither a folder nor a zip archive" if path.exists() else "does not exist"
         raise InputError(f"{path}: {fault}; give a folder or a zip archive of DICOM files")

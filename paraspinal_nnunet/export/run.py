@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from paraspinal_nnunet import __version__
@@ -17,6 +16,7 @@ from paraspinal_nnunet.nnunet.compat import check_nnunet, installed
 from paraspinal_nnunet.nnunet.datasets import find_dataset, read_cases
 from paraspinal_nnunet.protocol.paper import DOI, PAPER
 from paraspinal_nnunet.utils.files import atomic_folder
+from paraspinal_nnunet.utils.workplace import sweep, workplace
 from paraspinal_nnunet.utils.zip import write_zip
 
 EXPORTERS = {"nnunet": "paraspinal_nnunet.export.to_nnunet", "onnx": "paraspinal_nnunet.export.to_onnx"}
@@ -72,18 +72,21 @@ def export(request: ExportRequest) -> Path:
         SetupError: nnU-Net is missing.
     """
     check_nnunet()
+    sweep(request.output.parent)
     exists = request.output.exists()
     if exists and (not request.overwrite or request.zipped != request.output.is_file()):
         raise InputError(f"{request.output}: is there already; choose another name, or --overwrite a model")
     model = read_trained_model(request.model, request.folds)
     if not request.zipped:
-        with atomic_folder(request.output, replaces=[request.output] if exists else []) as folder:
+        with atomic_folder(request.output, overwrite=request.overwrite) as folder:
             _fill(folder, model, request)
         return request.output
     request.output.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".exporting-", dir=request.output.parent) as place:
-        _fill(Path(place), model, request)
-        write_zip(Path(place), request.output)
+    with workplace(request.output.parent) as place:
+        folder = place / "model"
+        folder.mkdir()
+        _fill(folder, model, request)
+        write_zip(folder, request.output)
     return request.output
 
 

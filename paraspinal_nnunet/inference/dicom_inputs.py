@@ -17,9 +17,10 @@ from paraspinal_nnunet.dicom import Kind, Selection, Series, Study, opened_sourc
 from paraspinal_nnunet.dicom.deidentify import age_of, without_identifiers
 from paraspinal_nnunet.dicom.records import Patient
 from paraspinal_nnunet.dicom.source import files_below
-from paraspinal_nnunet.errors import InputError, ParaspinalError
+from paraspinal_nnunet.errors import InputError, ParaspinalError, one_line
 from paraspinal_nnunet.image_io.nifti import Volume
-from paraspinal_nnunet.inference.inputs import MASK_ENDING, FoundScans, InputChoice, Refused, Scan, nothing_in, unique
+from paraspinal_nnunet.inference.inputs import nothing_in
+from paraspinal_nnunet.inference.scans import MASK_ENDING, FoundScans, InputChoice, Refused, Scan, unique
 
 NAME_DIGITS = 10
 """Hexadecimal digits of a pseudonym: two of a million series share one with a probability of 0.4."""
@@ -46,6 +47,11 @@ class StudyFiles:
         """Who was scanned."""
         return self.series.header.patient
 
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """What is read of it: the series' files, or the archive."""
+        return self.series.files if self.archive is None else (self.archive,)
+
     @contextmanager
     def opened(self) -> Iterator[Series]:
         """The series with files that exist meanwhile; errors inside lose what identifies the patient."""
@@ -55,8 +61,9 @@ class StudyFiles:
             else:
                 with opened_source(self.archive) as folder:
                     yield self.series.moved(folder)
-        except ParaspinalError as error:
-            raise type(error)(self._without_places(without_identifiers(str(error), [self.patient]))) from error
+        except Exception as error:
+            kind = type(error) if isinstance(error, ParaspinalError) else InputError
+            raise kind(self._without_places(without_identifiers(one_line(error), [self.patient]))) from error
 
     def _without_places(self, text: str) -> str:
         """Folders and archives are often named after their patients."""

@@ -29,6 +29,7 @@ from paraspinal_nnunet.measures.quality import (
     severity_score,
 )
 from paraspinal_nnunet.measures.result import CaseMeasures
+from paraspinal_nnunet.measures.shapes import measure_shapes
 from paraspinal_nnunet.measures.voxels import Images, Voxels, gather
 
 PAPERS_MUSCLES = tuple(dict.fromkeys(s.muscle for s in PARASPINAL))
@@ -180,9 +181,10 @@ def measure_with_maps(
     structures = _structures(options.muscles, voxels)
     placed = find_levels(levels, Volume(voxels.volume, voxels.stack.affine), case=name, names=options.level_names)
     shares = fat_shares(voxels, structures, methods, per=options.fat_per)
-    counted = [count(voxels, structure, shares) for structure in structures]
+    shapes = measure_shapes(voxels.volume, voxels.stack, [each.label for each in structures])
+    counted = [count(voxels, each, shapes[each.label], shares) for each in structures]
     measured = tuple(measure_structure(voxels, each, shares, placed) for each in counted)
-    evidence: Evidence = gather_evidence(voxels, measured, training=options.training, disagreement=disagreement)
+    evidence: Evidence = gather_evidence(voxels, measured, shapes, training=options.training, disagreement=disagreement)
     flags = find_flags(evidence)
     measures = CaseMeasures(
         case=name,

@@ -40,6 +40,11 @@ class Column:
     source: str = "ours"
     methods: tuple[str, ...] = FAT_METHODS
 
+    @property
+    def field(self) -> str:
+        """The name without the way in which fat was measured."""
+        return self.name.replace(f"_{METHOD}", "")
+
 
 _WHO = (
     Column("case", "", "name of the case: the label map's file name without its ending"),
@@ -55,7 +60,13 @@ _MEASURES = (
     Column("label", "", "value in the canonical label map", "the authors' public code: MF, ES, PM; right before left"),
     Column("voxels", "count", "voxels with the label"),
     Column("volume_ml", "ml", "voxels x volume of a voxel"),
-    Column("length_mm", "mm", "slices x distance between slices, along the stack's normal"),
+    Column("length_mm", "mm", "slices with the label x distance between slices, along the stack's normal"),
+    Column(
+        "extent_mm",
+        "mm",
+        "from the lowest to the highest slice with the label, those without it in between included; `length_mm` of "
+        "`paraspinal inspect`",
+    ),
     Column("slices", "count", "slices with at least one voxel of the label"),
     Column("gap_slices", "count", "slices without the label between the first and the last with it"),
     Column("first_slice", "", "lowest slice with the label; slices count from 1 at the feet"),
@@ -171,16 +182,16 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
 """Table -> its columns, in order."""
 
 
-def columns(table: str, methods: Sequence[str]) -> tuple[tuple[str, Column], ...]:
-    """Names in the header with their declaration; those of fat stand together, method by method.
+def columns(table: str, methods: Sequence[str]) -> tuple[tuple[str, Column, str], ...]:
+    """Names in the header with their declaration and method; those of fat stand together, method by method.
 
     Args:
         table: A name in `TABLES`.
         methods: Ways in which fat was measured, in order.
     """
-    plain = [(c.name, c) for c in COLUMNS[table] if METHOD not in c.name]
+    plain = [(c.name, c, "") for c in COLUMNS[table] if METHOD not in c.name]
     fat = [
-        (c.name.replace(METHOD, method), c)
+        (c.name.replace(METHOD, method), c, method)
         for method in methods
         for c in COLUMNS[table]
         if METHOD in c.name and method in c.methods
@@ -190,7 +201,7 @@ def columns(table: str, methods: Sequence[str]) -> tuple[tuple[str, Column], ...
 
 def column_names(table: str, methods: Sequence[str]) -> tuple[str, ...]:
     """The header of a table."""
-    return tuple(name for name, _ in columns(table, methods))
+    return tuple(name for name, _, _ in columns(table, methods))
 
 
 def dictionary_rows(methods: Sequence[str] = FAT_METHODS) -> list[dict[str, str]]:
@@ -198,5 +209,5 @@ def dictionary_rows(methods: Sequence[str] = FAT_METHODS) -> list[dict[str, str]
     return [
         {"table": table, "column": name, "unit": c.unit, "definition": c.definition, "source": c.source}
         for table in TABLES
-        for name, c in columns(table, methods)
+        for name, c, _ in columns(table, methods)
     ]

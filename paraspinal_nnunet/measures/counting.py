@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from paraspinal_nnunet.anatomy import Structure
-from paraspinal_nnunet.image_io.postprocessing import NEIGHBOURS
 from paraspinal_nnunet.measures.columns import DIXON
 from paraspinal_nnunet.measures.comparison import cohort_place
 from paraspinal_nnunet.measures.fat import FatShares
@@ -20,7 +18,8 @@ from paraspinal_nnunet.measures.result import (
     SliceMeasures,
     StructureMeasures,
 )
-from paraspinal_nnunet.measures.voxels import Stack, Voxels
+from paraspinal_nnunet.measures.shapes import LabelShape
+from paraspinal_nnunet.measures.voxels import Voxels
 
 _NAN = float("nan")
 
@@ -31,24 +30,17 @@ class Counted:
 
     Attributes:
         structure: Which one.
-        stack: Where it lies.
+        shape: Where its voxels are.
         chosen: (n,) bool among all labelled voxels.
-        area_mm2: (slices,).
         intensity_mean: (slices,) NaN without an image and where the structure is not.
         fat: Method -> (slices,) voxels whose share of fat is known, and (slices,) sum of their shares.
     """
 
     structure: Structure
-    stack: Stack
+    shape: LabelShape
     chosen: np.ndarray
-    area_mm2: np.ndarray
     intensity_mean: np.ndarray
     fat: dict[str, tuple[np.ndarray, np.ndarray]]
-
-    @property
-    def present(self) -> np.ndarray:
-        """Slices, from 0, that the structure reaches."""
-        return np.flatnonzero(self.area_mm2)
 
     def fat_fraction(self, method: str, slices: np.ndarray | None = None) -> float:
         """Mean share of fat, of the whole structure or of some slices (from 0); NaN where it is not known."""
@@ -65,22 +57,20 @@ class Counted:
 
     def lean_mm2(self, method: str) -> np.ndarray:
         """(slices,) functional area."""
-        return self.area_mm2 * (1 - self.slice_fraction(method))
+        return self.shape.area_mm2 * (1 - self.slice_fraction(method))
 
 
-def count(voxels: Voxels, structure: Structure, shares: Sequence[FatShares]) -> Counted:
+def count(voxels: Voxels, structure: Structure, shape: LabelShape, shares: Sequence[FatShares]) -> Counted:
     """Count a structure's voxels by slice."""
     chosen = voxels.of(structure.label)
-    per_slice = voxels.per_slice(chosen)
     intensity = np.full(voxels.stack.slices, _NAN)
     if voxels.intensity is not None:
         with np.errstate(invalid="ignore", divide="ignore"):
-            intensity = voxels.per_slice(chosen, voxels.intensity[chosen]) / per_slice
+            intensity = voxels.per_slice(chosen, voxels.intensity[chosen]) / shape.counts
     return Counted(
         structure=structure,
-        stack=voxels.stack,
+        shape=shape,
         chosen=chosen,
-        area_mm2=per_slice * voxels.stack.pixel_mm2,
         intensity_mean=intensity,
         fat={s.method: s.per_slice(voxels, chosen) for s in shares},
     )
@@ -97,19 +87,19 @@ def measure_structure(
         shares: Fat by each method.
         levels: For the level of the largest area.
     """
-    stack, present, area = voxels.stack, counted.present, counted.area_mm2
-    number = int(counted.chosen.sum())
-    volume_ml = number * stack.voxel_ml
+    shape, number = counted.shape, counted.shape.voxels
+    present, area, gaps = shape.present, shape.area_mm2, shape.gaps
     largest = int(np.argmax(area)) + 1 if number else None
     mean, sd = _intensity(voxels, counted.chosen)
-    pieces, outside = _pieces(voxels, counted.chosen) if number else (0, 0)
+    pieces, outside = shape.pieces
     return StructureMeasures(
         structure=counted.structure,
         voxels=number,
-        volume_ml=volume_ml,
-        length_mm=len(present) * stack.slice_spacing_mm,
+        volume_ml=shape.volume_ml,
+        length_mm=shape.length_mm,
+        extent_mm=shape.extent_mm,
         slices=len(present),
-        gap_slices=int(present[-1] - present[0] + 1 - len(present)) if number else 0,
+        gap_slices=len(gaps),
         first_slice=int(present[0]) + 1 if number else None,
         last_slice=int(present[-1]) + 1 if number else None,
         csa_mean_mm2=float(area[present].mean()) if number else _NAN,
@@ -120,18 +110,18 @@ def measure_structure(
         intensity_sd=sd,
         intensity_z=(mean - voxels.image_mean) / voxels.image_sd,
         pieces=pieces,
-        fragments_ml=outside * stack.voxel_ml,
-        border_voxels=_border_voxels(voxels, counted.chosen),
+        fragments_ml=outside * shape.stack.voxel_ml,
+        border_voxels=shape.border_voxels,
         in_first_slice=bool(area[0]),
         in_last_slice=bool(area[-1]),
-        cohort=cohort_place(counted.structure, volume_ml, stack.length_mm),
-        fat=tuple(_fat(voxels, counted, each, volume_ml) for each in shares),
+        cohort=cohort_place(counted.structure, shape.volume_ml, shape.stack.length_mm),
+        fat=tuple(_fat(counted, each) for each in shares),
     )
 
 
 def measure_slices(counted: Counted, levels: Levels) -> tuple[SliceMeasures, ...]:
     """The structure in each slice that it reaches, from the feet upwards."""
-    z_mm = counted.stack.z_mm
+    z_mm = counted.shape.stack.z_mm
     fat = {method: (counted.slice_fraction(method), counted.lean_mm2(method)) for method in counted.fat}
     return tuple(
         SliceMeasures(
@@ -139,11 +129,11 @@ def measure_slices(counted: Counted, levels: Levels) -> tuple[SliceMeasures, ...
             slice=int(k) + 1,
             z_mm=float(z_mm[k]),
             level=levels.name_of(int(k) + 1),
-            csa_mm2=float(counted.area_mm2[k]),
+            csa_mm2=float(counted.shape.area_mm2[k]),
             intensity_mean=float(counted.intensity_mean[k]),
             fat=tuple(SliceFat(method, float(part[k]), float(lean[k])) for method, (part, lean) in fat.items()),
         )
-        for k in counted.present
+        for k in counted.shape.present
     )
 
 
@@ -153,7 +143,7 @@ def measure_levels(counted: Counted, levels: Levels) -> tuple[LevelMeasures, ...
 
 
 def _at_level(counted: Counted, level: Level) -> LevelMeasures:
-    stack, area = counted.stack, counted.area_mm2
+    stack, area = counted.shape.stack, counted.shape.area_mm2
     indices = np.array(level.slices) - 1
     with_label = indices[area[indices] > 0]
     middle = level.mid_slice - 1
@@ -179,13 +169,13 @@ def _fat_at_level(counted: Counted, method: str, level: Level, with_label: np.nd
         method=method,
         fat_fraction=counted.fat_fraction(method, with_label),
         functional_csa_mean_mm2=_mean(lean[with_label]) if level.whole else _NAN,
-        functional_csa_mid_mm2=float(lean[middle]) if counted.area_mm2[middle] else 0.0,
+        functional_csa_mid_mm2=float(lean[middle]) if counted.shape.area_mm2[middle] else 0.0,
     )
 
 
-def _fat(voxels: Voxels, counted: Counted, shares: FatShares, volume_ml: float) -> FatMeasures:
-    fraction = counted.fat_fraction(shares.method)
-    lean = counted.lean_mm2(shares.method)[counted.present]
+def _fat(counted: Counted, shares: FatShares) -> FatMeasures:
+    volume_ml, fraction = counted.shape.volume_ml, counted.fat_fraction(shares.method)
+    lean = counted.lean_mm2(shares.method)[counted.shape.present]
     threshold = shares.thresholds.get(counted.structure.key)
     unknown = counted.chosen & np.isnan(shares.share)
     return FatMeasures(
@@ -212,20 +202,3 @@ def _intensity(voxels: Voxels, chosen: np.ndarray) -> tuple[float, float]:
         return _NAN, _NAN
     values = voxels.intensity[chosen]
     return float(values.mean()), float(values.std(ddof=1)) if values.size > 1 else _NAN
-
-
-def _pieces(voxels: Voxels, chosen: np.ndarray) -> tuple[int, int]:
-    """How many pieces a structure has, and the voxels outside the largest."""
-    places = np.stack(np.unravel_index(voxels.index[chosen], voxels.stack.shape))
-    low = places.min(axis=1, keepdims=True)
-    mask = np.zeros(places.max(axis=1) - low[:, 0] + 1, bool)
-    mask[tuple(places - low)] = True
-    labelled, pieces = ndimage.label(mask, NEIGHBOURS)
-    sizes = np.bincount(labelled.ravel())[1:]
-    return int(pieces), int(sizes.sum() - sizes.max())
-
-
-def _border_voxels(voxels: Voxels, chosen: np.ndarray) -> int:
-    nx, ny, _ = voxels.stack.shape
-    x, y, _ = np.unravel_index(voxels.index[chosen], voxels.stack.shape)
-    return int(np.count_nonzero((x == 0) | (x == nx - 1) | (y == 0) | (y == ny - 1)))

@@ -9,8 +9,8 @@ import pandas as pd
 from paraspinal_nnunet.anatomy import Muscle, Structure
 from paraspinal_nnunet.measures.columns import TABLES, column_names
 from paraspinal_nnunet.measures.levels import Levels
-from paraspinal_nnunet.measures.tables import plain_row, table_rows
-from paraspinal_nnunet.measures.voxels import Stack
+from paraspinal_nnunet.measures.shapes import Stack
+from paraspinal_nnunet.measures.tables import Row, plain_row, table_rows
 
 SCHEMA = "paraspinal-nnunet measures"
 SCHEMA_VERSION = 1
@@ -60,6 +60,7 @@ class StructureMeasures:
     voxels: int
     volume_ml: float
     length_mm: float
+    extent_mm: float
     slices: int
     gap_slices: int
     first_slice: int | None
@@ -140,6 +141,10 @@ class LevelMeasures:
     csa_mean_mm2: float
     csa_mid_mm2: float
     fat: tuple[LevelFat, ...]
+
+    def fat_by(self, method: str) -> LevelFat:
+        """The fat by a method; raises KeyError when it was not asked for."""
+        return _by_method(self.fat, method)
 
 
 @dataclass(frozen=True)
@@ -228,7 +233,7 @@ class CaseMeasures:
         """
         if name not in TABLES:
             raise KeyError(f"no table '{name}'; there are {', '.join(TABLES)}")
-        table = pd.DataFrame(list(table_rows(name, self)), columns=list(column_names(name, self.methods)))
+        table = pd.DataFrame(self._rows(name), columns=list(column_names(name, self.methods)))
         return table.astype({column: "Int64" for column in _WHOLE_OR_EMPTY if column in table.columns})
 
     def to_json(self) -> dict[str, Any]:
@@ -249,8 +254,18 @@ class CaseMeasures:
                 "length_mm": self.stack.length_mm,
             },
             "severity": self.severity,
-            **{name: [plain_row(row) for row in table_rows(name, self)] for name in TABLES},
+            **{name: [plain_row(row) for row in self._rows(name)] for name in TABLES},
         }
+
+    def _rows(self, table: str) -> list[Row]:
+        entries: dict[str, tuple[Any, ...]] = {
+            "measures": self.structures,
+            "slices": self.slices,
+            "levels": self.at_levels,
+            "asymmetry": self.asymmetry,
+            "flags": self.flags,
+        }
+        return list(table_rows(table, self.case, entries[table], self.methods))
 
 
 def _by_method(fat: tuple[Any, ...], method: str) -> Any:

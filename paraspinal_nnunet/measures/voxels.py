@@ -8,53 +8,7 @@ from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.geometry import check_axial, to_ras
 from paraspinal_nnunet.image_io.nifti import Volume
 from paraspinal_nnunet.measures.inputs import Input, Regrid, on_grid
-
-
-@dataclass(frozen=True)
-class Stack:
-    """The axial stack of a case in RAS order; slices are counted from 1 at the feet.
-
-    The slices are the stack's own: in an oblique stack areas lie in its plane, and lengths run along its normal.
-
-    Attributes:
-        shape: Voxels along x, y, z.
-        affine: 4 x 4, voxel of the RAS-ordered array to mm.
-    """
-
-    shape: tuple[int, int, int]
-    affine: np.ndarray
-
-    @property
-    def slices(self) -> int:
-        """How many slices there are."""
-        return self.shape[2]
-
-    @property
-    def pixel_mm2(self) -> float:
-        """Area of a voxel in the plane of the slices."""
-        return float(np.linalg.norm(np.cross(self.affine[:3, 0], self.affine[:3, 1])))
-
-    @property
-    def slice_spacing_mm(self) -> float:
-        """Distance between the middles of neighbouring slices."""
-        return float(np.linalg.norm(self.affine[:3, 2]))
-
-    @property
-    def voxel_ml(self) -> float:
-        """Volume of a voxel."""
-        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
-
-    @property
-    def length_mm(self) -> float:
-        """From the lower face of the first slice to the upper face of the last."""
-        return self.slices * self.slice_spacing_mm
-
-    @property
-    def z_mm(self) -> np.ndarray:
-        """(slices,) RAS z of the middle of each slice."""
-        middle = [(n - 1) / 2 for n in self.shape[:2]]
-        offset = float(self.affine[2, :2] @ middle + self.affine[2, 3])
-        return offset + self.affine[2, 2] * np.arange(self.slices)
+from paraspinal_nnunet.measures.shapes import Stack
 
 
 @dataclass(frozen=True)

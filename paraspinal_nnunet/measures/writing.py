@@ -40,7 +40,7 @@ def write_case(folder: Path, measured: Measured, *, fat_maps: bool = False) -> N
             fraction.
     """
     result = measured.measures
-    with atomic_folder(folder, replaces=[folder] if folder.exists() else []) as temporary:
+    with atomic_folder(folder, overwrite=True) as temporary:
         for name in TABLES:
             result.table(name).to_csv(temporary / table_file(name), sep="\t", index=False)
         if fat_maps:

@@ -88,6 +88,18 @@ class Manifest:
     citation: tuple[str, ...]
     files: tuple[FileEntry, ...]
 
+    @property
+    def computed_only(self) -> bool:
+        """Whether no person's scan was trained on."""
+        return bool(self.training.get(COMPUTED_ONLY))
+
+    @property
+    def caution(self) -> dict[str, Any]:
+        """What outputs say of such a model: its weights' hashes and a word of caution; empty for others."""
+        if not self.computed_only:
+            return {}
+        return {"weights_sha256": [f.sha256 for f in self.files if f.path.endswith(".onnx")], "caution": CAUTION}
+
     def to_json(self) -> dict[str, Any]:
         """As manifest.json holds it."""
         return {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **asdict(self)}

@@ -1,4 +1,4 @@
-"""The seam to nnU-Net: how its commands find our trainers, and what keeps its trainer look-up alive.
+"""Compatibility with nnU-Net: how its commands find our trainers, and what keeps its trainer look-up alive.
 
 nnU-Net's look-up of any trainer but its default imports its Primus trainers, and these import timm and torchvision.
 Where torchvision is missing or was built for another torch, every look-up dies, also of nnU-Net's own trainers. An
@@ -8,7 +8,8 @@ empty module in the place of the Primus trainers avoids that; nothing else needs
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,11 +17,11 @@ from types import ModuleType
 
 from paraspinal_nnunet.errors import SetupError
 
-PLUGIN_FOLDER = Path(__file__).parent / "plugin"
+PLUGIN_FOLDER = Path(__file__).resolve().parents[1] / "trainers" / "plugin"
 """What nnUNet_extTrainer names: a folder with one module that re-exports the trainers."""
 
 FIX_FOLDER = Path(__file__).parent / "torchvision_fix"
-"""On PYTHONPATH its sitecustomize.py mends the trainer look-up of stock commands."""
+"""On PYTHONPATH its sitecustomize.py fixes the trainer look-up of stock commands."""
 
 PRIMUS_MODULE = "nnunetv2.training.nnUNetTrainer.primus.primus_trainers"
 NNUNET_SUPPORTED = ("2.8", "2.9")
@@ -55,8 +56,33 @@ def check_nnunet() -> None:
 
 
 def fix_trainer_lookup() -> None:
-    """Make nnU-Net's trainer look-up in this process independent of torchvision."""
+    """Make nnU-Net's trainer look-up in this process independent of torchvision and of modules that load lazily.
+
+    After a look-up nnU-Net forgets the modules that it found, and reads attributes of all others for that, while it
+    walks `sys.modules`: a module that imports another one when it is asked changes the dictionary under its feet.
+    """
+    from nnunetv2.utilities import find_class_by_name
+
     sys.modules.setdefault(PRIMUS_MODULE, ModuleType(PRIMUS_MODULE))
+    find_class_by_name.temporarily_cleanup_imports_from_path = forgetting_imports_from
+
+
+@contextmanager
+def forgetting_imports_from(folder: str) -> Iterator[None]:
+    """Forget, at the end, the modules from a folder that were imported meanwhile; no module is asked anything.
+
+    Args:
+        folder: Of nnUNet_extTrainer.
+    """
+    before = set(sys.modules)
+    try:
+        yield
+    finally:
+        root = Path(folder).resolve()
+        for name in set(sys.modules) - before:
+            file = vars(sys.modules[name]).get("__file__") if isinstance(sys.modules[name], ModuleType) else None
+            if isinstance(file, str) and Path(file).resolve().is_relative_to(root):
+                del sys.modules[name]
 
 
 def register_trainers() -> None:
@@ -77,7 +103,7 @@ def trainer_path(environment: Mapping[str, str]) -> str:
 
 
 def fixed_python_path(environment: Mapping[str, str]) -> str:
-    """The value of PYTHONPATH that mends stock commands: our folder before whatever it holds already."""
+    """The value of PYTHONPATH that fixes stock commands: our folder before whatever it holds already."""
     return _joined(FIX_FOLDER, environment.get("PYTHONPATH", ""))
 
 

@@ -1,7 +1,5 @@
 """From a raw nnU-Net data set to fingerprint, plans, folds and preprocessed cases: what `paraspinal plan` runs."""
 
-import hashlib
-import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,17 +10,20 @@ from typing import Any
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import DatasetError, ProtocolError
-from paraspinal_nnunet.nnunet.datasets import case_ids, find_dataset, nnunet_folder, read_cases, read_dataset_json
+from paraspinal_nnunet.nnunet.datasets import case_ids, find_dataset, nnunet_folder, read_cases
+from paraspinal_nnunet.nnunet.preprocessed import is_preprocessed, mark_preprocessed, source_digest, unmark_preprocessed
 from paraspinal_nnunet.nnunet.splits import FILE_NAME, check_splits, make_splits, read_splits, write_splits
+from paraspinal_nnunet.planning.dataset_json import read_description
+from paraspinal_nnunet.planning.raw_data import check_raw_data
 from paraspinal_nnunet.protocol.overrides import override
 from paraspinal_nnunet.protocol.paper import PAPER
-from paraspinal_nnunet.protocol.plans import BASELINE_ENTRY, BASELINE_NAME, DEFAULT_NAME, MARKER_SUFFIX, PlansEntry
+from paraspinal_nnunet.protocol.plans import BASELINE_ENTRY, BASELINE_NAME, DEFAULT_NAME, PlansEntry
 from paraspinal_nnunet.utils.files import read_json, write_json
 
 log = logging.getLogger(__name__)
 
-READER = "NibabelIOWithReorient"
 FINGERPRINT = "dataset_fingerprint.json"
+CHECKED = "raw_data_checked.json"
 STAGES = ("fingerprint", "plan", "preprocess")
 BASELINE_SETTINGS = ("iterations", "iterations_per_epoch", "val_iterations", "threads")
 
@@ -71,11 +72,10 @@ def plan(request: PlanRequest) -> Path:
         ProtocolError: Settings that cannot be, or that contradict plans of the same name.
     """
     raw = find_dataset(request.dataset)
-    _check_request(request, raw)
+    _check_request(request)
     preprocessed = nnunet_folder("preprocessed") / raw.name
-    preprocessed.mkdir(exist_ok=True)
     plans_file = preprocessed / f"{request.name}.json"
-    digest = source_digest(raw)
+    digest = _checked_digest(raw, preprocessed, request.processes)
     with _sane_process_count(request.processes):
         if request.until == "fingerprint":
             _fingerprint(raw, preprocessed, digest, request.processes)
@@ -124,26 +124,7 @@ def prepare_splits(raw: Path, preprocessed: Path, request: PlanRequest) -> None:
         log.info("wrote %d folds by subject, test cases per fold: %s", folds, [len(s["val"]) for s in splits])
 
 
-def source_digest(raw: Path) -> str:
-    """A hash that changes whenever a raw image, label or dataset.json is replaced (names, sizes, times)."""
-    files = sorted([raw / "dataset.json", *(raw / "imagesTr").iterdir(), *(raw / "labelsTr").iterdir()])
-    stamps = [(f.relative_to(raw).as_posix(), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-    return hashlib.sha256(json.dumps(stamps).encode()).hexdigest()
-
-
-def is_preprocessed(folder: Path, digest: str | None = None) -> bool:
-    """Whether a folder of preprocessed cases is complete, and made from these raw files where a digest is given."""
-    marker = _marker(folder)
-    if not marker.is_file() or not folder.is_dir():
-        return False
-    return digest is None or read_json(marker)["source"] == digest
-
-
-def _marker(folder: Path) -> Path:
-    return folder.with_name(folder.name + MARKER_SUFFIX)
-
-
-def _check_request(request: PlanRequest, raw: Path) -> None:
+def _check_request(request: PlanRequest) -> None:
     if request.processes < 1:
         raise ProtocolError(f"-np {request.processes}: planning needs at least 1 worker process")
     if request.overrides and request.plans_name in (None, DEFAULT_NAME, BASELINE_NAME):
@@ -157,13 +138,18 @@ def _check_request(request: PlanRequest, raw: Path) -> None:
             raise ProtocolError(
                 f"--baseline configures itself; only {', '.join(BASELINE_SETTINGS)} can be set, not {foreign[0]}"
             )
-    reader = read_dataset_json(raw).get("overwrite_image_reader_writer")
-    if reader != READER:
-        raise DatasetError(
-            f"{raw / 'dataset.json'}: reads images with {reader or 'the default reader'}, which feeds scans in their "
-            f'stored orientation and so confuses left and right; set "overwrite_image_reader_writer": "{READER}"'
-        )
+
+
+def _checked_digest(raw: Path, preprocessed: Path, processes: int) -> str:
+    """The digest of a sound data set; what was found sound and has not changed since is not read again."""
+    read_description(raw)
     case_ids(raw)
+    digest = source_digest(raw)
+    marker, content = preprocessed / CHECKED, {"source": digest, "version": __version__}
+    if not marker.is_file() or read_json(marker) != content:
+        check_raw_data(raw, processes=processes)
+        write_json(marker, content)
+    return digest
 
 
 def _refuse_other_settings(request: PlanRequest, plans_file: Path) -> None:
@@ -227,12 +213,12 @@ def _preprocess(raw: Path, preprocessed: Path, plans_file: Path, digest: str, re
             log.info("%s is preprocessed already (%s)", name, folder.name)
             continue
         log.info("preprocessing %s into %s", name, folder.name)
-        _marker(folder).unlink(missing_ok=True)
+        unmark_preprocessed(folder)
         with _quiet():
             preprocess_dataset(
                 int(raw.name[7:10]), request.name, configurations=[name], num_processes=[request.processes]
             )
-        write_json(_marker(folder), {"source": digest, "version": __version__})
+        mark_preprocessed(folder, digest)
 
 
 @contextmanager

@@ -15,9 +15,6 @@ BASELINE_ENTRY = "paraspinal_baseline"
 
 DEFAULT_NAME = "ParaspinalPlans"
 BASELINE_NAME = "nnUNetPlans"
-MARKER_SUFFIX = ".complete.json"
-"""Beside a folder of preprocessed cases lies a file of its name and this suffix, written last: without it the folder is
-not complete. It cannot lie inside, where nnU-Net wants files of one kind."""
 
 
 @dataclass(frozen=True)

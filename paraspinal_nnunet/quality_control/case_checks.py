@@ -2,27 +2,28 @@
 
 from collections.abc import Iterator, Sequence
 
+from paraspinal_nnunet.measures.quality import WRONG_SIDE_ML, WRONG_SIDE_SHARE
 from paraspinal_nnunet.quality_control.classes import LabelClass, side_pairs_of
 from paraspinal_nnunet.quality_control.dataset import Dataset
 from paraspinal_nnunet.quality_control.findings import Finding, Severity, some
-from paraspinal_nnunet.quality_control.measurements import CaseFacts, ClassFacts, LabelFacts
-from paraspinal_nnunet.utils.text import pluralize
+from paraspinal_nnunet.quality_control.measurements import CaseMeasurements, ClassMeasurements, LabelMeasurements
+from paraspinal_nnunet.utils.text import pluralize, slice_ranges
 
 ISLANDS_ML, ISLANDS_SHARE = 0.5, 0.01
 """Islands of a class from so many ml on, or from such a share of it on, should be looked at; a few stray voxels are
 noted only."""
 
 
-def case_findings(facts: CaseFacts, dataset: Dataset) -> Iterator[Finding]:
+def case_findings(measured: CaseMeasurements, dataset: Dataset) -> Iterator[Finding]:
     """What one case has wrong by itself.
 
     Args:
-        facts: What was measured of it.
+        measured: What was measured of it.
         dataset: The data set it belongs to.
     """
-    for kind, text in facts.errors:
-        yield Finding(Severity.PROBLEM, kind, facts.case, text)
-    labels = facts.labels
+    for kind, text in measured.errors:
+        yield Finding(Severity.PROBLEM, kind, measured.case, text)
+    labels = measured.labels
     if labels is None:
         return
     for severity, kind, text, weight in (
@@ -31,29 +32,13 @@ def case_findings(facts: CaseFacts, dataset: Dataset) -> Iterator[Finding]:
         *_slice_faults(labels, dataset.classes),
         *_shape_faults(labels, dataset.classes),
     ):
-        yield Finding(severity, kind, facts.case, text, weight)
+        yield Finding(severity, kind, measured.case, text, weight)
 
 
 Fault = tuple[Severity, str, str, float]
 
 
-def slice_ranges(slices: Sequence[int]) -> str:
-    """Slice numbers with runs drawn together.
-
-    >>> slice_ranges((3, 4, 5, 9))
-    'slices 3-5, 9'
-    """
-    runs: list[list[int]] = []
-    for k in sorted(slices):
-        if runs and k == runs[-1][1] + 1:
-            runs[-1][1] = k
-        else:
-            runs.append([k, k])
-    noun = "slice" if len(slices) == 1 else "slices"
-    return f"{noun} " + ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
-
-
-def _value_faults(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator[Fault]:
+def _value_faults(labels: LabelMeasurements, classes: Sequence[LabelClass]) -> Iterator[Fault]:
     if labels.grid_difference is not None:
         text = f"labels lie on another grid than the image ({labels.grid_difference})"
         yield Severity.PROBLEM, "grid", text, 0.0
@@ -67,8 +52,10 @@ def _value_faults(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator
         yield Severity.LOOK, "empty", f"no voxel is {some(missing)}", float(len(missing))
 
 
-def _side_faults(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator[Fault]:
+def _side_faults(labels: LabelMeasurements, classes: Sequence[LabelClass]) -> Iterator[Fault]:
     swapped = []
+    for text in labels.out_of_place:
+        yield Severity.PROBLEM, "label scheme", text, 1.0
     for pair in side_pairs_of(classes):
         right, left = (labels.classes[c.value] for c in (pair.right, pair.left))
         name = _muscle(pair.right)
@@ -81,9 +68,21 @@ def _side_faults(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator[
     if swapped:
         text = f"sides contradict the geometry ({'; '.join(swapped)}; x grows to the patient's right)"
         yield Severity.PROBLEM, "sides", text, 1e6 * len(swapped)
+    elif not labels.out_of_place:
+        yield from _pieces_beyond_the_midline(labels, classes)
 
 
-def _lone_sides(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator[str]:
+def _pieces_beyond_the_midline(labels: LabelMeasurements, classes: Sequence[LabelClass]) -> Iterator[Fault]:
+    for label in classes:
+        found = labels.beyond_midline.get(label.name)
+        if found is None or set(found.slices) <= set(labels.swapped_slices.get(label.muscle, ())):
+            continue
+        text = f"{label.display_name} has {found.volume_ml:.2g} ml beyond the midline, in {slice_ranges(found.slices)}"
+        serious = found.share >= WRONG_SIDE_SHARE or found.volume_ml >= WRONG_SIDE_ML
+        yield Severity.PROBLEM if serious else Severity.LOOK, "sides", text, found.volume_ml
+
+
+def _lone_sides(labels: LabelMeasurements, classes: Sequence[LabelClass]) -> Iterator[str]:
     """Muscles labelled on one side only, which lies beyond the other side of the other muscles."""
     x_mm = {c: labels.classes[c.value].x_mm for c in classes if c.side and labels.classes[c.value].voxels}
     muscles = [c.muscle for c in x_mm]
@@ -97,7 +96,7 @@ def _lone_sides(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator[s
             yield f"{label.display_name} at x = {x_mm[label]:.1f} mm, {far} of other muscles at x = {other:.1f} mm"
 
 
-def _slice_faults(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator[Fault]:
+def _slice_faults(labels: LabelMeasurements, classes: Sequence[LabelClass]) -> Iterator[Fault]:
     if labels.empty_inside:
         first, last = labels.labelled_slices
         text = f"no label at all in {slice_ranges(labels.empty_inside)}, within the labelled {first}-{last}"
@@ -111,7 +110,7 @@ def _slice_faults(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator
             yield Severity.LOOK, "gap", text, float(len(gaps))
 
 
-def _shape_faults(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator[Fault]:
+def _shape_faults(labels: LabelMeasurements, classes: Sequence[LabelClass]) -> Iterator[Fault]:
     for label in classes:
         own = labels.classes[label.value]
         if own.islands:
@@ -122,7 +121,7 @@ def _shape_faults(labels: LabelFacts, classes: Sequence[LabelClass]) -> Iterator
             yield Severity.LOOK, "border", text, float(own.border_voxels)
 
 
-def _island_severity(label: LabelClass, own: ClassFacts) -> Severity:
+def _island_severity(label: LabelClass, own: ClassMeasurements) -> Severity:
     """A class that has both sides of a muscle lies in two large parts in every healthy case."""
     if not label.side:
         return Severity.NOTE
@@ -130,7 +129,7 @@ def _island_severity(label: LabelClass, own: ClassFacts) -> Severity:
     return Severity.LOOK if large else Severity.NOTE
 
 
-def _island_text(label: LabelClass, own: ClassFacts) -> str:
+def _island_text(label: LabelClass, own: ClassMeasurements) -> str:
     size = f"{pluralize(own.island_voxels, 'voxel')}, {own.island_ml:.2g} ml"
     return f"{label.display_name} has {pluralize(own.islands, 'island')} beside its largest part ({size})"
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from paraspinal_nnunet.quality_control.dataset import REORIENTING_READER, Dataset
 from paraspinal_nnunet.quality_control.findings import Finding, Severity
-from paraspinal_nnunet.quality_control.measurements import CaseFacts, ChannelFacts
+from paraspinal_nnunet.quality_control.measurements import CaseMeasurements, ChannelMeasurements
 from paraspinal_nnunet.quality_control.outliers import outliers
 
 
@@ -24,11 +24,11 @@ class _Measure:
     """Smallest difference from the median that matters: in the unit, or as a factor less one."""
 
 
-def _grid_measures() -> tuple[tuple[_Measure, Callable[[CaseFacts], float]], ...]:
-    def grid(axis: int) -> Callable[[CaseFacts], float]:
+def _grid_measures() -> tuple[tuple[_Measure, Callable[[CaseMeasurements], float]], ...]:
+    def grid(axis: int) -> Callable[[CaseMeasurements], float]:
         return lambda f: np.nan if f.spacing_mm is None else f.spacing_mm[axis]
 
-    def extent(axis: int) -> Callable[[CaseFacts], float]:
+    def extent(axis: int) -> Callable[[CaseMeasurements], float]:
         return lambda f: np.nan if f.spacing_mm is None or f.shape is None else f.shape[axis] * f.spacing_mm[axis]
 
     return (
@@ -42,7 +42,7 @@ def _grid_measures() -> tuple[tuple[_Measure, Callable[[CaseFacts], float]], ...
     )
 
 
-_CHANNEL_MEASURES: tuple[tuple[_Measure, Callable[[ChannelFacts], float]], ...] = (
+_CHANNEL_MEASURES: tuple[tuple[_Measure, Callable[[ChannelMeasurements], float]], ...] = (
     (_Measure("intensity", "mean intensity", "", True, 0.5), lambda c: c.mean),
     (_Measure("intensity", "99th percentile of the intensity", "", True, 0.5), lambda c: c.percentiles[99]),
     (_Measure("intensity", "contrast (SD / mean)", "", True, 0.25), lambda c: c.sd / c.mean if c.mean > 0 else np.nan),
@@ -50,7 +50,7 @@ _CHANNEL_MEASURES: tuple[tuple[_Measure, Callable[[ChannelFacts], float]], ...] 
 )
 
 
-def comparison_findings(cases: Sequence[CaseFacts], dataset: Dataset) -> Iterator[Finding]:
+def comparison_findings(cases: Sequence[CaseMeasurements], dataset: Dataset) -> Iterator[Finding]:
     """Cases whose grid or intensities differ from the bulk of the data set.
 
     Args:
@@ -58,10 +58,10 @@ def comparison_findings(cases: Sequence[CaseFacts], dataset: Dataset) -> Iterato
         dataset: What it says of itself.
     """
     for measure, value in _grid_measures():
-        yield from _outlying(cases, [value(facts) for facts in cases], measure)
+        yield from _outlying(cases, [value(measured) for measured in cases], measure)
     for channel, name in enumerate(dataset.channels):
         prefix = f"{name}: " if len(dataset.channels) > 1 else ""
-        own = [facts.channels[channel] if channel < len(facts.channels) else None for facts in cases]
+        own = [measured.channels[channel] if channel < len(measured.channels) else None for measured in cases]
         for measure, channel_value in _CHANNEL_MEASURES:
             numbers = [np.nan if c is None else channel_value(c) for c in own]
             yield from _outlying(cases, numbers, measure, prefix)
@@ -71,7 +71,7 @@ def comparison_findings(cases: Sequence[CaseFacts], dataset: Dataset) -> Iterato
 
 
 def _outlying(
-    cases: Sequence[CaseFacts], numbers: Sequence[float], measure: _Measure, prefix: str = ""
+    cases: Sequence[CaseMeasurements], numbers: Sequence[float], measure: _Measure, prefix: str = ""
 ) -> Iterator[Finding]:
     values = np.array(numbers, float)
     if measure.ratio:
@@ -88,18 +88,18 @@ def _outlying(
         yield Finding(Severity.LOOK, measure.kind, cases[index].case, text, abs(score))
 
 
-def _rare(cases: Sequence[CaseFacts], words: Sequence[str], kind: str, verb: str) -> Iterator[Finding]:
+def _rare(cases: Sequence[CaseMeasurements], words: Sequence[str], kind: str, verb: str) -> Iterator[Finding]:
     """Cases that do not have what at least nine of ten have."""
     common = Counter(filter(None, words)).most_common(1)
     if not common or common[0][1] < 0.9 * sum(map(bool, words)):
         return
-    for facts, word in zip(cases, words, strict=True):
+    for measured, word in zip(cases, words, strict=True):
         if word and word != common[0][0]:
-            yield Finding(Severity.NOTE, kind, facts.case, f"{verb} {word}, most cases as {common[0][0]}")
+            yield Finding(Severity.NOTE, kind, measured.case, f"{verb} {word}, most cases as {common[0][0]}")
 
 
-def _orientations(cases: Sequence[CaseFacts], reader: str) -> Iterator[Finding]:
-    codes = Counter(facts.stored_axes for facts in cases if facts.stored_axes)
+def _orientations(cases: Sequence[CaseMeasurements], reader: str) -> Iterator[Finding]:
+    codes = Counter(measured.stored_axes for measured in cases if measured.stored_axes)
     if len(codes) < 2:
         return
     table = ", ".join(f"{code} in {n}" for code, n in codes.most_common())
@@ -111,12 +111,12 @@ def _orientations(cases: Sequence[CaseFacts], reader: str) -> Iterator[Finding]:
         yield Finding(Severity.PROBLEM, "orientation", "", f"{text}; set it to {REORIENTING_READER}")
 
 
-def _coverage(cases: Sequence[CaseFacts]) -> Iterator[Finding]:
+def _coverage(cases: Sequence[CaseMeasurements]) -> Iterator[Finding]:
     """Slices below and above the labels: how common they are, and who has unusually many."""
-    labelled = [facts.labels is not None and facts.labels.labelled_slices[1] > 0 for facts in cases]
+    labelled = [measured.labels is not None and measured.labels.labelled_slices[1] > 0 for measured in cases]
     outside = [
-        sum(facts.labels.empty_outside) if known and facts.labels is not None else np.nan
-        for facts, known in zip(cases, labelled, strict=True)
+        sum(measured.labels.empty_outside) if known and measured.labels is not None else np.nan
+        for measured, known in zip(cases, labelled, strict=True)
     ]
     have = [n for n in outside if n > 0]
     if have:

@@ -7,7 +7,7 @@ from itertools import combinations, pairwise, product
 import numpy as np
 
 from paraspinal_nnunet.quality_control.findings import Finding, Severity, some
-from paraspinal_nnunet.quality_control.measurements import CaseFacts
+from paraspinal_nnunet.quality_control.measurements import CaseMeasurements
 
 NEAR_CORRELATION = 0.85
 """Thumbnails that correlate at least so well are suspected copies.
@@ -30,7 +30,7 @@ Pair = tuple[int, int]
 Evidence = tuple[Pair, str, float]
 
 
-def duplicate_findings(cases: Sequence[CaseFacts]) -> list[Finding]:
+def duplicate_findings(cases: Sequence[CaseMeasurements]) -> list[Finding]:
     """Suspected copies, each group of them once and by its strongest evidence.
 
     Copies across subjects are problems, since both sides of a fold may hold them; within a subject they are notes.
@@ -87,7 +87,7 @@ def _grouped(evidence: Iterable[Evidence]) -> list[tuple[tuple[int, ...], str, f
     return list(groups.values())
 
 
-def _finding(cases: Sequence[CaseFacts], group: Sequence[int], kind: str, text: str, weight: float) -> Finding:
+def _finding(cases: Sequence[CaseMeasurements], group: Sequence[int], kind: str, text: str, weight: float) -> Finding:
     own = [cases[index] for index in group]
     subjects = list(dict.fromkeys(case.subject for case in own))
     number = f"; {len(own)} cases" if len(own) > 2 else ""
@@ -96,7 +96,7 @@ def _finding(cases: Sequence[CaseFacts], group: Sequence[int], kind: str, text: 
     return Finding(severity, kind, ", ".join(case.case for case in own), f"{text}{number or ';'} {whose}", weight)
 
 
-def _same_voxels(cases: Sequence[CaseFacts]) -> Iterator[Evidence]:
+def _same_voxels(cases: Sequence[CaseMeasurements]) -> Iterator[Evidence]:
     owners: dict[str, list[int]] = defaultdict(list)
     for index, case in enumerate(cases):
         for digest in {channel.sha256 for channel in case.channels}:
@@ -105,22 +105,22 @@ def _same_voxels(cases: Sequence[CaseFacts]) -> Iterator[Evidence]:
         yield from ((pair, "images hold the same voxels", 2.0) for pair in pairwise(group))
 
 
-def _shared_slices(cases: Sequence[CaseFacts]) -> Iterator[Evidence]:
+def _shared_slices(cases: Sequence[CaseMeasurements]) -> Iterator[Evidence]:
     owners: dict[bytes, set[int]] = defaultdict(set)
     for index, case in enumerate(cases):
-        for digest in {d for fingerprint in case.prints for d in fingerprint.slices}:
+        for digest in {d for fingerprint in case.fingerprints for d in fingerprint.slices}:
             owners[digest].add(index)
     few = [sorted(group) for group in owners.values() if 1 < len(group) <= _MOST_OWNERS]
     shared = Counter(pair for group in few for pair in combinations(group, 2))
     for pair, count in shared.items():
         if count >= LEAST_SHARED_SLICES:
-            total = min(len({d for p in cases[i].prints for d in p.slices}) for i in pair)
+            total = min(len({d for p in cases[i].fingerprints for d in p.slices}) for i in pair)
             text = f"images share {count} of {total} slices, mirrored or not, voxel by voxel"
             yield pair, text, 1 + count / total
 
 
-def _near(cases: Sequence[CaseFacts]) -> Iterator[Evidence]:
-    known = [(i, case.prints[0].thumbnail) for i, case in enumerate(cases) if case.prints]
+def _near(cases: Sequence[CaseMeasurements]) -> Iterator[Evidence]:
+    known = [(i, case.fingerprints[0].thumbnail) for i, case in enumerate(cases) if case.fingerprints]
     indices = [i for i, thumbnail in known if thumbnail is not None]
     thumbnails = [thumbnail for _, thumbnail in known if thumbnail is not None]
     if len(thumbnails) < 2:
@@ -134,7 +134,7 @@ def _near(cases: Sequence[CaseFacts]) -> Iterator[Evidence]:
                 yield (first, second), text, value
 
 
-def _same_labels(cases: Sequence[CaseFacts]) -> Iterator[Evidence]:
+def _same_labels(cases: Sequence[CaseMeasurements]) -> Iterator[Evidence]:
     owners: dict[str, list[int]] = defaultdict(list)
     for index, case in enumerate(cases):
         if case.labels is not None and any(c.voxels for c in case.labels.classes.values()):

@@ -1,15 +1,16 @@
-"""What is measured of one case, in plain numbers fit for tables; `measure` makes it."""
+"""What is measured of one case of a data set, in plain numbers fit for tables; `measure_case` makes it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from paraspinal_nnunet.measures.positions import BeyondMidline
 from paraspinal_nnunet.quality_control.fingerprint import Fingerprint
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 
 
 @dataclass(frozen=True)
-class ChannelFacts:
+class ChannelMeasurements:
     """The intensities of one image file, over all voxels.
 
     Attributes:
@@ -34,7 +35,7 @@ class ChannelFacts:
 
 
 @dataclass(frozen=True)
-class ClassFacts:
+class ClassMeasurements:
     """One class in one label map. Slices are axial, counted from 1 at the feet.
 
     Attributes:
@@ -71,7 +72,7 @@ class ClassFacts:
 
 
 @dataclass(frozen=True)
-class LabelFacts:
+class LabelMeasurements:
     """One label map.
 
     Attributes:
@@ -82,25 +83,29 @@ class LabelFacts:
         empty_inside: Slices between them without any label.
         empty_outside: Number of slices below and above them.
         swapped_slices: Muscle -> slices in which its right class lies to the left of its left one.
+        beyond_midline: Class -> its pieces on the other side of the body.
+        out_of_place: What lies where another label scheme has it, in words.
         number_type: As stored.
         sha256: Of the voxels, whatever their stored orientation and number type.
         grid_difference: How its grid differs from the image's, or None.
     """
 
-    classes: Mapping[int, ClassFacts]
+    classes: Mapping[int, ClassMeasurements]
     unknown: Mapping[int, int]
     labelled_slices: tuple[int, int]
     labelled_mm: float
     empty_inside: tuple[int, ...]
     empty_outside: tuple[int, int]
     swapped_slices: Mapping[str, tuple[int, ...]]
+    beyond_midline: Mapping[str, BeyondMidline]
+    out_of_place: tuple[str, ...]
     number_type: str
     sha256: str
     grid_difference: str | None
 
 
 @dataclass(frozen=True)
-class CaseFacts:
+class CaseMeasurements:
     """One case.
 
     Attributes:
@@ -113,7 +118,7 @@ class CaseFacts:
         channels: Intensities, one entry per readable channel.
         labels: Or None where the label map is missing or unreadable.
         errors: Why files could not be read, or are no plausible axial scan; one line each.
-        prints: Fingerprints, as many as channels.
+        fingerprints: Fingerprints, as many as channels.
     """
 
     case: str
@@ -122,7 +127,7 @@ class CaseFacts:
     spacing_mm: tuple[float, float, float] | None = None
     stored_axes: str = ""
     obliquity_deg: float = float("nan")
-    channels: tuple[ChannelFacts, ...] = ()
-    labels: LabelFacts | None = None
+    channels: tuple[ChannelMeasurements, ...] = ()
+    labels: LabelMeasurements | None = None
     errors: tuple[tuple[str, str], ...] = ()
-    prints: tuple[Fingerprint, ...] = field(default=(), repr=False)
+    fingerprints: tuple[Fingerprint, ...] = field(default=(), repr=False)

@@ -14,7 +14,7 @@ from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.nnunet.datasets import MISSING
 from paraspinal_nnunet.quality_control.classes import LabelClass, canonical_key, side_pairs_of
 from paraspinal_nnunet.quality_control.findings import Finding, Severity, counts
-from paraspinal_nnunet.quality_control.measurements import CaseFacts
+from paraspinal_nnunet.quality_control.measurements import CaseMeasurements
 from paraspinal_nnunet.quality_control.outliers import RULE
 from paraspinal_nnunet.quality_control.page import inspection_page
 from paraspinal_nnunet.quality_control.previews import write_previews
@@ -66,7 +66,7 @@ def write_inspection(inspection: Inspection, folder: Path, *, workers: int = 1) 
 def _write(inspection: Inspection, folder: Path, workers: int) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / RECORD_FILE, _without_nan(record(inspection)))
-    write_text(folder / CASES_FILE, _tsv([_case_row(facts, inspection) for facts in inspection.cases]))
+    write_text(folder / CASES_FILE, _tsv([_case_row(measured, inspection) for measured in inspection.cases]))
     columns = ("severity", "kind", "case", "text", "weight")
     write_text(folder / FINDINGS_FILE, _tsv([_finding(f) for f in inspection.findings], columns))
     sheets = write_previews(inspection.dataset.folder, folder / PREVIEWS_FILE, workers=workers)
@@ -94,7 +94,7 @@ def record(inspection: Inspection) -> dict[str, Any]:
         "findings": [_finding(f) for f in inspection.findings],
         "volumes": [_volume(v) for v in inspection.volumes],
         "splits": {"checked": bool(splits.folds), "folds": [asdict(fold) for fold in splits.folds]},
-        "cases": [_case(facts, dataset.classes) for facts in inspection.cases],
+        "cases": [_case(measured, dataset.classes) for measured in inspection.cases],
     }
 
 
@@ -113,43 +113,43 @@ def _volume(summary: VolumeSummary) -> dict[str, Any]:
     return {**_label(summary.label), **content}
 
 
-def _case(facts: CaseFacts, classes: tuple[LabelClass, ...]) -> dict[str, Any]:
-    content = asdict(facts)
-    content.pop("prints")
-    content["errors"] = [{"kind": kind, "text": text} for kind, text in facts.errors]
-    if facts.labels is not None:
-        own = facts.labels.classes
+def _case(measured: CaseMeasurements, classes: tuple[LabelClass, ...]) -> dict[str, Any]:
+    content = asdict(measured)
+    content.pop("fingerprints")
+    content["errors"] = [{"kind": kind, "text": text} for kind, text in measured.errors]
+    if measured.labels is not None:
+        own = measured.labels.classes
         content["labels"]["classes"] = {c.name: asdict(own[c.value]) for c in classes}
     return content
 
 
-def _case_row(facts: CaseFacts, inspection: Inspection) -> dict[str, Any]:
+def _case_row(measured: CaseMeasurements, inspection: Inspection) -> dict[str, Any]:
     """One line of `CASES_FILE`; a cell that does not apply is left out."""
-    row: dict[str, Any] = {"case": facts.case, "subject": facts.subject}
+    row: dict[str, Any] = {"case": measured.case, "subject": measured.subject}
     for name in _GRID:
         for axis, end in enumerate(_AXES):
-            values = getattr(facts, name)
+            values = getattr(measured, name)
             row[f"{name}_{end}"] = None if values is None else values[axis]
-    row |= {"stored_axes": facts.stored_axes or None, "obliquity_deg": facts.obliquity_deg}
+    row |= {"stored_axes": measured.stored_axes or None, "obliquity_deg": measured.obliquity_deg}
     for number, name in enumerate(inspection.dataset.channels):
         prefix = f"{name}_" if len(inspection.dataset.channels) > 1 else ""
-        row |= {prefix + key: value for key, value in _intensities(facts, number).items()}
-    found = [finding.severity for finding in inspection.of_case(facts.case)]
-    row |= _label_cells(facts, inspection.dataset.classes)
+        row |= {prefix + key: value for key, value in _intensities(measured, number).items()}
+    found = [finding.severity for finding in inspection.of_case(measured.case)]
+    row |= _label_cells(measured, inspection.dataset.classes)
     return row | {f"findings_{severity.word}": found.count(severity) for severity in Severity}
 
 
-def _intensities(facts: CaseFacts, channel: int) -> dict[str, Any]:
-    if channel >= len(facts.channels):
+def _intensities(measured: CaseMeasurements, channel: int) -> dict[str, Any]:
+    if channel >= len(measured.channels):
         return {}
-    content = asdict(facts.channels[channel])
+    content = asdict(measured.channels[channel])
     percentiles = {f"p{rank}": value for rank, value in content.pop("percentiles").items()}
     content.pop("sha256")
     return {"minimum": content.pop("minimum"), **percentiles, **content}
 
 
-def _label_cells(facts: CaseFacts, classes: tuple[LabelClass, ...]) -> dict[str, Any]:
-    labels = facts.labels
+def _label_cells(measured: CaseMeasurements, classes: tuple[LabelClass, ...]) -> dict[str, Any]:
+    labels = measured.labels
     if labels is None:
         return {}
     cells: dict[str, Any] = dict(zip(("first_labelled", "last_labelled"), labels.labelled_slices, strict=True))

@@ -9,11 +9,11 @@ from paraspinal_nnunet.quality_control.dataset import Dataset, describe_dataset
 from paraspinal_nnunet.quality_control.dataset_checks import comparison_findings
 from paraspinal_nnunet.quality_control.duplicates import duplicate_findings
 from paraspinal_nnunet.quality_control.findings import Finding, Severity, worst_first
-from paraspinal_nnunet.quality_control.measure import measure_case
-from paraspinal_nnunet.quality_control.measurements import CaseFacts
-from paraspinal_nnunet.quality_control.pool import each
+from paraspinal_nnunet.quality_control.measure_case import measure_case
+from paraspinal_nnunet.quality_control.measurements import CaseMeasurements
 from paraspinal_nnunet.quality_control.splits_check import SplitsCheck, check_dataset_splits
 from paraspinal_nnunet.quality_control.volume_checks import VolumeSummary, summarise_volumes, volume_findings
+from paraspinal_nnunet.utils.workers import each
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Inspection:
     """
 
     dataset: Dataset
-    cases: tuple[CaseFacts, ...]
+    cases: tuple[CaseMeasurements, ...]
     volumes: tuple[VolumeSummary, ...]
     splits: SplitsCheck
     findings: tuple[Finding, ...]
@@ -71,7 +71,7 @@ def inspect_dataset(folder: Path, *, preprocessed: Path | None = None, workers: 
     splits = check_dataset_splits(dataset, preprocessed=preprocessed)
     findings = [
         *dataset.findings,
-        *(finding for facts in cases for finding in case_findings(facts, dataset)),
+        *(finding for measured in cases for finding in case_findings(measured, dataset)),
         *comparison_findings(cases, dataset),
         *volume_findings(cases, dataset.classes),
         *duplicate_findings(cases),
@@ -79,7 +79,7 @@ def inspect_dataset(folder: Path, *, preprocessed: Path | None = None, workers: 
     ]
     return Inspection(
         dataset=dataset,
-        cases=tuple(replace(facts, prints=()) for facts in cases),
+        cases=tuple(replace(measured, fingerprints=()) for measured in cases),
         volumes=summarise_volumes(cases, dataset.classes),
         splits=splits,
         findings=worst_first(findings),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from paraspinal_nnunet.quality_control.findings import Finding, Severity
-from paraspinal_nnunet.quality_control.measurements import CaseFacts
+from paraspinal_nnunet.quality_control.measurements import CaseMeasurements
 from paraspinal_nnunet.quality_control.volume_checks import PAPER_SD_LIMIT, VolumeSummary
 
 WIDTH, ROW = 860, 46
@@ -16,7 +16,9 @@ _STEPS = (1, 2, 2.5, 5)
 _Scale = Callable[[float], float]
 
 
-def volume_strips(cases: Sequence[CaseFacts], volumes: Sequence[VolumeSummary], findings: Sequence[Finding]) -> str:
+def volume_strips(
+    cases: Sequence[CaseMeasurements], volumes: Sequence[VolumeSummary], findings: Sequence[Finding]
+) -> str:
     """One row per class: a point for each case, the paper's mean and SDs behind, remarked cases ringed.
 
     Args:
@@ -72,7 +74,7 @@ def _axis(ticks: np.ndarray, x: _Scale, height: int) -> str:
     return f'{"".join(lines)}<text x="{_LEFT - 12}" y="{bottom + 16}" text-anchor="end" fill="#4a5666">ml</text>'
 
 
-def _strip(cases: Sequence[CaseFacts], summary: VolumeSummary, remarked: set[str], top: float, x: _Scale) -> str:
+def _strip(cases: Sequence[CaseMeasurements], summary: VolumeSummary, remarked: set[str], top: float, x: _Scale) -> str:
     middle, name = top + ROW / 2, html.escape(summary.label.display_name)
     parts = [f'<text x="{_LEFT - 12}" y="{middle + 4}" text-anchor="end" fill="#1c2430">{name}</text>']
     if summary.reference is not None:

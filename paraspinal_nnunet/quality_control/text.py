@@ -58,7 +58,7 @@ def closing(inspection: Inspection, shown: int) -> list[str]:
 
 def summary_rows(inspection: Inspection) -> Rows:
     """What -> lowest, median and highest value, or counts."""
-    cases = [facts for facts in inspection.cases if facts.spacing_mm is not None and facts.shape is not None]
+    cases = [case for case in inspection.cases if case.spacing_mm is not None and case.shape is not None]
     rows: Rows = [("measure", "lowest", "median", "highest")]
     for axis, name in enumerate(("right", "front", "head")):
         rows.append((f"voxels to the {name}", *_range([f.shape[axis] for f in cases if f.shape])))

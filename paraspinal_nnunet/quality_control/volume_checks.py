@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from paraspinal_nnunet.measures.comparison import difference_percent
 from paraspinal_nnunet.protocol.paper import DOI, PAPER
 from paraspinal_nnunet.quality_control.classes import LabelClass, side_pairs_of
 from paraspinal_nnunet.quality_control.findings import Finding, Severity
-from paraspinal_nnunet.quality_control.measurements import CaseFacts, ClassFacts
+from paraspinal_nnunet.quality_control.measurements import CaseMeasurements, ClassMeasurements
 from paraspinal_nnunet.quality_control.outliers import outliers
 
 PAPER_SD_LIMIT = 3.0
@@ -72,21 +73,21 @@ def paper_reference(label: LabelClass) -> Reference | None:
     return Reference(mean, sd)
 
 
-def summarise_volumes(cases: Sequence[CaseFacts], classes: Sequence[LabelClass]) -> tuple[VolumeSummary, ...]:
+def summarise_volumes(cases: Sequence[CaseMeasurements], classes: Sequence[LabelClass]) -> tuple[VolumeSummary, ...]:
     """Mean, SD, range and length of every class; NaN where no case has it."""
     return tuple(_summary(label, [f for f in _of_class(cases, label) if f is not None]) for label in classes)
 
 
 def asymmetry_percent(right_ml: float, left_ml: float) -> float:
-    """Right less left in percent of their mean, -200 to 200; NaN where either side is absent.
+    """`measures.comparison.difference_percent`, but NaN where either side is absent.
 
     >>> asymmetry_percent(110, 90)
     20.0
     """
-    return 200 * (right_ml - left_ml) / (right_ml + left_ml) if right_ml and left_ml else float("nan")
+    return difference_percent(right_ml, left_ml) if right_ml and left_ml else float("nan")
 
 
-def volume_findings(cases: Sequence[CaseFacts], classes: Sequence[LabelClass]) -> Iterator[Finding]:
+def volume_findings(cases: Sequence[CaseMeasurements], classes: Sequence[LabelClass]) -> Iterator[Finding]:
     """Volumes, mean cross-sections and asymmetries that differ from the bulk or from the paper's cohort.
 
     Args:
@@ -100,13 +101,13 @@ def volume_findings(cases: Sequence[CaseFacts], classes: Sequence[LabelClass]) -
     yield from _asymmetries(cases, classes)
 
 
-def _of_class(cases: Sequence[CaseFacts], label: LabelClass) -> list[ClassFacts | None]:
+def _of_class(cases: Sequence[CaseMeasurements], label: LabelClass) -> list[ClassMeasurements | None]:
     """The class in each case; None where it is absent."""
-    own = [None if facts.labels is None else facts.labels.classes[label.value] for facts in cases]
+    own = [None if measured.labels is None else measured.labels.classes[label.value] for measured in cases]
     return [found if found is not None and found.voxels else None for found in own]
 
 
-def _summary(label: LabelClass, own: Sequence[ClassFacts]) -> VolumeSummary:
+def _summary(label: LabelClass, own: Sequence[ClassMeasurements]) -> VolumeSummary:
     volumes = np.array([f.volume_ml for f in own] or [np.nan])
     return VolumeSummary(
         label=label,
@@ -122,7 +123,7 @@ def _summary(label: LabelClass, own: Sequence[ClassFacts]) -> VolumeSummary:
 
 
 def _against_data_set(
-    cases: Sequence[CaseFacts], label: LabelClass, own: Sequence[ClassFacts | None]
+    cases: Sequence[CaseMeasurements], label: LabelClass, own: Sequence[ClassMeasurements | None]
 ) -> Iterator[Finding]:
     least = float(np.log(LEAST_VOLUME_FACTOR))
     told: set[int] = set()
@@ -143,10 +144,10 @@ def _against_data_set(
 
 
 def _against_paper(
-    cases: Sequence[CaseFacts], label: LabelClass, own: Sequence[ClassFacts | None]
+    cases: Sequence[CaseMeasurements], label: LabelClass, own: Sequence[ClassMeasurements | None]
 ) -> Iterator[Finding]:
     reference = paper_reference(label)
-    present = [(facts.case, f) for facts, f in zip(cases, own, strict=True) if f is not None]
+    present = [(measured.case, f) for measured, f in zip(cases, own, strict=True) if f is not None]
     if reference is None or not present:
         return
     scores = [(case, f, (f.volume_ml - reference.mean_ml) / reference.sd_ml) for case, f in present]
@@ -166,7 +167,7 @@ def _against_paper(
         yield Finding(Severity.LOOK, "paper-volume", case, text, abs(z))
 
 
-def _asymmetries(cases: Sequence[CaseFacts], classes: Sequence[LabelClass]) -> Iterator[Finding]:
+def _asymmetries(cases: Sequence[CaseMeasurements], classes: Sequence[LabelClass]) -> Iterator[Finding]:
     for pair in side_pairs_of(classes):
         sides = [_of_class(cases, label) for label in (pair.right, pair.left)]
         percent = np.array(

@@ -3,10 +3,11 @@
 import re
 from datetime import datetime
 from pathlib import Path
+from statistics import stdev
 
 import pandas as pd
 
-from paraspinal_nnunet.evaluation.comparison.answer import COST_COLUMNS, COSTS_FILE
+from paraspinal_nnunet.evaluation.comparison.costs import COST_COLUMNS, COSTS_FILE
 from paraspinal_nnunet.evaluation.comparison.design import DESIGN_FILE, infer_design
 from paraspinal_nnunet.evaluation.record import read_record
 from paraspinal_nnunet.utils.files import atomic_path, read_json
@@ -76,6 +77,8 @@ def _row(study: Study, model: Model) -> dict[str, object]:
         "training_hours": hours,
         "inference_s": sum(seconds) / len(seconds) if seconds else None,
         "parameters": records[0]["parameters"] if records else None,
+        "inference_sd_s": stdev(seconds) if len(seconds) > 1 else None,
+        "inference_scans": len(seconds),
         "peak_memory_mb": max((r["peak_gpu_memory_mb"] or r["peak_memory_mb"] or 0 for r in records), default=None),
     }
 

@@ -79,7 +79,8 @@ def engine_command(study: Study, options: RunOptions) -> list[str]:
     name = options.profile or study.content["engine"]["profile"]
     profile = _profile(study, name)
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(study.folder)]
-    command += ["--profile", str(profile), "--rerun-triggers", "mtime", "input", "--rerun-incomplete", "--nocolor"]
+    command += ["--profile", str(profile), "--workflow-profile", "none"]  # else profiles/default of the folder is used
+    command += ["--rerun-triggers", "mtime", "input", "--rerun-incomplete", "--nocolor"]
     command += ["--retries", str(study.content["engine"]["retries"])]
     resources = ["planning=1"]
     if name == "local":
@@ -90,7 +91,8 @@ def engine_command(study: Study, options: RunOptions) -> list[str]:
         command += ["--slurm-status-command", "squeue"]
     defaults = {f"slurm_{key}": value for key, value in study.content["slurm"].items() if value}
     if defaults and name != "local":
-        command += ["--default-resources", *(f"{key}='{value}'" for key, value in defaults.items())]
+        # Snakemake evaluates each value as Python, after it replaced $NAME and ~; values.py lets neither through.
+        command += ["--default-resources", *(f"{key}={value!r}" for key, value in defaults.items())]
     command += options.further
     return [*command, "--", *(f"state/done/{t}.json" for t in options.targets)] if options.targets else command
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from paraspinal_nnunet.nnunet.datasets import find_dataset
-from paraspinal_nnunet.planning.run import source_digest
+from paraspinal_nnunet.nnunet.preprocessed import source_digest
 from paraspinal_nnunet.workflow.commands import every_model, scans_to_predict
 from paraspinal_nnunet.workflow.settings import Model, Study, as_json
 from paraspinal_nnunet.workflow.state import settings_file, write_if_changed

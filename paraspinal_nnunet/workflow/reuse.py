@@ -7,8 +7,8 @@ from typing import Any
 
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.nnunet.datasets import find_dataset
+from paraspinal_nnunet.nnunet.preprocessed import source_digest
 from paraspinal_nnunet.nnunet.splits import FILE_NAME, read_splits
-from paraspinal_nnunet.planning.run import source_digest
 from paraspinal_nnunet.utils.files import read_json, write_json
 from paraspinal_nnunet.workflow.commands import dataset_folder_name, find_model, model_path
 from paraspinal_nnunet.workflow.provenance import FILE_NAME as PROVENANCE

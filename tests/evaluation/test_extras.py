@@ -20,10 +20,13 @@ from paraspinal_nnunet.evaluation import (
     volume_errors,
 )
 from paraspinal_nnunet.evaluation.metrics.surface import UNDEFINED
+from paraspinal_nnunet.evaluation.metrics.surface_elements import corner_areas, surface_elements
 from paraspinal_nnunet.evaluation.record import COLUMNS, ID_COLUMNS
 
 SPACING = (0.5, 0.75, 5.0)
 AFFINE = np.array([[0.5, 0, 0, -10], [0, 0.75, 0, -20], [0, 0, 5, -30], [0, 0, 0, 1]], float)
+TOTAL_A, SOME_A = 372.8769707442644, [2.0107154056043823, 2.5593637120266552, 1.7240966918485618]
+TOTAL_B, SOME_B = 950.4895895094021, [5.625, 6.078438801990839, 4.229101966249685]
 EXTRA_FILES = {"surface.csv", "slices.csv", "volumes.csv"}
 
 
@@ -43,12 +46,16 @@ def blobs() -> tuple[np.ndarray, np.ndarray]:
     return first, second
 
 
-class TestSurfaces:
+def counted(reference, prediction, spacing, tolerance_mm):
+    return surface_metrics(reference, prediction, spacing, tolerance_mm, "voxels")
+
+
+class TestCountedSurfaces:
     @pytest.mark.parametrize("apart", [1, 2, 5])
     def test_plates(self, apart):
         """Plates of one voxel fill the plane, so that every voxel's nearest one lies straight across."""
         plates = [box((9, 5, 4), (k, k + 1), (0, 5), (0, 4)) for k in (1, 1 + apart)]
-        found = surface_metrics(*plates, (2.0, 1.0, 1.0), tolerance_mm=4.0)
+        found = counted(*plates, (2.0, 1.0, 1.0), tolerance_mm=4.0)
         assert found == SurfaceMetrics(hd95_mm=2 * apart, asd_mm=2 * apart, nsd=float(2 * apart <= 4))
 
     def test_row_and_dot(self):
@@ -59,22 +66,22 @@ class TestSurfaces:
         """
         row = box((6, 9, 3), (1, 2), (2, 7), (1, 2))
         dot = box((6, 9, 3), (4, 5), (4, 5), (1, 2))
-        found = surface_metrics(row, dot, (1.0, 1.0, 1.0), tolerance_mm=3.0)
+        found = counted(row, dot, (1.0, 1.0, 1.0), tolerance_mm=3.0)
         there = [3, math.sqrt(10), math.sqrt(10), math.sqrt(13), math.sqrt(13)]
         assert found.hd95_mm == pytest.approx(math.sqrt(13))
         assert found.asd_mm == pytest.approx((sum(there) + 3) / 6)
         assert found.nsd == pytest.approx(2 / 6)  # the row's middle and the dot
-        assert surface_metrics(dot, row, (1.0, 1.0, 1.0), tolerance_mm=3.0) == found
+        assert counted(dot, row, (1.0, 1.0, 1.0), tolerance_mm=3.0) == found
 
     @pytest.mark.parametrize(("axis", "voxels"), [(0, 4), (1, 3), (2, 1)])
     def test_shifted_cubes(self, axis, voxels):
         """A face of the cube is more than a twentieth of its surface, and it lies the whole shift off."""
         cube = box((20, 20, 12), (4, 12), (4, 12), (3, 9))
-        found = surface_metrics(cube, np.roll(cube, voxels, axis), SPACING, tolerance_mm=0.1)
+        found = counted(cube, np.roll(cube, voxels, axis), SPACING, tolerance_mm=0.1)
         assert found.hd95_mm == pytest.approx(voxels * SPACING[axis])
         assert 0 < found.asd_mm < found.hd95_mm
         assert 0 < found.nsd < 1
-        within = surface_metrics(cube, np.roll(cube, voxels, axis), SPACING, tolerance_mm=voxels * SPACING[axis])
+        within = counted(cube, np.roll(cube, voxels, axis), SPACING, tolerance_mm=voxels * SPACING[axis])
         assert within.nsd == 1
 
     def test_inner_voxels_are_no_surface(self):
@@ -85,41 +92,41 @@ class TestSurfaces:
         cube = box((7, 7, 7), (2, 5), (2, 5), (2, 5))
         hollow = cube.copy()
         hollow[3, 3, 3] = False
-        assert surface_metrics(cube, hollow, (1, 1, 1), 0) == SurfaceMetrics(0, 0, 1)
+        assert counted(cube, hollow, (1, 1, 1), 0) == SurfaceMetrics(0, 0, 1)
 
     def test_identical_masks_also_at_the_border(self):
         for mask in (box((5, 6, 7), (1, 3), (1, 3), (2, 6)), np.ones((5, 6, 7), bool)):
-            assert surface_metrics(mask, mask, SPACING, 0) == SurfaceMetrics(0, 0, 1)
+            assert counted(mask, mask, SPACING, 0) == SurfaceMetrics(0, 0, 1)
 
     def test_border_of_the_image_is_surface(self):
         """A plate two voxels thick at the border against the inner one of its layers: half of it lies 1 mm off."""
         thick, thin = (box((5, 4, 4), (first, 2), (0, 4), (0, 4)) for first in (0, 1))
-        found = surface_metrics(thick, thin, (1, 1, 1), 0)
+        found = counted(thick, thin, (1, 1, 1), 0)
         assert (found.hd95_mm, found.asd_mm) == (1, pytest.approx(16 / 48))
 
     def test_empty_masks(self):
         mask = box((5, 5, 5), (1, 3), (1, 3), (1, 3))
         empty = np.zeros_like(mask)
         for pair in ((mask, empty), (empty, mask)):
-            assert surface_metrics(*pair, SPACING, 1) == SurfaceMetrics(math.inf, math.inf, 0)
-        both = surface_metrics(empty, empty, SPACING, 1)
+            assert counted(*pair, SPACING, 1) == SurfaceMetrics(math.inf, math.inf, 0)
+        both = counted(empty, empty, SPACING, 1)
         assert all(math.isnan(getattr(both, metric)) for metric in UNDEFINED)
 
     def test_tolerance_of_a_spacing_in_single_precision(self):
         plates = [box((14, 3, 3), (k, k + 1), (0, 3), (0, 3)) for k in (1, 11)]
         spacing = float(np.float32(0.1))  # ten of them are 1.0000000149 mm
-        assert surface_metrics(*plates, (spacing, 1, 1), tolerance_mm=1.0).nsd == 1
+        assert counted(*plates, (spacing, 1, 1), tolerance_mm=1.0).nsd == 1
 
     def test_what_is_refused(self):
         mask = box((5, 5, 5), (1, 3), (1, 3), (1, 3))
         for tolerance in (-1, math.nan, math.inf):
             with pytest.raises(InputError, match="give 0 or more"):
-                surface_metrics(mask, mask, SPACING, tolerance)
+                counted(mask, mask, SPACING, tolerance)
         with pytest.raises(GeometryError, match=r"\(5, 5, 5\) against .*\(5, 5, 4\)"):
-            surface_metrics(mask, mask[..., :4], SPACING, 1)
+            counted(mask, mask[..., :4], SPACING, 1)
         for spacing in ((1, 1), (1, 1, 0), (1, math.nan, 1)):
             with pytest.raises(GeometryError, match="spacing"):
-                surface_metrics(mask, mask, spacing, 1)
+                counted(mask, mask, spacing, 1)
 
     @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), SPACING])
     def test_equal_to_monai(self, spacing):
@@ -136,7 +143,7 @@ class TestSurfaces:
         first, second = blobs()
         prediction, reference = (torch.from_numpy(m[None, None].astype(np.float32)) for m in (second, first))
         options = {"include_background": True, "spacing": spacing}
-        found = surface_metrics(first, second, spacing, tolerance_mm=1.0)
+        found = counted(first, second, spacing, tolerance_mm=1.0)
         hd95 = compute_hausdorff_distance(prediction, reference, percentile=95, **options)
         asd = compute_average_surface_distance(prediction, reference, symmetric=True, **options)
         nsd = compute_surface_dice(prediction, reference, class_thresholds=[1.0], **options)
@@ -145,6 +152,106 @@ class TestSurfaces:
         assert found.nsd == pytest.approx(nsd.item(), rel=1e-6)
         assert found.hd95_mm > 1
         assert 0 < found.nsd < 1
+
+
+def areas_by_hand(shape_mm):
+    """Area of a box whose edges and corners marching cubes cut off by half a voxel; spacing 1 mm."""
+    a, b, c = shape_mm  # between the middles of the outer voxels
+    faces = 2 * (a * b + b * c + a * c)
+    edges = 4 * (a + b + c) * math.sqrt(0.5)
+    return faces + edges + 8 * math.sqrt(3) / 8
+
+
+class TestSurfacesByArea:
+    def test_areas_of_corners(self):
+        """Spacing 2 x 3 x 4 mm: one of eight voxels, a plane, and both of them turned inside out."""
+        areas = corner_areas(2.0, 3.0, 4.0)
+        assert areas[0] == areas[255] == 0
+        triangle = 0.5 * np.linalg.norm(np.cross([-1, 1.5, 0], [-1, 0, 2]))  # half a voxel along each edge
+        for bit in range(8):
+            assert areas[1 << bit] == areas[255 - (1 << bit)] == pytest.approx(triangle)
+        assert areas[0b11110000] == areas[0b00001111] == pytest.approx(3 * 4)  # across the first axis
+        assert areas[0b11001100] == pytest.approx(2 * 4)
+        assert areas[0b10101010] == pytest.approx(2 * 3)
+        assert np.allclose(areas, areas[::-1])
+
+    def test_areas_are_those_of_marching_cubes(self):
+        """With at most four voxels inside; more are the mirror image of those outside, as surface-distance has it."""
+        measure = pytest.importorskip("skimage.measure")
+        areas = corner_areas(0.39, 0.39, 5.0)
+        for code in range(1, 255):
+            assert areas[code] == areas[255 - code]
+            if code.bit_count() > 4:
+                continue
+            corners = np.array([code >> (7 - bit) & 1 for bit in range(8)], float).reshape(2, 2, 2)
+            vertices, faces, *_ = measure.marching_cubes(corners, 0.5, spacing=(0.39, 0.39, 5.0), method="lorensen")
+            assert areas[code] == pytest.approx(measure.mesh_surface_area(vertices, faces), rel=1e-5), bin(code)
+
+    def test_areas_are_those_of_surface_distance(self):
+        """Sums of create_table_neighbour_code_to_surface_area of surface-distance 0.1, and three of its entries."""
+        for spacing, total, some in (((0.39, 0.39, 5.0), TOTAL_A, SOME_A), ((1.0, 2.0, 3.0), TOTAL_B, SOME_B)):
+            areas = corner_areas(*spacing)
+            assert areas.sum() == pytest.approx(total, rel=1e-12)
+            assert areas[[7, 29, 61]] == pytest.approx(some, rel=1e-12)
+
+    def test_area_of_a_box(self):
+        found = surface_elements(box((9, 9, 9), (2, 6), (1, 8), (3, 6)), np.ones(3), "area")
+        assert found.weights.sum() == pytest.approx(areas_by_hand((3, 6, 2)))
+
+    @pytest.mark.parametrize("apart", [1, 2, 5])
+    def test_plates(self, apart):
+        """Faces that look at each other are a voxel less apart than those that look the same way.
+
+        The plates' rims are of the surface, too; on large plates they are a small part.
+        """
+        plates = [box((9, 80, 80), (k, k + 1), (0, 80), (0, 80)) for k in (1, 1 + apart)]
+        found = surface_metrics(*plates, (2.0, 1.0, 1.0), tolerance_mm=100.0)
+        assert found.hd95_mm == 2 * apart
+        assert found.asd_mm == pytest.approx((2 * apart + 2 * (apart - 1)) / 2, rel=0.03)
+        assert found.nsd == 1
+
+    def test_thick_slices_keep_their_ranking(self):
+        """Voxels of 0.39 x 0.39 x 5 mm: a box against itself one slice off, and three pixels larger all round.
+
+        Of the larger one all sides lie 1.17 mm off and the caps, a quarter of the surface, on each other. Of the
+        shifted one most of the sides lie on each other. Voxels count the caps five times and more.
+        """
+        spacing, shape = (0.39, 0.39, 5.0), (140, 140, 14)
+        first = box(shape, (20, 110), (20, 110), (2, 11))
+        shifted, larger = np.roll(first, 1, axis=2), box(shape, (17, 113), (17, 113), (2, 11))
+        area, voxels = (
+            [surface_metrics(first, other, spacing, 1.0, convention) for other in (shifted, larger)]
+            for convention in ("area", "voxels")
+        )
+        sides, caps = 4 * 90 * 0.39 * 45, 2 * (90 * 0.39) ** 2
+        assert [found.hd95_mm for found in area] == pytest.approx([5, 3 * 0.39])
+        assert area[1].nsd == pytest.approx(caps / (sides + caps), abs=0.06)  # but for the larger one's rims
+        assert area[1].asd_mm == pytest.approx(1.17 * sides / (sides + caps), rel=0.05)
+        assert area[0].nsd > 2 * area[1].nsd
+        assert voxels[0].nsd < voxels[1].nsd / 4
+        assert area[0].asd_mm < 2 * area[1].asd_mm
+        assert voxels[0].asd_mm > 15 * voxels[1].asd_mm
+
+    def test_hausdorff_of_simpleitk(self):
+        """HausdorffDistanceImageFilter runs from voxel to voxel; between whole sides the distance is the same."""
+        sitk = pytest.importorskip("SimpleITK")
+        first, second = box((40, 40, 8), (5, 15), (5, 15), (2, 6)), box((40, 40, 8), (5, 21), (5, 15), (2, 6))
+        images = [sitk.GetImageFromArray(mask.astype(np.uint8)) for mask in (first, second)]
+        for image in images:
+            image.SetSpacing((5.0, 0.75, 0.5))
+        measure = sitk.HausdorffDistanceImageFilter()
+        measure.Execute(*images)
+        assert measure.GetHausdorffDistance() == pytest.approx(6 * 0.5)
+        found = surface_metrics(first, second, (0.5, 0.75, 5.0), 1.0)
+        assert found.hd95_mm <= measure.GetHausdorffDistance() + 1e-9
+        assert found.hd95_mm == pytest.approx(6 * 0.5)
+
+    def test_empty_and_equal_masks(self):
+        mask = box((5, 5, 5), (1, 3), (1, 3), (1, 3))
+        empty = np.zeros_like(mask)
+        assert surface_metrics(mask, empty, SPACING, 1) == SurfaceMetrics(math.inf, math.inf, 0)
+        assert surface_metrics(mask, mask, SPACING, 0) == SurfaceMetrics(0, 0, 1)
+        assert math.isnan(surface_metrics(empty, empty, SPACING, 1).nsd)
 
 
 class TestSlices:
@@ -241,7 +348,8 @@ class TestCommand:
     def test_surface(self, folders, capsys):
         assert run(folders, "--surface") == 0
         found = table(folders, "surface.csv")
-        assert tuple(found.columns) == (*ID_COLUMNS, "hd95_mm", "asd_mm", "nsd", "tolerance_mm")
+        assert tuple(found.columns) == (*ID_COLUMNS, "hd95_mm", "asd_mm", "nsd", "tolerance_mm", "convention")
+        assert set(found["convention"]) == {"area"}
         assert len(found) == 12  # 2 cases x 6 labels
         moved, same = (found[(found["case"] == c) & (found["muscle"] == "multifidus")].iloc[0] for c in "ab")
         assert (moved["side"], moved["hd95_mm"], moved["nsd"], moved["tolerance_mm"]) == ("right", 1, 1, 1)
@@ -256,6 +364,11 @@ class TestCommand:
         assert moved["tolerance_mm"] == 0.9
         assert moved["nsd"] < 1
         assert read_record(folders / "out").surface_tolerance_mm == 0.9
+        assert run(folders, "--surface", "--surface-convention", "voxels") == 0
+        assert set(table(folders, "surface.csv")["convention"]) == {"voxels"}
+        assert read_record(folders / "out").surface_convention == "voxels"
+        assert run(folders, "--surface-convention", "area") == 1
+        assert "--surface-convention area has no effect without --surface" in capsys.readouterr().err
         assert run(folders, "--tolerance-mm", "2") == 1
         assert "--tolerance-mm 2 has no effect without --surface" in capsys.readouterr().err
         assert run(folders, "--surface", "--tolerance-mm", "-2") == 1

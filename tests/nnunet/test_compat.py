@@ -8,7 +8,7 @@ import pytest
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.cli.machine import checks as doctor
 from paraspinal_nnunet.errors import SetupError
-from paraspinal_nnunet.nnunet import compat as seam
+from paraspinal_nnunet.nnunet import compat
 from paraspinal_nnunet.nnunet.compat import (
     FIX_FOLDER,
     PLUGIN_FOLDER,
@@ -67,7 +67,7 @@ def test_pairs_of_torch_and_torchvision(torch, torchvision, problem):
 @pytest.mark.parametrize("version", ["2.7.9", "2.9.0", "3.0", "1.7"])
 def test_other_versions_of_nnunet_are_refused(monkeypatch, version):
     pytest.importorskip("nnunetv2")
-    monkeypatch.setattr(seam, "installed", lambda package: version)
+    monkeypatch.setattr(compat, "installed", lambda package: version)
     with pytest.raises(SetupError, match=rf"nnunetv2 {version} is installed, supported is >=2.8,<2.9: pip install"):
         check_nnunet()
 
@@ -75,12 +75,12 @@ def test_other_versions_of_nnunet_are_refused(monkeypatch, version):
 @pytest.mark.parametrize("version", ["2.8.0", "2.8.1", "2.8.12+local"])
 def test_supported_versions_pass(monkeypatch, version):
     pytest.importorskip("nnunetv2")
-    monkeypatch.setattr(seam, "installed", lambda package: version)
+    monkeypatch.setattr(compat, "installed", lambda package: version)
     check_nnunet()
 
 
 def test_a_missing_nnunet_names_the_extra(monkeypatch):
-    monkeypatch.setattr(seam, "installed", lambda package: None)
+    monkeypatch.setattr(compat, "installed", lambda package: None)
     with pytest.raises(SetupError, match=r"pip install 'paraspinal-nnunet\[train\]'"):
         check_nnunet()
 
@@ -99,18 +99,18 @@ def test_nnunet_finds_the_canonical_classes(kept_environment, name):
     assert recursive_find_trainer_class_by_name(name) is found
 
 
-def test_the_mend_runs_the_sitecustomize_that_it_stands_before(tmp_path):
+def test_the_fix_runs_the_sitecustomize_that_it_stands_before(tmp_path):
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.theirs_ran = True\n")
     path = fixed_python_path({"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])})
     code = f"import sys; print(sys.theirs_ran, {PRIMUS_MODULE!r} in sys.modules)"
     assert python(code, PYTHONPATH=path) == "True True"
 
 
-def test_the_mend_alone_is_silent():
+def test_the_fix_alone_is_silent():
     assert python(f"import sys; print({PRIMUS_MODULE!r} in sys.modules)", PYTHONPATH=fixed_python_path({})) == "True"
 
 
-def test_processes_that_we_start_are_mended(kept_environment):
+def test_processes_that_we_start_are_fixed(kept_environment):
     pytest.importorskip("nnunetv2")
     register_trainers()
     code = f"import os, sys; print({PRIMUS_MODULE!r} in sys.modules, os.environ['nnUNet_extTrainer'])"
@@ -119,7 +119,7 @@ def test_processes_that_we_start_are_mended(kept_environment):
 
 def test_env_prints_what_the_shell_needs(monkeypatch, capsys):
     monkeypatch.delenv("nnUNet_extTrainer", raising=False)
-    monkeypatch.setattr(seam, "torchvision_state", lambda: Torchvision("2.9.1+cpu", "0.24.1"))
+    monkeypatch.setattr(compat, "torchvision_state", lambda: Torchvision("2.9.1+cpu", "0.24.1"))
     assert main(["env"]) == 0
     printed = capsys.readouterr()
     assert printed.out.splitlines()[0] == f"export nnUNet_extTrainer={PLUGIN_FOLDER}"
@@ -130,7 +130,7 @@ def test_env_prints_what_the_shell_needs(monkeypatch, capsys):
 
 
 def test_env_leaves_a_good_pair_alone(monkeypatch, capsys):
-    monkeypatch.setattr(seam, "torchvision_state", lambda: Torchvision("2.9.1", "0.24.1"))
+    monkeypatch.setattr(compat, "torchvision_state", lambda: Torchvision("2.9.1", "0.24.1"))
     assert main(["env"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1
     assert main(["env", "--mend"]) == 0
@@ -167,7 +167,7 @@ def test_the_doctor_ends_with_1_when_something_is_wrong(monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_stock_look_up_in_a_mended_shell(tmp_path):
+def test_stock_look_up_in_a_fixed_shell(tmp_path):
     pytest.importorskip("nnunetv2")
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.theirs_ran = True\n")
     shell = subprocess.run(
@@ -184,3 +184,24 @@ def test_stock_look_up_in_a_mended_shell(tmp_path):
         check=True,
     )
     assert shell.stdout.splitlines()[-1] == "True True paraspinal_nnunet.trainers.paraspinal"
+
+
+@pytest.mark.parametrize("attribute", ["__file__", "__path__"])
+def test_modules_that_load_lazily_do_not_hinder_the_look_up(tmp_path, attribute):
+    """Each attribute access imports a new module, as lazily loading packages do while nnU-Net walks sys.modules."""
+    pytest.importorskip("nnunetv2")
+    code = f"""
+import sys, types
+from paraspinal_nnunet.nnunet.compat import register_trainers
+register_trainers()
+class Lazy(types.ModuleType):
+    def __getattribute__(self, name):
+        if name == {attribute!r}:
+            sys.modules[f"lazily_{{len(sys.modules)}}"] = types.ModuleType("lazy")
+            raise AttributeError(name)
+        return super().__getattribute__(name)
+sys.modules["lazy"] = Lazy("lazy")
+from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name as find
+print(find("nnUNetTrainerParaspinal").__name__, "paraspinal_trainers" in sys.modules)
+"""
+    assert python(code).splitlines()[-1] == "nnUNetTrainerParaspinal False"

@@ -48,8 +48,8 @@ class Shell:
 
     def run(self, command, *arguments, plugin=False, **variables):
         kept = {k: v for k, v in os.environ.items() if not k.startswith("nnUNet_") and k != "PYTHONPATH"}
-        seam = {"nnUNet_extTrainer": trainer_path({}), "PYTHONPATH": fixed_python_path({})} if plugin else {}
-        environment = {**kept, **self.dataset.variables(), "nnUNet_def_n_proc": "1", "OMP_NUM_THREADS": "2", **seam}
+        found = {"nnUNet_extTrainer": trainer_path({}), "PYTHONPATH": fixed_python_path({})} if plugin else {}
+        environment = {**kept, **self.dataset.variables(), "nnUNet_def_n_proc": "1", "OMP_NUM_THREADS": "2", **found}
         result = subprocess.run(
             [Path(sys.executable).parent / command, *map(str, arguments)],
             env={**environment, **variables},

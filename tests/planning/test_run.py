@@ -9,10 +9,11 @@ pytest.importorskip("nnunetv2")
 
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.errors import DatasetError, ProtocolError
+from paraspinal_nnunet.nnunet.preprocessed import MARKER_SUFFIX, is_preprocessed, source_digest
 from paraspinal_nnunet.nnunet.splits import make_splits, read_splits, write_splits
-from paraspinal_nnunet.planning.run import PlanRequest, is_preprocessed, plan, prepare_splits, source_digest
+from paraspinal_nnunet.planning.run import PlanRequest, plan, prepare_splits
 from paraspinal_nnunet.protocol.overrides import parse_settings
-from paraspinal_nnunet.protocol.plans import BASELINE_ENTRY, ENTRY, MARKER_SUFFIX
+from paraspinal_nnunet.protocol.plans import BASELINE_ENTRY, ENTRY
 
 pytestmark = pytest.mark.usefixtures("thread_pools")
 
@@ -219,3 +220,21 @@ def test_planning_stops_where_it_is_told(tiny_copy):
     assert not (tiny_copy.preprocessed / folder).exists()
     assert main(flags) == 0
     assert is_preprocessed(tiny_copy.preprocessed / folder)
+
+
+def test_a_mirrored_label_header_is_refused_before_anything_is_written(tiny_copy, capsys):
+    import nibabel as nib
+
+    path = tiny_copy.raw / "labelsTr" / "sub-003.nii.gz"
+    label = nib.load(path)
+    affine = label.affine.copy()
+    affine[:3, 3] += affine[:3, 0] * (label.shape[0] - 1)
+    affine[:3, 0] *= -1
+    nib.save(nib.Nifti1Image(label.get_fdata().astype("uint8"), affine), path)
+    before = sorted(p.name for p in tiny_copy.preprocessed.iterdir())
+    assert main(["plan", "-d", "501", "-np", "1", "-p", "Other"]) == 1
+    error = capsys.readouterr().err
+    expected = "paraspinal plan: error: Dataset501_Tiny: 1 of 6 cases cannot be trained on"
+    assert error.splitlines()[-1].startswith(expected)
+    assert "sub-003: sub-003.nii.gz: is stored in RAS, sub-003_0000.nii.gz in LAS" in error
+    assert sorted(p.name for p in tiny_copy.preprocessed.iterdir()) == before

@@ -26,7 +26,7 @@ from paraspinal_nnunet.trainers import (
     nnUNetTrainerParaspinal,
     nnUNetTrainerParaspinalDeep,
 )
-from paraspinal_nnunet.trainers.baseline_table import baseline_rows
+from paraspinal_nnunet.trainers.baseline import baseline_rows
 from paraspinal_nnunet.trainers.checkpoints import PROGRESS
 from paraspinal_nnunet.trainers.length import epoch_count, epoch_length
 

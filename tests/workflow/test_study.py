@@ -11,7 +11,8 @@ import pytest
 
 from paraspinal_nnunet import cli
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.evaluation.comparison.answer import COST_COLUMNS, comparison_table, read_costs
+from paraspinal_nnunet.evaluation.comparison.answer import comparison_table
+from paraspinal_nnunet.evaluation.comparison.costs import COST_COLUMNS, read_costs
 from paraspinal_nnunet.evaluation.comparison.view import view_study
 from paraspinal_nnunet.utils.files import write_json
 from paraspinal_nnunet.workflow import reuse as claims
@@ -19,13 +20,13 @@ from paraspinal_nnunet.workflow.commands import BEST_FILE, every_model, job_comm
 from paraspinal_nnunet.workflow.costs import inference_seconds
 from paraspinal_nnunet.workflow.engine import RunOptions, engine_command
 from paraspinal_nnunet.workflow.layout import lay_down
-from paraspinal_nnunet.workflow.reading import StudyFileError
 from paraspinal_nnunet.workflow.schema import FIELDS
 from paraspinal_nnunet.workflow.settings import deeper, further_models, read_study, retrained
 from paraspinal_nnunet.workflow.state import HeldError, Job, failure, held, is_held, log_file, marker
 from paraspinal_nnunet.workflow.status import expected_jobs, job_state, job_states, log_of, seconds_left, status_text
 from paraspinal_nnunet.workflow.steps import lock_file
 from paraspinal_nnunet.workflow.template import PAPERS, demo_text
+from paraspinal_nnunet.workflow.yaml_nodes import StudyFileError
 
 SMALL = "dataset: {id: 5, convert: {source: author, input: cohort}}\narms:\n  a: {configuration: 2d}\n  b: {}\n"
 
@@ -291,7 +292,7 @@ def test_seconds_per_scan_are_those_of_the_validation_that_was_finished(tmp_path
 def test_the_first_table_ranks_recipes_with_their_costs(evaluation, tmp_path):
     """Numbers by hand from the metrics: each subject's mean over the six muscles."""
     view = view_study(evaluation)
-    row = ("near", "arm", "nnUNetTrainerParaspinal", "2d", "0 1 2", "NVIDIA X", 1.5, 6.4, 1626871, 900)
+    row = ("near", "arm", "nnUNetTrainerParaspinal", "2d", "0 1 2", "NVIDIA X", 1.5, 6.4, 1626871, 900, 0.1, 76)
     costs = pd.DataFrame([row], columns=list(COST_COLUMNS)).set_index("model")
     table = comparison_table(view, costs)
     means = view.metrics.groupby(["model", "subject"])["dice"].mean().unstack("model")

@@ -37,6 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tolerance-mm", type=float, metavar="MM", help="tolerance of the surface Dice (default: 1; needs --surface)"
     )
     parser.add_argument(
+        "--surface-convention", choices=("area", "voxels"),
+        help="weigh surfaces by their area (default), or count surface voxels as MONAI does; needs --surface",
+    )  # fmt: skip
+    parser.add_argument(
         "--per-slice", action="store_true", help="write slices.csv: Dice and areas in every axial slice of each muscle"
     )
     parser.add_argument(
@@ -63,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
         post=args.post,
         workers=args.workers,
         surface_tolerance_mm=_tolerance_mm(args),
+        surface_convention=args.surface_convention or "area",
         per_slice=args.per_slice,
         volumes=args.volumes,
     )
@@ -86,5 +91,9 @@ def _tolerance_mm(args: argparse.Namespace) -> float | None:
     if not args.surface:
         if args.tolerance_mm is not None:
             raise InputError(f"--tolerance-mm {args.tolerance_mm:g} has no effect without --surface; give both")
+        if args.surface_convention is not None:
+            raise InputError(
+                f"--surface-convention {args.surface_convention} has no effect without --surface; give both"
+            )
         return None
     return DEFAULT_TOLERANCE_MM if args.tolerance_mm is None else args.tolerance_mm

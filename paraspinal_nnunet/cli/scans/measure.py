@@ -105,9 +105,9 @@ def _options(args: argparse.Namespace) -> "MeasureOptions":
 
     training = None
     if args.model is not None:
-        from paraspinal_nnunet.inference.segmenters import model_facts
+        from paraspinal_nnunet.models.description import describe_model
 
-        entry = model_facts(args.model).training
+        entry = describe_model(args.model).training
         if not entry:
             raise InputError(f"{args.model}: does not say what it was trained on; give a trained or an exported model")
         training = TrainingDescription.from_entry(entry)

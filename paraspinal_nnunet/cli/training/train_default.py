@@ -1,4 +1,4 @@
-"""Train the model that comes with the program anew: draw trunks, train on them, export; goes on where it was stopped."""
+"""Train the model that comes with the program anew: draw trunks, train, export; goes on where it was stopped."""
 
 import argparse
 from pathlib import Path

@@ -1,17 +1,32 @@
 """How much a mask depends on what should not matter: the scan's contrast and its frame."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
+from paraspinal_nnunet.anatomy import BY_LABEL
 from paraspinal_nnunet.image_io.geometry import to_ras
 from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.inference.portable.model import Segmentation
 
 GAMMAS = (0.75, 1.33)
 """Exponents of the scan's grey values between their lowest and their 99.5th percentile."""
 
 CUT_SHARE = 0.06
 """Share of the width, or of the height, that is cut off on one side, so that tiles and statistics are others."""
+
+
+def with_disagreement(made: Segmentation, volume: Volume, segment: Callable[[Volume], Segmentation]) -> Segmentation:
+    """A segmentation with its `disagreement` by structure; each changed scan takes as long as the scan itself.
+
+    Args:
+        made: Of the scan as it is, by one fold.
+        volume: The scan.
+        segment: What made it.
+    """
+    found = disagreement(made.labels, volume, lambda changed: segment(changed).labels)
+    return replace(made, disagreement={BY_LABEL[v].key: share for v, share in found.items() if v in BY_LABEL})
 
 
 def disagreement(labels: np.ndarray, volume: Volume, segment: Callable[[Volume], np.ndarray]) -> dict[int, float]:
