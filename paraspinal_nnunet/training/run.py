@@ -29,6 +29,7 @@ class TrainingRequest:
     only_validate: bool = False
     keep_probabilities: bool = False
     validate: bool = True
+    pretrained: str | None = None
 
 
 def model_folder(request: TrainingRequest) -> Path:
@@ -54,6 +55,8 @@ def train(request: TrainingRequest) -> Path:
         raise DatasetError(f"{plans} is missing; run: paraspinal plan -d {request.dataset} -p {request.plans_name}")
     register_trainers()
 
+    if request.pretrained and (request.resume or request.only_validate or request.gpus > 1):
+        raise SetupError("pretrained weights are for the start of a training on one device; leave the other flag out")
     if request.gpus > 1:
         _train_on_several_gpus(request, dataset)
     else:
@@ -95,6 +98,11 @@ def _train_here(request: TrainingRequest, dataset: str) -> None:
         dataset, request.configuration, fold, request.trainer, request.plans_name, resume, device=device
     )
     maybe_load_checkpoint(trainer, resume, request.only_validate)
+    if request.pretrained:
+        from paraspinal_nnunet.training.pretrained import load_pretrained
+
+        trainer.initialize()
+        load_pretrained(trainer.network, request.pretrained, trainer.dataset_json["labels"])
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = False, True  # ours turn both round again
     if not request.only_validate:
         trainer.run_training()

@@ -14,6 +14,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-p", dest="plans", default="ParaspinalPlans", help="plans (default: %(default)s)")
     parser.add_argument("-device", choices=["cuda", "cpu", "mps"], help="default: cuda where there is one, else cpu")
     parser.add_argument("-num_gpus", type=int, default=1, help="GPUs for one training (default: 1)")
+    parser.add_argument(
+        "-pretrained_weights", dest="pretrained", metavar="WEIGHTS",
+        help="start from a checkpoint, or from 'default', the model that comes with the program (2D)",
+    )  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint, if there is one")
     validation = parser.add_mutually_exclusive_group()
     validation.add_argument(
@@ -40,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
             only_validate=args.val,
             keep_probabilities=args.npz,
             validate=not args.no_val,
+            pretrained=args.pretrained,
         )
     )
     return 0
