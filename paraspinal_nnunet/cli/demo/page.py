@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from paraspinal_nnunet.evaluation import read_metrics, read_record, summarise
-from paraspinal_nnunet.evaluation.comparison.answer import comparison_table, read_costs
+from paraspinal_nnunet.evaluation.comparison.answer import comparison_table
+from paraspinal_nnunet.evaluation.comparison.costs import read_costs
 from paraspinal_nnunet.evaluation.comparison.view import view_study
 from paraspinal_nnunet.evaluation.record import EvaluationRecord
 from paraspinal_nnunet.html.document import document
