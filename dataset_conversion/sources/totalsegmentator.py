@@ -14,11 +14,11 @@ from tqdm import tqdm
 
 from paraspinal_nnunet.anatomy import COARSE, Muscle
 from paraspinal_nnunet.dataset_conversion.case import Found, Person, Refusal, Source
-from paraspinal_nnunet.dataset_conversion.images.readers import read_labels
 from paraspinal_nnunet.dataset_conversion.labels.masks import MaskCase, mask_labels, read_case_masks
 from paraspinal_nnunet.dataset_conversion.sources import given_texts
 from paraspinal_nnunet.dataset_conversion.sources.participants import person_of
 from paraspinal_nnunet.errors import InputError, ParaspinalError
+from paraspinal_nnunet.image_io.images import read_labels
 
 HELP = "the TotalSegmentator MRI data set (deep back muscles and iliopsoas: four coarse classes)"
 LAYOUT = "sXXXX/mri.nii.gz + sXXXX/segmentations/{autochthon,iliopsoas}_{left,right}.nii.gz [+ meta.csv]"

@@ -5,7 +5,8 @@ from pathlib import Path
 from paraspinal_nnunet.dataset_conversion.patterns.pairing import walk
 from paraspinal_nnunet.dataset_conversion.sources.bids_layout import Choice, chosen_images
 from paraspinal_nnunet.dataset_conversion.sources.bids_names import BidsName, not_ignored, parse
-from paraspinal_nnunet.inference.inputs import MASK_ENDING, FoundScans, InputChoice, Scan, read_any_image, unique
+from paraspinal_nnunet.image_io.images import read_image
+from paraspinal_nnunet.inference.inputs import MASK_ENDING, FoundScans, InputChoice, Scan, unique
 from paraspinal_nnunet.utils.files import write_json, write_text
 from paraspinal_nnunet.utils.text import pluralize
 
@@ -54,4 +55,4 @@ def describe_derivative(output: Path, version: str) -> None:
 
 def _scan(folder: Path, image: BidsName) -> Scan:
     path = folder / image.path
-    return Scan(image.case, f"{image.case}_dseg{MASK_ENDING}", image.path, lambda: read_any_image(path))
+    return Scan(image.case, f"{image.case}_dseg{MASK_ENDING}", image.path, lambda: read_image(path))

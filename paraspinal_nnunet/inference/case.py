@@ -12,7 +12,9 @@ import numpy as np
 
 from paraspinal_nnunet.errors import GeometryError, InputError, ParaspinalError
 from paraspinal_nnunet.image_io.geometry import axis_codes, grid_difference
-from paraspinal_nnunet.image_io.nifti import Volume, read_labels, write_labels
+from paraspinal_nnunet.image_io.images import read_labels
+from paraspinal_nnunet.image_io.nifti import write_labels
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.inference.inputs import Scan
 from paraspinal_nnunet.inference.outputs import (
     Model,

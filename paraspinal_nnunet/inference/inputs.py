@@ -7,17 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.image_io.nifti import ENDINGS, Volume, read_image, stem_of
+from paraspinal_nnunet.image_io.images import ENDINGS, images_in, read_image, stem_of
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.utils.text import pluralize
 
 if TYPE_CHECKING:
     from paraspinal_nnunet.inference.dicom_inputs import StudyFiles
 
 MASK_ENDING = ".nii.gz"
-ITK_ENDINGS = (".mha", ".mhd", ".nrrd", ".nhdr")
-"""As `dataset_conversion.readers` has them, which costs the import of SimpleITK."""
-
-IMAGE_ENDINGS = (*ENDINGS, *ITK_ENDINGS)
 _DICOM_MAGIC, _DICOM_MAGIC_AT = b"DICM", 128
 _BIDS_DESCRIPTION = "dataset_description.json"
 
@@ -155,30 +152,7 @@ def kind_of(path: Path) -> str:
 
 def nothing_in(path: Path) -> InputError:
     """The error for a folder without scans."""
-    return InputError(
-        f"{path}: holds no NIfTI file ({' or '.join(ENDINGS)}), nor {', '.join(ITK_ENDINGS)}, DICOM or a BIDS data set"
-    )
-
-
-def images_in(folder: Path) -> list[Path]:
-    """The visible image files of a folder, sorted; those of its sub-folders are not."""
-    return sorted(
-        p for p in folder.iterdir() if p.name.lower().endswith(IMAGE_ENDINGS) and p.is_file() and p.name[0] != "."
-    )
-
-
-def read_any_image(path: Path) -> Volume:
-    """Read a scan: NIfTI whatever its name, MetaImage or NRRD.
-
-    Raises:
-        InputError: As `nifti.read_image`.
-        GeometryError: As `nifti.read_image`.
-    """
-    if path.name.lower().endswith(ITK_ENDINGS):
-        from paraspinal_nnunet.dataset_conversion.images import readers
-
-        return readers.read_image(path)
-    return read_image(path)
+    return InputError(f"{path}: holds no image ({', '.join(ENDINGS)}), nor DICOM or a BIDS data set")
 
 
 def unique(scans: Sequence[Scan], path: Path) -> tuple[Scan, ...]:
@@ -195,8 +169,8 @@ def unique(scans: Sequence[Scan], path: Path) -> tuple[Scan, ...]:
 
 
 def _file_scan(path: Path) -> Scan:
-    name = stem_of(path.name, IMAGE_ENDINGS)
-    return Scan(name, f"{name}{MASK_ENDING}", path.name, lambda: read_any_image(path))
+    name = stem_of(path.name)
+    return Scan(name, f"{name}{MASK_ENDING}", path.name, lambda: read_image(path))
 
 
 def _is_dicom_file(path: Path) -> bool:

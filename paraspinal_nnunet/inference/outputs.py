@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.anatomy import PARASPINAL, Structure
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.image_io.nifti import ENDINGS, Volume, stem_of
+from paraspinal_nnunet.image_io.images import images_in, stem_of
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.inference.inputs import Scan
 from paraspinal_nnunet.inference.records import CaseFiles, CaseRecord, encoded_picture, write_record
 from paraspinal_nnunet.utils.files import atomic_path, write_text
@@ -154,7 +155,7 @@ def levels_of(scan: Scan, levels: Path | None) -> Path | None:
     """
     if levels is None or levels.is_file():
         return levels
-    files = sorted(p for p in levels.iterdir() if p.name.endswith(ENDINGS) and p.name[0] != ".")
+    files = images_in(levels)
     exact = [p for p in files if stem_of(p.name) == scan.name]
     found = exact or [p for p in files if p.name.startswith(f"{scan.name}_")]
     if len(found) != 1:

@@ -14,7 +14,9 @@ import numpy as np
 
 from paraspinal_nnunet.anatomy import ALL_STRUCTURES, BY_KEY, PARASPINAL, Structure
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.image_io.nifti import Volume, read_labels, write_image
+from paraspinal_nnunet.image_io.images import read_labels
+from paraspinal_nnunet.image_io.nifti import write_image
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.inference.portable import MODES, PortableModel, Segmentation, is_portable, open_model
 from paraspinal_nnunet.inference.portable.model import LARGEST_MANIFEST_BYTES
 from paraspinal_nnunet.models.manifest import FILE_NAME, Manifest, label_entries, parse_manifest

@@ -186,7 +186,7 @@ class TestValues:
             (9, np.uint8, "unknown label value 9; known are 1 multifidus_right"),
             (-1, np.int16, "value -1"),
             (300, np.int16, "value 300"),
-            (0.5, np.float32, "value 0.5"),
+            (0.5, np.float32, "e.g. 0.5"),
             (np.nan, np.float32, "NaN"),
             (np.inf, np.float32, "infinite"),
         ],

@@ -8,7 +8,7 @@ import pytest
 
 from paraspinal_nnunet import measure
 from paraspinal_nnunet.errors import InputError, LabelError
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.measures.levels import TOTALSPINESEG, find_levels, read_level_names, standard_name
 
 AFFINE = np.diag([1.0, 1.0, 5.0, 1.0])

@@ -17,7 +17,7 @@ from paraspinal_nnunet.evaluation.record import EvaluationRecord
 from paraspinal_nnunet.evaluation.tables.table import to_html
 from paraspinal_nnunet.html.viewer.page import contact_sheet, viewer_html
 from paraspinal_nnunet.html.viewer.slices import ViewerCase
-from paraspinal_nnunet.image_io.nifti import read_image, read_labels
+from paraspinal_nnunet.image_io.images import read_image, read_labels
 from paraspinal_nnunet.utils.files import read_json, write_text
 from paraspinal_nnunet.workflow.settings import Study
 from paraspinal_nnunet.workflow.state import marker

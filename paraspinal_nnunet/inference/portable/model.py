@@ -24,7 +24,7 @@ from paraspinal_nnunet.models.manifest import FILE_NAME, Manifest, check_files, 
 from paraspinal_nnunet.utils.zip import extract_zip
 
 if TYPE_CHECKING:
-    from paraspinal_nnunet.image_io.nifti import Volume
+    from paraspinal_nnunet.image_io.volume import Volume
 
 FORMAT = "onnx"
 Mode = Literal["tiles", "fast"]
