@@ -59,7 +59,7 @@ def parse_header(start: bytes, path: Path) -> NiftiHeader:
     """
     kind = next((k for k in (nib.Nifti1Header, nib.Nifti2Header) if k.may_contain_header(start)), None)
     if kind is None:
-        raise InputError(f"{path}: cannot be read, is no NIfTI file; convert it to .nii.gz first")
+        raise InputError(f"{path}: is no NIfTI file; convert it to .nii.gz first")
     block = start[: kind.template_dtype.itemsize]
     stored, checked = kind(block, check=False), kind(block)
     if stored["magic"].item().rstrip(b"\0") == kind.pair_magic:

@@ -24,7 +24,7 @@ def guarded(path: Path | str, advice: str = "copy or export it again") -> Iterat
         >>> with guarded("x", "copy it"):
         ...     [][0]
         Traceback (most recent call last):
-        paraspinal_nnunet.errors.InputError: x: cannot be read, truncated or damaged (list index out of range); copy it
+        paraspinal_nnunet.errors.InputError: x: truncated or damaged (list index out of range); copy it
     """
     try:
         yield
@@ -34,7 +34,7 @@ def guarded(path: Path | str, advice: str = "copy or export it again") -> Iterat
         raise InputError(f"{path}: needs more memory than this machine has ({one_line(error)})") from error
     except OSError as error:
         if error.errno is None or error.strerror is None:  # raised by a parser, not by the system
-            raise InputError(f"{path}: cannot be read, truncated or damaged ({one_line(error)}); {advice}") from error
+            raise InputError(f"{path}: truncated or damaged ({one_line(error)}); {advice}") from error
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except Exception as error:
-        raise InputError(f"{path}: cannot be read, truncated or damaged ({one_line(error)}); {advice}") from error
+        raise InputError(f"{path}: truncated or damaged ({one_line(error)}); {advice}") from error

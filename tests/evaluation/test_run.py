@@ -211,10 +211,10 @@ class TestValues:
     def test_broken_file(self, folders):
         path = folders / "pred/a.nii.gz"
         path.write_bytes(path.read_bytes()[:60])
-        with pytest.raises(InputError, match=r"case a: .*cannot be read"):
+        with pytest.raises(InputError, match=r"case a: .*is no NIfTI file"):
             evaluate(folders / "ref", {"m": folders / "pred"})
         path.write_bytes(b"no image at all")
-        with pytest.raises(InputError, match=r"case a: .*cannot be read"):
+        with pytest.raises(InputError, match=r"case a: .*is no NIfTI file"):
             evaluate(folders / "ref", {"m": folders / "pred"})
 
 
