@@ -22,7 +22,7 @@ from paraspinal_nnunet.quality_control.classes import LabelClass
 from paraspinal_nnunet.quality_control.dataset import CaseFiles
 from paraspinal_nnunet.quality_control.duplicates import NEAR_CORRELATION, mirrored_correlations
 from paraspinal_nnunet.quality_control.fingerprint import THUMBNAIL_SHAPE, fingerprint
-from paraspinal_nnunet.quality_control.measurements import measure_case
+from paraspinal_nnunet.quality_control.measure_case import measure_case
 
 ALTERED_CASES = 12
 

@@ -1,5 +1,7 @@
 """The errors that a user can mend: one base class, a few kinds, each a one-line message."""
 
+import os
+
 
 class ParaspinalError(Exception):
     """Base of all known errors; the command line prints it as one line and exits with 1.
@@ -15,6 +17,24 @@ def one_line(error: object) -> str:
     ('too many spaces', 'EOFError')
     """
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def reason_of(error: BaseException) -> str:
+    """Why something failed, in one line: a known error's own words, the system's reason and file, else kind and words.
+
+    >>> reason_of(OSError(28, "No space left on device", "out/a.nii.gz")), reason_of(KeyError("x"))
+    ('out/a.nii.gz: No space left on device', "KeyError: 'x'")
+    >>> reason_of(MemoryError())
+    'MemoryError: there is not enough memory'
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return ": ".join([*([os.fsdecode(error.filename)] if error.filename else []), one_line(error.strerror)])
+    if isinstance(error, ParaspinalError | OSError) and str(error):
+        return one_line(error)
+    kind, said = type(error).__name__, one_line(error)
+    if isinstance(error, MemoryError) and said == kind:
+        said = "there is not enough memory"
+    return kind if said == kind else f"{kind}: {said}"
 
 
 class InputError(ParaspinalError):
@@ -43,6 +63,10 @@ class StatisticsError(ParaspinalError):
 
 class SetupError(ParaspinalError):
     """The machine lacks something: an environment variable, a package, a matching version."""
+
+
+class WorkerDiedError(ParaspinalError):
+    """A process that shared the work was killed, by the system or by a user."""
 
 
 class TrainingRefusedError(ProtocolError, SystemExit):

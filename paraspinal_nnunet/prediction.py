@@ -3,77 +3,73 @@
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+
+from tqdm import tqdm
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.lookup_tables import write_lookup_tables
-from paraspinal_nnunet.inference.batch import Job, Outcome, failed, run_batch
-from paraspinal_nnunet.inference.case import Case, CasePlan, note_other_settings, segment_case
-from paraspinal_nnunet.inference.inputs import FoundScans, InputChoice, Refused, find_scans
-from paraspinal_nnunet.inference.outputs import Model, Products, check_products
-from paraspinal_nnunet.inference.overview import is_current, write_overview
-from paraspinal_nnunet.inference.segmenters import ModelFacts, SegmenterOptions, model_facts, opened_segmenter
+from paraspinal_nnunet.inference.batch import ScanJob, ScanOutcome, failed, run_batch
+from paraspinal_nnunet.inference.case import BatchPlan, PredictedCase, segment_scan
+from paraspinal_nnunet.inference.checks import check_outputs
+from paraspinal_nnunet.inference.inputs import find_scans
+from paraspinal_nnunet.inference.options import PredictionOptions
+from paraspinal_nnunet.inference.outputs import Products
+from paraspinal_nnunet.inference.overview import describe_derivative, is_current, known_model, write_overview
+from paraspinal_nnunet.inference.scans import FoundScans, InputChoice, Refused
+from paraspinal_nnunet.inference.segmenters import opened_segmenter
+from paraspinal_nnunet.models.description import ModelDescription, describe_model, identify_model
 
 log = logging.getLogger(__name__)
 
+_BAR_DELAY_S = 2.0
+
 
 @dataclass(frozen=True)
-class PredictionRequest:
-    """What to predict.
+class _Places:
+    scans: Path
+    output: Path
+    model: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionRequest(PredictionOptions, _Places):
+    """What to predict, and how: see `PredictionOptions`, too.
 
     Attributes:
-        scans: NIfTI, MetaImage or NRRD files, a BIDS data set or DICOM studies; see `predicting.scans.find_scans`.
+        scans: NIfTI, MetaImage or NRRD files, a BIDS data set or DICOM studies; see `inference.inputs.find_scans`.
         output: Folder for the masks; a mask has its scan's name, without nnU-Net's channel suffix ``_0000``.
         model: nnU-Net's model folder, or an exported or portable model: folder or archive.
-        folds: Folds to average; all trained ones when None.
-        device: ``'cuda'``, ``'cpu'``, ``'mps'`` or None for the best there is.
-        step_size: Step between tiles as a share of the patch.
-        mirroring: Average over mirrored images where the model was trained so; ours never are.
         overwrite: Make again what is there already.
         shard: (k, n): only the k-th of n equal shares of the scans, counted from 1.
-        mode: For portable models: ``'tiles'`` or ``'fast'``.
-        runtime: For portable models: ``'auto'``, ``'onnxruntime'`` or ``'openvino'``.
-        threads: For portable models: processor threads; all when None.
-        post: Clean-ups of the masks by name, in this order; see `postprocessing.STEPS`.
         choice: Which scans of the input.
         products: What is made beside the masks, with colour tables for viewers; None for masks alone.
         writers: Scans whose results are made and written at a time, while the network goes on with the next.
     """
 
-    scans: Path
-    output: Path
-    model: Path
-    folds: Sequence[str] | None = None
-    device: str | None = None
-    step_size: float = 0.5
-    mirroring: bool = True
     overwrite: bool = False
     shard: tuple[int, int] = (1, 1)
-    mode: str = "tiles"
-    runtime: str = "auto"
-    threads: int | None = None
-    post: Sequence[str] = ()
     choice: InputChoice = field(default_factory=InputChoice)
     products: Products | None = None
     writers: int = 1
 
-    @property
-    def segmenter(self) -> SegmenterOptions:
-        """How the model is applied."""
-        return SegmenterOptions(
-            folds=self.folds,
-            device=self.device,
-            step_size=self.step_size,
-            mirroring=self.mirroring,
-            mode=self.mode,
-            runtime=self.runtime,
-            threads=self.threads,
-            uncertainty=self.products is not None and self.products.measures,
-        )
+    def check(self) -> None:
+        """Refuse what cannot be done, before anything is read.
+
+        Raises:
+            InputError: An option that cannot be, or an output that is a file.
+            ProtocolError: An unknown clean-up.
+        """
+        super().check()
+        if self.writers < 1:
+            raise InputError(f"{self.writers} scans cannot be written at a time; give 1 or more")
+        if self.output.exists() and not self.output.is_dir():
+            raise InputError(f"output {self.output} is a file; give a folder")
+        if self.products:
+            self.products.check()
 
 
 def predict(request: PredictionRequest) -> list[Path]:
@@ -92,80 +88,62 @@ def predict(request: PredictionRequest) -> list[Path]:
     return [request.output / outcome.name for outcome in outcomes]
 
 
-def predict_scans(request: PredictionRequest) -> list[Outcome]:
+def predict_scans(request: PredictionRequest) -> list[ScanOutcome]:
     """Predict all scans; one that fails is told of at once and stops none.
 
-    A scan whose mask is there is not predicted again; what is missing beside the mask is made from it.
+    A mask that stands is kept while scan, model and options are those that it was made from; what is missing beside it
+    is made from it.
 
     Returns:
         One outcome per scan, named as its mask's file.
 
     Raises:
-        InputError: No scans, no model, or flags that the model has no use for.
+        InputError: No scans, no model, flags that the model has no use for, or an output that would replace an input.
         SetupError: nnU-Net, or a package that a runtime or DICOM needs, is missing.
     """
-    _check(request)
-    found = find_scans(request.scans, request.choice)
+    request.check()
+    found = check_outputs(request, find_scans(request.scans, request.choice))
     number, count = request.shard
-    facts = model_facts(request.model)
-    model, products = Model(facts.name, facts.structures or (), facts.training), request.products
-    if products and facts.structures is None:
+    about, products = describe_model(request.model), request.products
+    if products and about.structures is None:
         log.warning("note: %s has labels that are unknown here, so that masks are all that is made", request.model)
         products = Products(measures=False, pages=False, segmentation=False)
-    plan = CasePlan(request.output, model, products, tuple(request.post), request.overwrite, _settings(request))
-    cases = [Case(scan, plan) for scan in found.scans[number - 1 :: count]]
-    outcomes = _run(request, found, cases) if cases else []
+    options = replace(request, uncertainty=products is not None and products.measures)
+    mark = identify_model(request.model, request.chosen_folds, known=known_model(request.output))
+    plan = BatchPlan(request.output, about, mark, products, options, request.overwrite)
+    cases = [PredictedCase(scan, plan) for scan in found.scans[number - 1 :: count]]
+    outcomes = _run(options, found, cases) if cases else []
     refused = found.refused if number == 1 else ()
     for each in refused:
         log.error("%s: failed: %s", each.name, each.reason)
-    names = {case.files.mask_name: case.scan.name for case in cases}
-    failures = {names[o.name]: o.message for o in failed(outcomes)} | _on_page(refused)
-    if products and (failures or not _is_done(request.output, products, outcomes)):
-        _write_common(request.output, found, facts, products, failures)
-    outcomes += [Outcome(each.name, "failed", each.reason) for each in refused]
-    return outcomes
+    if products:
+        reasons = {outcome.name: outcome.message for outcome in failed(outcomes)}
+        names = {case.paths.mask_name: case for case in cases if not case.has_page}
+        failures = {names[name].scan.name: reason for name, reason in reasons.items() if name in names}
+        _write_common(request.output, found, about, products, outcomes, failures | _on_page(refused))
+    return outcomes + [ScanOutcome(each.name, "failed", each.reason) for each in refused]
 
 
-def failure_summary(outcomes: Sequence[Outcome]) -> str:
+def failure_summary(outcomes: Sequence[ScanOutcome]) -> str:
     """One line on what failed."""
     bad = failed(outcomes)
     return f"{len(bad)} of {len(outcomes)} scans failed: " + "; ".join(f"{o.name} ({o.message})" for o in bad)
 
 
-def _check(request: PredictionRequest) -> None:
-    if request.writers < 1:
-        raise InputError(f"{request.writers} scans cannot be written at a time; give 1 or more")
-    if request.output.exists() and not request.output.is_dir():
-        raise InputError(f"output {request.output} is a file; give a folder")
-    if request.post:
-        from paraspinal_nnunet.image_io.postprocessing import check_steps
-
-        check_steps(request.post)
-    if request.products:
-        check_products(request.products)
-
-
-def _run(request: PredictionRequest, found: FoundScans, cases: Sequence[Case]) -> list[Outcome]:
-    if all(case.is_complete for case in cases):
-        return [Outcome(case.files.mask_name, "kept") for case in cases]
-    note_other_settings(cases)
+def _run(request: PredictionRequest, found: FoundScans, cases: Sequence[PredictedCase]) -> list[ScanOutcome]:
+    looked = tqdm(cases, desc="comparing with what is there", unit="scan", delay=_BAR_DELAY_S)
+    complete = [case.is_complete for case in looked]
+    if all(complete):
+        return [ScanOutcome(case.paths.mask_name, "kept") for case in cases]
     needed = any(case.to_predict for case in cases)
-    opened = opened_segmenter(request.model, request.segmenter, scratch=request.output) if needed else nullcontext()
+    opened = opened_segmenter(request.model, request, scratch=request.output) if needed else nullcontext()
     with opened as segmenter:
         log.info("input: %s", found.line)
         for note in found.notes:
             log.info("%s", note)
         request.output.mkdir(parents=True, exist_ok=True)
-        jobs = (Job(c.files.mask_name, c.load, partial(c.write, segmenter), c.is_complete) for c in cases)
-        return run_batch(jobs, partial(segment_case, segmenter), total=len(cases), writers=request.writers)
-
-
-def _settings(request: PredictionRequest) -> dict[str, Any]:
-    """What a mask depends on and is known before the model is opened."""
-    settings: dict[str, Any] = {"mode": request.mode, "step_size": request.step_size, "post": list(request.post)}
-    if request.folds:
-        settings["folds"] = [str(fold).removeprefix("fold_") for fold in request.folds]
-    return settings
+        jobs = (ScanJob(c.paths.mask_name, c.load, partial(c.write, segmenter), c.is_complete) for c in cases)
+        return run_batch(jobs, partial(segment_scan, segmenter), total=len(cases), writers=request.writers)
 
 
 def _on_page(refused: Sequence[Refused]) -> dict[str, str]:
@@ -177,22 +155,21 @@ def _on_page(refused: Sequence[Refused]) -> dict[str, str]:
     }
 
 
-def _is_done(output: Path, products: Products, outcomes: Sequence[Outcome]) -> bool:
-    kept = all(outcome.status == "kept" for outcome in outcomes)
-    return kept and is_current(output, measures=products.measures, pages=products.pages)
-
-
 def _write_common(
-    output: Path, found: FoundScans, facts: ModelFacts, products: Products, failures: Mapping[str, str]
+    output: Path,
+    found: FoundScans,
+    about: ModelDescription,
+    products: Products,
+    outcomes: Sequence[ScanOutcome],
+    failures: Mapping[str, str],
 ) -> None:
     """What all cases share; without a single mask there is nothing to share."""
-    if not output.is_dir():
+    kept = all(outcome.status == "kept" for outcome in outcomes) and not failures
+    if not output.is_dir() or (kept and is_current(output, measures=products.measures, pages=products.pages)):
         return
-    if facts.structures:
-        write_lookup_tables(output, facts.structures)
+    if about.structures:
+        write_lookup_tables(output, about.structures)
     if found.kind == "BIDS":
-        from paraspinal_nnunet.inference.bids_inputs import describe_derivative
-
         describe_derivative(output, __version__)
     if products.measures or products.pages:
-        write_overview(output, failures, model=facts.name)
+        write_overview(output, failures, model=about.name)

@@ -72,6 +72,7 @@ def pools_of_threads():
     with pytest.MonkeyPatch.context() as patch:
         real = multiprocessing.get_context
         patch.setattr(multiprocessing, "get_context", lambda m=None: _Threads if m == "spawn" else real(m))
+        patch.setattr("paraspinal_nnunet.utils.workers.in_own_process", lambda do, *arguments: do(*arguments))
         yield
 
 

@@ -1,11 +1,9 @@
 """The first question of a study: which recipe is best on these data, by how much, how certainly, and at what cost."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 
-from paraspinal_nnunet.errors import InputError, StatisticsError
+from paraspinal_nnunet.errors import StatisticsError
 from paraspinal_nnunet.evaluation.comparison.design import published_names
 from paraspinal_nnunet.evaluation.comparison.view import StudyView
 from paraspinal_nnunet.evaluation.paper.published import published_table1
@@ -14,36 +12,11 @@ from paraspinal_nnunet.evaluation.statistics.posthoc import paired_t_tests
 from paraspinal_nnunet.evaluation.tables.numbers import p_text
 from paraspinal_nnunet.evaluation.tables.table import Cell, Row, Table
 
-COSTS_FILE = "costs.csv"
-COST_COLUMNS = (
-    *("model", "role", "trainer", "configuration", "folds", "device", "training_hours", "inference_s", "parameters"),
-    "peak_memory_mb",
-)
-"""Columns of costs.csv, which a study writes beside its metrics: hours of all folds together, seconds per scan."""
-
 _HEAD = (
     *("model", "what it is", "mean Dice (SD)", "behind the best [95 % CI]", "p (Holm)", "training"),
     *("prediction, s per scan", "parameters", "the paper's Dice"),
 )
 _NONE = "-"
-
-
-def read_costs(evaluation: Path) -> pd.DataFrame | None:
-    """costs.csv of an evaluation, or None where there is none.
-
-    Raises:
-        InputError: Other columns, or a model that stands there twice.
-    """
-    path = Path(evaluation) / COSTS_FILE
-    if not path.is_file():
-        return None
-    try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(COST_COLUMNS[:6], str), keep_default_na=True)
-    except ValueError as error:
-        raise InputError(f"{path} cannot be read as a table ({error})") from error
-    if tuple(table.columns) != COST_COLUMNS or table["model"].duplicated().any():
-        raise InputError(f"{path}: expected one row per model with the columns {', '.join(COST_COLUMNS)}")
-    return table.set_index("model")
 
 
 def comparison_table(view: StudyView, costs: pd.DataFrame) -> Table:

@@ -1,5 +1,6 @@
 """What the statistics read: one row per model, subject and muscle, the design, the people and the second rater."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,6 +9,7 @@ import pandas as pd
 
 from paraspinal_nnunet.anatomy import Muscle
 from paraspinal_nnunet.errors import DatasetError, InputError, StatisticsError
+from paraspinal_nnunet.evaluation.comparison.costs import read_costs
 from paraspinal_nnunet.evaluation.comparison.design import DESIGN_FILE, infer_design, read_design
 from paraspinal_nnunet.evaluation.metrics.overlap import METRICS
 from paraspinal_nnunet.evaluation.predictions import ALL, describe
@@ -40,6 +42,7 @@ class StudyData:
         people: One row per subject: subject, sex, age in years, bmi in kg/m2; None where nothing is known.
         rater2: One row per subject and muscle: subject, muscle, dice, rater1_ml, rater2_ml; None without second rater.
         kinds: Model -> what its numbers stand for.
+        costs: From `costs.read_costs`; None where nothing is known.
         sources: What was read: name -> path.
         notes: What a reader must know about the data.
     """
@@ -49,6 +52,7 @@ class StudyData:
     people: pd.DataFrame | None = None
     rater2: pd.DataFrame | None = None
     kinds: Mapping[str, str] = field(default_factory=dict)
+    costs: pd.DataFrame | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -105,6 +109,7 @@ def load_study(
                    average_cases=average_cases),
         people=None if cases is None else _people(cases, sorted(set(metrics["case"]))),
         kinds=_kinds(metrics, record),
+        costs=read_costs(path.parent),
         sources={
             "metrics": str(path),
             "design": str(design or "the models' own folders"),
@@ -130,7 +135,8 @@ def study_data(metrics: pd.DataFrame, *, design: pd.DataFrame | None = None, ave
         StatisticsError: Several cases of one subject without `average_cases`.
     """
     models = list(dict.fromkeys(metrics["model"]))
-    table, notes = _per_subject(metrics, average_cases)
+    metrics, notes = _present(metrics)
+    table, averaged = _per_subject(metrics, average_cases)
     structures = metrics[["muscle", "side"]].drop_duplicates().itertuples(index=False)
     ordered = sorted(structures, key=lambda s: (_place(s.muscle, _MUSCLE_ORDER), _place(s.side, _SIDE_ORDER)))
     names = [muscle_name(s.muscle, s.side) for s in ordered]
@@ -138,7 +144,27 @@ def study_data(metrics: pd.DataFrame, *, design: pd.DataFrame | None = None, ave
     table["model"] = pd.Categorical(table["model"], categories=models)
     table = table.sort_values(["model", "subject", "muscle"], kind="stable").reset_index(drop=True)
     chosen = infer_design(models, None) if design is None else design
-    return StudyData(table, chosen, kinds=_kinds(metrics, None), notes=notes)
+    return StudyData(table, chosen, kinds=_kinds(metrics, None), notes=(*notes, *averaged))
+
+
+def _present(metrics: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Without muscles that no reference and no model has in any case: nothing can be tested of them; and their names.
+
+    Raises:
+        StatisticsError: No muscle is left.
+    """
+    columns = ["reference_ml", "prediction_ml"]
+    found = (metrics[columns] > 0).any(axis=1) | metrics["dice"].notna()
+    groups = found.groupby([metrics["muscle"], metrics["side"]], sort=False).transform("any")
+    absent = metrics.loc[~groups, ["muscle", "side"]].drop_duplicates()
+    if absent.empty:
+        return metrics, ()
+    names = ", ".join(muscle_name(row.muscle, row.side) for row in absent.itertuples())
+    if not groups.any():
+        raise StatisticsError(f"no case has any of the muscles ({names}); nothing can be compared")
+    note = f"Left out, since neither a reference nor a model has it in any case: {names}."
+    logging.getLogger(__name__).warning(note)
+    return metrics[groups], (note,)
 
 
 def muscle_name(muscle: str, side: str) -> str:

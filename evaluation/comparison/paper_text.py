@@ -40,6 +40,18 @@ _POST_HOC = {
 }
 """Key of the statement -> beginning of the muscles' names, arms; left, then right."""
 _NOT_OURS = "–"
+_REASONS = {
+    "anova": "needs the paper's arms on subjects that have all of them",
+    "posthoc": "needs the paper's best arm as the best, and the arm that it is compared with",
+    "inter-rater": "needs a second rater",
+    "difference": "needs a model that stands for 2D without augmentation",
+    "volume": "needs reference volumes of this muscle",
+    "volumes": "needs reference volumes of all three muscles and two subjects",
+    "seconds": "needs costs.csv beside the metrics, which a workflow writes",
+    "minutes": "nothing here measures how long people take",
+}
+"""Beginning of the statement's key -> why there is no number of ours where there is none."""
+_NO_ARMS = "needs models that stand for all of the paper's arms that it is about"
 
 
 def compare_with_paper(
@@ -48,7 +60,7 @@ def compare_with_paper(
     published: Mapping[str, str],
     data: StudyData,
 ) -> pd.DataFrame:
-    """Statements of the paper's text for which this study can have a number.
+    """Every number of the paper's text beside ours.
 
     Args:
         frames: Tables of the study so far.
@@ -57,7 +69,8 @@ def compare_with_paper(
         data: The study.
 
     Returns:
-        One row per statement: about, place, printed, ours (text, ``'–'`` where there is none), note.
+        One row per statement: about, place, printed, ours (text, ``'–'`` where there is none), note (on the paper's
+        number, and why there is none of ours).
     """
     ours = {
         **_effects(analyses),
@@ -65,13 +78,15 @@ def compare_with_paper(
         **_post_hoc(frames, published),
         **_volumes(frames, data),
         **_differences(frames, published, data),
+        **_assumptions(frames, analyses),
+        **_volume_order(frames),
+        **_seconds(published, data),
     }
     rows = []
-    kinds = ("volume ", "difference ", "inter-rater ")
     for key, statement in published_statements().items():
-        if key in {*ours, *_EFFECTS, *_RANGES, *_POST_HOC} or key.startswith(kinds):
-            about = f"{statement.about} {_muscle_of(key)}".strip()
-            rows.append([about, statement.place, statement.printed, ours.get(key, _NOT_OURS), statement.note])
+        about = f"{statement.about} {_muscle_of(key)}".strip()
+        note = "; ".join(filter(None, (statement.note, "" if key in ours else _reason(key))))
+        rows.append([about, statement.place, statement.printed, ours.get(key, _NOT_OURS), note])
     return pd.DataFrame(rows, columns=["about", "place", "printed", "ours", "note"])
 
 
@@ -80,6 +95,59 @@ def _muscle_of(key: str) -> str:
     if kind not in ("volume", "difference") or rest.count(" ") != 1 or rest == "ratio best":
         return ""
     return f"({muscle_name(*rest.split()).lower()})"
+
+
+def _reason(key: str) -> str:
+    return _NO_ARMS if key in _RANGES else _REASONS[key.split()[0]]
+
+
+def _assumptions(frames: Mapping[str, pd.DataFrame], analyses: Sequence[Analysis]) -> dict[str, str]:
+    """The least p of Shapiro and Wilk's and of Mauchly's tests in the paper's own analysis."""
+    papers = next((a for a in analyses if a.is_papers and "depth" not in a.factors), None)
+    if papers is None or "normality" not in frames:
+        return {}
+    cells = frames["normality"]
+    shapiro = cells.loc[cells["model"].astype(str).isin(papers.models), "shapiro_p"].dropna()
+    mauchly = papers.anova["mauchly_p"].dropna()
+    tests = {"normality of the cells": shapiro, "sphericity": mauchly}
+    texts = [f"{name} {_p_text(float(p.min()))}" for name, p in tests.items() if len(p)]
+    return {"anova assumptions": "least of all tests: " + ", ".join(texts)} if texts else {}
+
+
+_LARGER = {
+    "volumes erector spinae and psoas major": [("Erector spinae", "Psoas major")],
+    "volumes multifidus smallest": [("Erector spinae", "Multifidus"), ("Psoas major", "Multifidus")],
+}
+"""Key of the statement -> pairs of muscles, the larger one first."""
+
+
+def _volume_order(frames: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+    """The largest p of the paired t-tests on both sides, where the muscles stand in the paper's order."""
+    if "reference_volume_tests" not in frames:
+        return {}
+    tests = frames["reference_volume_tests"]
+    found = {frozenset(pair): set() for pairs in _LARGER.values() for pair in pairs}
+    for row in tests.itertuples():
+        found.get(frozenset((row.larger, row.smaller)), set()).add((row.larger, float(row.p)))
+    ours = {}
+    for key, pairs in _LARGER.items():
+        if all(found[frozenset(pair)] for pair in pairs):
+            as_printed = all(larger == pair[0] for pair in pairs for larger, _ in found[frozenset(pair)])
+            most = max(p for pair in pairs for _, p in found[frozenset(pair)])
+            ours[key] = _p_text(most) if as_printed else "another order of the muscles"
+    return ours
+
+
+def _seconds(published: Mapping[str, str], data: StudyData) -> dict[str, str]:
+    """Seconds per scan of our model that stands for the paper's best, as measured by its validation."""
+    own = next((model for model, name in published.items() if name == _BEST), None)
+    if data.costs is None or own not in data.costs.index or pd.isna(data.costs.at[own, "inference_s"]):
+        return {}
+    cost = data.costs.loc[own]
+    spread = "" if pd.isna(cost["inference_sd_s"]) else f" ({number_text(cost['inference_sd_s'], decimals=1)})"
+    scans = "" if pd.isna(cost["inference_scans"]) else f", n = {int(cost['inference_scans'])}"
+    text = f"{number_text(cost['inference_s'], decimals=1)}{spread} seconds{scans}, {cost['device']}"
+    return {"seconds per scan": f"{text}; resampling and writing included"}
 
 
 def _effects(analyses: Sequence[Analysis]) -> dict[str, str]:

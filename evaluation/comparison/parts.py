@@ -35,7 +35,7 @@ def overall_dice(data: StudyData) -> pd.DataFrame:
 
     Returns:
         One row per model: model, kind, n, mean, sd (between subjects, of the mean over the muscles), min (lowest
-        single value), undefined (values left out).
+        single value), undefined (values left out), values (all there are, of single muscles).
     """
     rows = []
     for model in data.models:
@@ -50,6 +50,7 @@ def overall_dice(data: StudyData) -> pd.DataFrame:
                 "sd": float(per_subject.std(ddof=1)),
                 "min": float(table["dice"].min()),
                 "undefined": int(table["dice"].isna().sum()),
+                "values": len(table),
             }
         )
     return pd.DataFrame(rows)

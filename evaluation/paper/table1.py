@@ -11,6 +11,7 @@ from paraspinal_nnunet.evaluation.metrics.overlap import METRICS
 from paraspinal_nnunet.evaluation.paper.published import SOURCE, VOLUME_ICC, contradictions_of, published_table1
 from paraspinal_nnunet.evaluation.statistics.reliability import icc_2_1
 from paraspinal_nnunet.evaluation.tables.table import Cell, Footnotes, Row, Table, heading_row
+from paraspinal_nnunet.utils.text import pluralize
 
 LABELS: Mapping[str, str] = {
     "dice": "Sørensen-Dice index",
@@ -31,7 +32,7 @@ IDEAL = {"volume_ratio": 1.0}
 _SEPARATOR = " || "
 """Between several contradictions of one cell."""
 
-VALUE_COLUMNS = ("model", "muscle", "metric", "mean", "sd", "ci_low", "ci_high", "n", "skipped")
+VALUE_COLUMNS = ("model", "muscle", "metric", "mean", "sd", "ci_low", "ci_high", "n", "skipped", "infinite")
 
 
 def table1_values(data: StudyData) -> pd.DataFrame:
@@ -154,14 +155,15 @@ def cell_text(value: pd.Series | None) -> str:
 
 def _moments(column: pd.Series) -> dict[str, float]:
     used = column.dropna()
-    finite = not used.isin([math.inf, -math.inf]).any()
+    infinite = int(used.isin([math.inf, -math.inf]).sum())
     return {
         "mean": float(used.mean()) if len(used) else math.nan,
-        "sd": float(used.std(ddof=1)) if finite and len(used) > 1 else math.nan,
+        "sd": float(used.std(ddof=1)) if not infinite and len(used) > 1 else math.nan,
         "ci_low": math.nan,
         "ci_high": math.nan,
         "n": len(used),
         "skipped": len(column) - len(used),
+        "infinite": infinite,
     }
 
 
@@ -171,7 +173,7 @@ def _volume_icc(group: pd.DataFrame) -> dict[str, float]:
     if len(volumes) > 1:
         found = icc_2_1(volumes["reference_ml"].to_numpy(), volumes["prediction_ml"].to_numpy())
         row |= {"mean": found.icc, "ci_low": found.ci_low, "ci_high": found.ci_high}
-    return row | {"n": len(volumes), "skipped": len(group) - len(volumes)}
+    return row | {"n": len(volumes), "skipped": len(group) - len(volumes), "infinite": 0}
 
 
 def _lookup(values: pd.DataFrame, model: str, muscle: str, metric: str) -> pd.Series | None:
@@ -194,9 +196,15 @@ def _best(found: Sequence[pd.Series | None], metric: str) -> list[bool]:
 
 
 def _skipped_note(value: pd.Series | None, notes: Footnotes) -> tuple[str, ...]:
-    if value is None or not value["skipped"]:
+    if value is None:
         return ()
-    return (notes.mark(f"{int(value['skipped'])} undefined values left out, n = {int(value['n'])}."),)
+    texts = []
+    if value["skipped"]:
+        left_out = pluralize(int(value["skipped"]), "undefined value")
+        texts.append(f"{left_out} left out, n = {int(value['n'])}.")
+    if value["infinite"]:
+        texts.append(f"{int(value['infinite'])} of {int(value['n'])} values infinite.")
+    return tuple(map(notes.mark, texts))
 
 
 def _counts(data: StudyData) -> str:

@@ -12,6 +12,7 @@ from paraspinal_nnunet.evaluation.statistics.agreement import volume_agreement
 from paraspinal_nnunet.evaluation.statistics.inference import bootstrap_interval
 from paraspinal_nnunet.evaluation.statistics.long_table import balance
 from paraspinal_nnunet.evaluation.statistics.posthoc import paired_t_tests
+from paraspinal_nnunet.evaluation.summary import entered_of
 
 ALPHA = 0.05
 """Level of the customary two-sided test."""
@@ -126,7 +127,11 @@ def _facts(view: StudyView) -> list[Fact]:
     by_structure = rows.groupby("structure", observed=True)["dice"].mean()
     worst = worst_first(view.metrics, view.model)
     facts = [
-        Fact("Mean Dice", f"{rows.groupby('subject')['dice'].mean().mean():.3f}", view.model),
+        Fact(
+            "Mean Dice",
+            f"{rows.groupby('subject')['dice'].mean().mean():.3f}",
+            ", ".join(filter(None, (view.model, entered_of(rows["dice"])))),
+        ),
         Fact("Lowest structure", f"{by_structure.min():.3f}", str(by_structure.idxmin())),
         Fact("Lowest case", f"{worst.iloc[0]:.3f}" if np.isfinite(worst.iloc[0]) else "undefined", str(worst.index[0])),
     ]

@@ -12,6 +12,7 @@ from paraspinal_nnunet.evaluation.case_maps import read_case
 from paraspinal_nnunet.evaluation.comparison.view import StudyView, worst_first
 from paraspinal_nnunet.evaluation.report.plots import CaseEntry
 from paraspinal_nnunet.evaluation.run import default_workers
+from paraspinal_nnunet.evaluation.summary import entered_of
 from paraspinal_nnunet.html.viewer.page import viewer_page
 from paraspinal_nnunet.html.viewer.slices import ViewerCase
 from paraspinal_nnunet.utils.files import write_text
@@ -65,8 +66,12 @@ def viewer_case(view: StudyView, case: str) -> ViewerCase:
     maps = read_case(view.record, case, models)
     if maps.image is None:
         raise InputError(f"case {case}: the evaluation knows no image of it")
-    dice = view.metrics[view.metrics["case"] == case].groupby("model", sort=False)["dice"].mean()
-    caption = "mean Dice: " + ", ".join(f"{model} {dice[model]:.3f}" for model in models)
+    of_model = view.metrics[view.metrics["case"] == case].groupby("model", sort=False)["dice"]
+    dice, entered = of_model.mean(), of_model.apply(entered_of)
+    texts = {
+        model: f"{model} {dice[model]:.3f}" + (f" ({entered[model]})" if entered[model] else "") for model in models
+    }
+    caption = "mean Dice: " + ", ".join(texts.values())
     return ViewerCase(case, maps.image, maps.affine, maps.reference, maps.predictions, caption)
 
 

@@ -157,8 +157,12 @@ SPECS: Mapping[str, Spec] = {
         (
             *(_MODEL, _one("kind", "what it is"), _N, Column(("mean", "sd"), "mean (SD)", _mean_sd(3))),
             *(_one("min", "lowest single value", _fixed(3)), _one("undefined", "undefined", _count)),
+            _one("values", "of", _count),
         ),
-        ("SD between subjects of the mean over their muscles.",),
+        (
+            "SD between subjects of the mean over their muscles. Undefined: muscles whose Dice has no value; the means "
+            "leave them out.",
+        ),
     ),
     "compare_with_paper": (
         "The paper's text beside this study",

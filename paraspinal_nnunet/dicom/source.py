@@ -1,20 +1,20 @@
 """Where DICOM files come from: a folder, or a zip archive that is unpacked elsewhere for as long as it is needed."""
 
 import os
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.utils.workplace import workplace
 from paraspinal_nnunet.utils.zip import Limits, extract_zip
 
 ZIP_LIMITS = Limits(members=100_000, total_bytes=16 * 1024**3, ratio=1100)
 """A study has thousands of small files, and empty images shrink as far as deflate goes (1032 to 1); the total bounds
 what is written."""
 
-_PASSED_OVER_FOLDERS = ("__MACOSX",)
+_SHADOW_FOLDERS = ("__MACOSX",)
 
 
 @contextmanager
@@ -32,9 +32,11 @@ def opened_source(path: Path) -> Iterator[Path]:
     if path.is_dir():
         yield path
     elif path.is_file() and zipfile.is_zipfile(path):
-        with tempfile.TemporaryDirectory(prefix="paraspinal-dicom-") as folder:
-            extract_zip(path, Path(folder), ZIP_LIMITS)
-            yield Path(folder)
+        with workplace() as place:
+            folder = place / "unpacked"
+            folder.mkdir()
+            extract_zip(path, folder, ZIP_LIMITS)
+            yield folder
     else:
         fault = "is neither a folder nor a zip archive" if path.exists() else "does not exist"
         raise InputError(f"{path}: {fault}; give a folder or a zip archive of DICOM files")
@@ -52,7 +54,7 @@ def files_below(folder: Path) -> list[Path]:
         kept = []
         for name in sorted(folders):
             real = os.path.realpath(os.path.join(parent, name))
-            if not name.startswith(".") and name not in _PASSED_OVER_FOLDERS and real not in seen:
+            if not name.startswith(".") and name not in _SHADOW_FOLDERS and real not in seen:
                 seen.add(real)
                 kept.append(name)
         folders[:] = kept

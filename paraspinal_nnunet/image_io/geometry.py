@@ -181,7 +181,7 @@ def side_evidence(labels: np.ndarray, affine: np.ndarray, structures: tuple[Stru
     Returns:
         One entry per muscle that has both sides in the map.
     """
-    x_mm = _centroids_x_mm(labels, affine)
+    x_mm = centroids_x_mm(labels, affine)
     return [
         SideEvidence(right.muscle.display_name, x_mm[right.label], x_mm[left.label])
         for right, left in side_pairs(structures)
@@ -200,7 +200,7 @@ def lone_side_evidence(labels: np.ndarray, affine: np.ndarray, structures: tuple
     Returns:
         One entry per structure whose partner has no voxel; none where the map has labels of one side only.
     """
-    x_mm = _centroids_x_mm(labels, affine)
+    x_mm = centroids_x_mm(labels, affine)
     pairs = side_pairs(structures)
     right_x, left_x = ([x_mm[pair[n].label] for pair in pairs if pair[n].label in x_mm] for n in (0, 1))
     if not right_x or not left_x:
@@ -230,7 +230,7 @@ def check_sides(labels: np.ndarray, affine: np.ndarray, structures: tuple[Struct
         )
 
 
-def _centroids_x_mm(labels: np.ndarray, affine: np.ndarray) -> dict[int, float]:
+def centroids_x_mm(labels: np.ndarray, affine: np.ndarray) -> dict[int, float]:
     """Label value -> x of its centroid; one pass over the map, in the order in which it lies in memory."""
     order: Literal["F", "C"] = "F" if labels.flags.f_contiguous else "C"
     flat = labels.ravel(order)

@@ -61,6 +61,19 @@ def read_volume(path: Path, *, allow_shear: bool = False) -> Volume:
         return Volume(_voxels(header, content), affine, remarks)
 
 
+def read_header(path: Path) -> NiftiHeader:
+    """The header alone, for checks of many files: the voxels are not read.
+
+    Raises:
+        InputError: Missing, damaged, no NIfTI, or not one 3D volume of one channel.
+    """
+    with guarded(path), path.open("rb") as file:
+        start = file.read(_PACKED_PIECE)
+        if start.startswith(_GZIP_MAGIC):
+            start = zlib.decompressobj(wbits=31).decompress(start, _HEADER_BYTES)
+        return parse_header(start, path)
+
+
 def read_labels(path: Path) -> Volume:
     """Read a label map of whatever scheme; see `with_integers`.
 

@@ -11,17 +11,12 @@ from paraspinal_nnunet.anatomy import PARASPINAL, Structure
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.images import NIFTI_ENDINGS, ending_of, read_image, stem_of
 from paraspinal_nnunet.image_io.nifti import write_labels
-from paraspinal_nnunet.image_io.postprocessing import check_steps, postprocess
+from paraspinal_nnunet.image_io.postprocessing import postprocess
 from paraspinal_nnunet.image_io.volume import Volume
+from paraspinal_nnunet.inference.options import PredictionOptions
 from paraspinal_nnunet.inference.portable import PortableModel
-from paraspinal_nnunet.inference.segmenters import (
-    ModelFacts,
-    PortableSegmenter,
-    SegmenterOptions,
-    model_facts,
-    opened_segmenter,
-    portable_facts,
-)
+from paraspinal_nnunet.inference.segmenters import PortableSegmenter, opened_segmenter
+from paraspinal_nnunet.models.description import describe_manifest, describe_model
 from paraspinal_nnunet.utils.files import atomic_path
 
 if TYPE_CHECKING:
@@ -99,11 +94,12 @@ def segment(
     threads: int | None = None,
     uncertainty: bool = False,
     case: str | None = None,
+    timeout: float | None = None,
 ) -> SegmentationResult:
     """Segment one scan.
 
-    For many scans open a portable model once with `fast.open_model` and give that; folds, device, runtime and threads
-    are then the opened model's.
+    For many scans open a portable model once with `inference.portable.open_model` and give that; folds, device,
+    runtime and threads are then the opened model's.
 
     Args:
         image: See `ImageLike`.
@@ -119,15 +115,15 @@ def segment(
         threads: Portable models: processor threads; all when None.
         uncertainty: Portable models of several folds: tell how far the folds disagree.
         case: The case's name; None takes the file's.
+        timeout: Seconds that the network may take; no limit when None.
 
     Raises:
-        InputError: An image or model that cannot be used; see `paraspinal_nnunet.image_io.nifti` and `fast.open_model`.
+        InputError: An image or model that cannot be used; see `image_io.nifti` and `portable.open_model`.
         GeometryError: An image whose left and right, or voxel size, is unknown.
         ProtocolError: An unknown clean-up.
         SetupError: nnU-Net, or the runtime of portable models, is missing.
     """
-    check_steps(post)
-    options = SegmenterOptions(
+    options = PredictionOptions(
         folds=folds,
         device=device,
         step_size=step_size,
@@ -135,40 +131,30 @@ def segment(
         mode=mode,
         runtime=runtime,
         threads=threads,
+        post=tuple(post),
         uncertainty=uncertainty,
+        timeout=timeout,
     )
+    options.check()
     volume, name = _volume(image)
     if isinstance(model, PortableModel):
         if (folds, device, runtime, threads) != (None, None, "auto", None):
             raise InputError("folds, device, runtime and threads are chosen where the model is opened")
-        facts, ready = portable_facts(model.manifest), PortableSegmenter(model, options)
+        about, ready = describe_manifest(model.manifest), PortableSegmenter(model, options)
         made, settings = ready.segment(volume), ready.settings
     else:
-        facts = model_facts(Path(model))
+        about = describe_model(Path(model))
         with opened_segmenter(Path(model), options) as segmenter:
             made, settings = segmenter.segment(volume), segmenter.settings
-    labels = postprocess(made.labels, post, volume.spacing_mm)
-    return _result(case or name, volume, labels, facts, settings, made.disagreement, post)
-
-
-def _result(
-    case: str,
-    volume: Volume,
-    labels: np.ndarray,
-    facts: ModelFacts,
-    settings: dict[str, Any],
-    disagreement: dict[str, float] | None,
-    post: Sequence[str],
-) -> SegmentationResult:
     return SegmentationResult(
-        case=case,
+        case=case or name,
         image=volume,
-        labels=labels,
+        labels=postprocess(made.labels, post, volume.spacing_mm),
         affine=volume.affine,
-        structures=facts.structures or (),
-        settings={"model": facts.name, **settings, "post": list(post)},
-        disagreement=disagreement,
-        training=dict(facts.training),
+        structures=about.structures or (),
+        settings={"model": about.name, **settings, "post": list(post)},
+        disagreement=made.disagreement,
+        training=dict(about.training),
     )
 
 

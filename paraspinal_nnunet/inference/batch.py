@@ -13,12 +13,9 @@ from typing import Any, Generic, Literal, TypeVar
 
 from tqdm import tqdm
 
-from paraspinal_nnunet.errors import ParaspinalError, one_line
+from paraspinal_nnunet.errors import reason_of
 
 log = logging.getLogger(__name__)
-
-FAULTS = (ParaspinalError, OSError, MemoryError, RuntimeError, ValueError)
-"""What a single scan may fail with while the batch goes on; any other error is a fault of the program and ends it."""
 
 _WAIT_S = 0.1
 _END = object()
@@ -28,7 +25,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Job(Generic[Loaded, Result]):
+class ScanJob(Generic[Loaded, Result]):
     """One scan.
 
     Attributes:
@@ -45,7 +42,7 @@ class Job(Generic[Loaded, Result]):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ScanOutcome:
     """What came of one job.
 
     Attributes:
@@ -62,13 +59,13 @@ class Outcome:
 
 
 def run_batch(
-    jobs: Iterable[Job[Loaded, Result]],
+    jobs: Iterable[ScanJob[Loaded, Result]],
     process: Callable[[Loaded], Result],
     *,
     total: int | None = None,
     description: str = "predicting",
     writers: int = 1,
-) -> list[Outcome]:
+) -> list[ScanOutcome]:
     """Load, process and write every job.
 
     A failure is told in one line as it happens. After an interruption, whatever was computed is still written, and
@@ -88,7 +85,7 @@ def run_batch(
         return _Batch(process, progress, writers).run(jobs)
 
 
-def failed(outcomes: Iterable[Outcome]) -> list[Outcome]:
+def failed(outcomes: Iterable[ScanOutcome]) -> list[ScanOutcome]:
     """Those that failed."""
     return [outcome for outcome in outcomes if outcome.status == "failed"]
 
@@ -96,7 +93,7 @@ def failed(outcomes: Iterable[Outcome]) -> list[Outcome]:
 @dataclass
 class _Work:
     place: int
-    job: Job[Any, Any]
+    job: ScanJob[Any, Any]
     content: Any = None
     seconds: float = 0.0
 
@@ -107,10 +104,10 @@ class _Batch:
         self._loaded: Queue[Any] = Queue(1)
         self._computed: Queue[Any] = Queue(1)
         self._stop = Event()
-        self._outcomes: dict[int, Outcome] = {}
+        self._outcomes: dict[int, ScanOutcome] = {}
         self._fatal: list[BaseException] = []
 
-    def run(self, jobs: Iterable[Job[Any, Any]]) -> list[Outcome]:
+    def run(self, jobs: Iterable[ScanJob[Any, Any]]) -> list[ScanOutcome]:
         reader = Thread(target=self._guarded, args=(self._read, jobs), daemon=True)
         writers = [Thread(target=self._guarded, args=(self._write_all,), daemon=True) for _ in range(self._writers)]
         for thread in (reader, *writers):
@@ -141,7 +138,7 @@ class _Batch:
                 while self._computed.get() is not _END:
                     pass
 
-    def _read(self, jobs: Iterable[Job[Any, Any]]) -> None:
+    def _read(self, jobs: Iterable[ScanJob[Any, Any]]) -> None:
         for place, job in enumerate(jobs):
             if self._stop.is_set():
                 return
@@ -163,15 +160,16 @@ class _Batch:
         start = time.perf_counter()
         try:
             work.content = call(work)
-        except FAULTS as error:
+        except Exception as error:  # whatever it is, it is this scan's failure and no other's
             work.content = None
-            self._finish(work, "failed", one_line(error))
+            log.debug("%s", work.job.name, exc_info=True)
+            self._finish(work, "failed", reason_of(error))
             return False
         work.seconds += time.perf_counter() - start
         return True
 
     def _finish(self, work: _Work, status: Literal["written", "kept", "failed"], message: str = "") -> None:
-        self._outcomes[work.place] = Outcome(work.job.name, status, message, work.seconds)
+        self._outcomes[work.place] = ScanOutcome(work.job.name, status, message, work.seconds)
         if status == "failed":
             self._progress.clear()
             log.error("%s: failed: %s", work.job.name, message)

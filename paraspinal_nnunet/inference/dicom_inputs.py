@@ -1,4 +1,4 @@
-"""DICOM studies as scans: one series of each, chosen by `dicom.sift`, under a name that hides the patient."""
+"""DICOM studies as scans: one series of each, chosen by `dicom.selection`, under a name that hides the patient."""
 
 import hashlib
 import logging
@@ -13,13 +13,23 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from paraspinal_nnunet.dicom import Kind, Selection, Series, Study, opened_source, read_stack, scan_study, select_series
+from paraspinal_nnunet.dicom import (
+    Kind,
+    Series,
+    SeriesSelection,
+    Study,
+    opened_source,
+    read_stack,
+    scan_study,
+    select_series,
+)
 from paraspinal_nnunet.dicom.deidentify import age_of, without_identifiers
 from paraspinal_nnunet.dicom.records import Patient
 from paraspinal_nnunet.dicom.source import files_below
-from paraspinal_nnunet.errors import InputError, ParaspinalError
+from paraspinal_nnunet.errors import InputError, ParaspinalError, one_line
 from paraspinal_nnunet.image_io.volume import Volume
-from paraspinal_nnunet.inference.inputs import MASK_ENDING, FoundScans, InputChoice, Refused, Scan, nothing_in, unique
+from paraspinal_nnunet.inference.inputs import nothing_in
+from paraspinal_nnunet.inference.scans import MASK_ENDING, FoundScans, InputChoice, Refused, Scan, unique
 
 NAME_DIGITS = 10
 """Hexadecimal digits of a pseudonym: two of a million series share one with a probability of 0.4."""
@@ -46,6 +56,11 @@ class StudyFiles:
         """Who was scanned."""
         return self.series.header.patient
 
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """What is read of it: the series' files, or the archive."""
+        return self.series.files if self.archive is None else (self.archive,)
+
     @contextmanager
     def opened(self) -> Iterator[Series]:
         """The series with files that exist meanwhile; errors inside lose what identifies the patient."""
@@ -55,8 +70,9 @@ class StudyFiles:
             else:
                 with opened_source(self.archive) as folder:
                     yield self.series.moved(folder)
-        except ParaspinalError as error:
-            raise type(error)(self._without_places(without_identifiers(str(error), [self.patient]))) from error
+        except Exception as error:
+            kind = type(error) if isinstance(error, ParaspinalError) else InputError
+            raise kind(self._without_places(without_identifiers(one_line(error), [self.patient]))) from error
 
     def _without_places(self, text: str) -> str:
         """Folders and archives are often named after their patients."""
@@ -69,7 +85,7 @@ def find_dicom(path: Path, choice: InputChoice) -> FoundScans:
     """One scan per study.
 
     A study is what shares a StudyInstanceUID, however its files are spread over folders; a zip archive is looked at by
-    itself. Whatever cannot be read or sifted is refused, and the others are taken.
+    itself. Whatever cannot be read or selected is refused, and the others go on.
 
     Args:
         path: A file, a zip archive, or a folder with files of one or several studies, or zip archives of them.
@@ -88,14 +104,14 @@ def find_dicom(path: Path, choice: InputChoice) -> FoundScans:
             refused.append(replace(source, private=private))
             continue
         try:
-            scan, sifted = _sifted(source, choice, path)
+            scan, selection = _selected(source, choice, path)
         except ParaspinalError as error:
             patients = [s.header.patient for s in source.series]
             name = _folder_name(source, path) if choice.keep_identifiers else _pseudonym(source.series[0].uid)
             refused.append(Refused(name, without_identifiers(str(error), patients), private))
             continue
         scans.append(scan)
-        notes += _notes(scan, sifted, explain=choice.explain)
+        notes += _notes(scan, selection, explain=choice.explain)
     if not scans and not refused:
         raise nothing_in(path)
     scans.sort(key=lambda scan: scan.name)
@@ -153,12 +169,12 @@ def _by_study(series: Sequence[Series]) -> list[tuple[Series, ...]]:
     return [tuple(group) for group in found.values() if any(s.kind is Kind.IMAGE for s in group)]
 
 
-def _sifted(source: _Source, choice: InputChoice, path: Path) -> tuple[Scan, Selection]:
+def _selected(source: _Source, choice: InputChoice, path: Path) -> tuple[Scan, SeriesSelection]:
     people = {s.header.patient.patient_id for s in source.series if s.kind is Kind.IMAGE}
     if len(people) > 1:
         raise InputError(f"a study of {len(people)} patients; give each a folder of its own")
-    sifted = select_series(Study(source.series, 0), series=choice.series)
-    chosen = sifted.chosen
+    selection = select_series(Study(source.series, 0), series=choice.series)
+    chosen = selection.chosen
     name = _folder_name(source, path) if choice.keep_identifiers else _pseudonym(f"{chosen.uid}{chosen.part}")
     study = StudyFiles(chosen, source.archive)
 
@@ -167,7 +183,7 @@ def _sifted(source: _Source, choice: InputChoice, path: Path) -> tuple[Scan, Sel
             return read_stack(series, name=f"{name}: series {series.key}").volume
 
     what = f"DICOM series {chosen.key}"
-    return Scan(name, f"{name}{MASK_ENDING}", what, read, study, _facts(chosen.header.patient)), sifted
+    return Scan(name, f"{name}{MASK_ENDING}", what, read, study, _facts(chosen.header.patient)), selection
 
 
 def _pseudonym(uid: str) -> str:
@@ -203,9 +219,9 @@ def _date(text: str) -> str:
     return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 and text.isdecimal() else text
 
 
-def _notes(scan: Scan, sifted: Selection, *, explain: bool) -> Sequence[str]:
+def _notes(scan: Scan, selection: SeriesSelection, *, explain: bool) -> Sequence[str]:
     if explain:
-        return [f"{scan.name}:", *sifted.text().splitlines()]
-    others = sum(not line.taken for line in sifted.lines)
-    reason = next(line.reason for line in sifted.lines if line.taken)
-    return [f"{scan.name}: series {sifted.chosen.key} taken ({reason}), {others} passed over"]
+        return [f"{scan.name}:", *selection.text().splitlines()]
+    others = sum(not line.accepted for line in selection.lines)
+    reason = next(line.reason for line in selection.lines if line.accepted)
+    return [f"{scan.name}: series {selection.chosen.key} chosen ({reason}), {others} rejected"]

@@ -1,97 +1,15 @@
 """The scans of an input: files, folders of them, BIDS data sets and DICOM studies, told apart by content."""
 
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.images import ENDINGS, images_in, read_image, stem_of
-from paraspinal_nnunet.image_io.volume import Volume
+from paraspinal_nnunet.inference.scans import MASK_ENDING, FoundScans, InputChoice, Scan, unique
 from paraspinal_nnunet.utils.text import pluralize
 
-if TYPE_CHECKING:
-    from paraspinal_nnunet.inference.dicom_inputs import StudyFiles
-
-MASK_ENDING = ".nii.gz"
+BIDS_DESCRIPTION = "dataset_description.json"
 _DICOM_MAGIC, _DICOM_MAGIC_AT = b"DICM", 128
-_BIDS_DESCRIPTION = "dataset_description.json"
-
-
-@dataclass(frozen=True)
-class Scan:
-    """One scan to be segmented.
-
-    Attributes:
-        name: The case's: of its files, on its page, in tables.
-        mask_name: File of its mask.
-        source: What records call the input: a file's name, or words that say nothing of the patient.
-        read: Reads it.
-        study: Its DICOM files; None for other inputs.
-        facts: What the input says of the patient; shown only where that is asked for.
-    """
-
-    name: str
-    mask_name: str
-    source: str
-    read: Callable[[], Volume] = field(repr=False)
-    study: "StudyFiles | None" = field(default=None, repr=False)
-    facts: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-
-@dataclass(frozen=True)
-class Refused:
-    """Something in the input that looks like a scan and cannot be one.
-
-    Attributes:
-        name: The case's, or the file's where it has none.
-        reason: One line, for the screen.
-        private: Name and reason may tell who the patient is, and stand on no page.
-    """
-
-    name: str
-    reason: str
-    private: bool = False
-
-
-@dataclass(frozen=True)
-class FoundScans:
-    """What an input holds.
-
-    Attributes:
-        kind: ``'image'``, ``'images'``, ``'BIDS'`` or ``'DICOM'``.
-        line: What was found, for the user.
-        scans: In the order in which they are done.
-        refused: What cannot be taken.
-        notes: What was chosen, one line each.
-    """
-
-    kind: str
-    line: str
-    scans: tuple[Scan, ...]
-    refused: tuple[Refused, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class InputChoice:
-    """Which scans of an input are meant.
-
-    Attributes:
-        series: DICOM: the series to take in every study, by number, UID or regular expression; None for the axial T2
-            stack by the rules of `dicom.sift`.
-        keep_identifiers: DICOM: name cases by their folders rather than by pseudonyms.
-        explain: DICOM: say of every series why it was taken or passed over.
-        suffix: BIDS: of the images.
-        entities: BIDS: values that the images must have.
-    """
-
-    series: str | None = None
-    keep_identifiers: bool = False
-    explain: bool = False
-    suffix: str = "T2w"
-    entities: Mapping[str, str] = field(default_factory=dict)
 
 
 def find_scans(path: Path, choice: InputChoice | None = None) -> FoundScans:
@@ -119,9 +37,7 @@ def find_scans(path: Path, choice: InputChoice | None = None) -> FoundScans:
 
         return find_dicom(path, choice)
     if kind == "BIDS":
-        from paraspinal_nnunet.inference.bids_inputs import find_bids
-
-        return find_bids(path, choice)
+        return _find_bids(path, choice)
     if kind == "image":
         return FoundScans(kind, f"one scan, {path.name}", (_file_scan(path),))
     files = images_in(path)
@@ -141,7 +57,7 @@ def kind_of(path: Path) -> str:
     """
     if path.is_file():
         return "DICOM" if _is_dicom_file(path) or zipfile.is_zipfile(path) else "image"
-    if (path / _BIDS_DESCRIPTION).is_file() or any(path.glob("sub-*/anat")) or any(path.glob("sub-*/ses-*/anat")):
+    if (path / BIDS_DESCRIPTION).is_file() or any(path.glob("sub-*/anat")) or any(path.glob("sub-*/ses-*/anat")):
         return "BIDS"
     if images_in(path):
         return "images"
@@ -155,22 +71,27 @@ def nothing_in(path: Path) -> InputError:
     return InputError(f"{path}: holds no image ({', '.join(ENDINGS)}), nor DICOM or a BIDS data set")
 
 
-def unique(scans: Sequence[Scan], path: Path) -> tuple[Scan, ...]:
-    """The scans, if no two would give one mask.
-
-    Raises:
-        InputError: Two would.
-    """
-    names = [scan.mask_name for scan in scans]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(f"{path}: several scans would give one mask {twice[0]}; models here take one channel")
-    return tuple(scans)
-
-
 def _file_scan(path: Path) -> Scan:
     name = stem_of(path.name)
-    return Scan(name, f"{name}{MASK_ENDING}", path.name, lambda: read_image(path))
+    return Scan(name, f"{name}{MASK_ENDING}", path.name, lambda: read_image(path), files=(path,))
+
+
+def _find_bids(folder: Path, choice: InputChoice) -> FoundScans:
+    """The images of a BIDS data set; a scan's name is the image's entities, its mask's that with ``_dseg``."""
+    from paraspinal_nnunet.dataset_conversion.patterns.pairing import walk
+    from paraspinal_nnunet.dataset_conversion.sources.bids_layout import Choice, chosen_images
+    from paraspinal_nnunet.dataset_conversion.sources.bids_names import not_ignored, parse
+
+    names = [name for file in not_ignored(walk(folder), folder) if (name := parse(file)) is not None]
+    images, _ = chosen_images(folder, names, Choice(choice.suffix, choice.entities))
+    scans = unique([_bids_scan(image.case, image.path, folder / image.path) for image in images], folder)
+    subjects = len({image.entities["sub"] for image in images})
+    line = f"a BIDS data set with {pluralize(len(scans), f'{choice.suffix} image')} of {pluralize(subjects, 'subject')}"
+    return FoundScans("BIDS", line, scans)
+
+
+def _bids_scan(case: str, source: str, path: Path) -> Scan:
+    return Scan(case, f"{case}_dseg{MASK_ENDING}", source, lambda: read_image(path), files=(path,))
 
 
 def _is_dicom_file(path: Path) -> bool:

@@ -1,25 +1,36 @@
 """What is made of a mask beside it: measures with flags, a picture, a page, and for DICOM a SEG object."""
 
-from collections.abc import Callable, Collection, Mapping
+import logging
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paraspinal_nnunet import __version__
-from paraspinal_nnunet.anatomy import PARASPINAL, Structure
-from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.errors import InputError, reason_of
 from paraspinal_nnunet.image_io.images import images_in, stem_of
 from paraspinal_nnunet.image_io.volume import Volume
-from paraspinal_nnunet.inference.inputs import Scan
-from paraspinal_nnunet.inference.records import CaseFiles, CaseRecord, encoded_picture, write_record
+from paraspinal_nnunet.inference.records import (
+    MEASURES,
+    PAGE,
+    PREVIEW,
+    SEGMENTATION,
+    OutputPaths,
+    PredictionRecord,
+    encoded_picture,
+)
+from paraspinal_nnunet.inference.scans import Scan
+from paraspinal_nnunet.models.description import ModelDescription
 from paraspinal_nnunet.utils.files import atomic_path, write_text
+from paraspinal_nnunet.utils.fingerprint import fingerprint
 
 if TYPE_CHECKING:
     from paraspinal_nnunet.html import PageCase
     from paraspinal_nnunet.measures.case import Measured
 
-MEASURES, PAGE, PREVIEW, SEGMENTATION = "measures", "page", "preview", "segmentation"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,226 +53,209 @@ class Products:
     levels: Path | None = None
     patient_facts: bool = False
 
+    def check(self) -> None:
+        """Refuse what cannot be made, before anything is predicted.
 
-@dataclass(frozen=True)
-class Model:
-    """What products say of the model.
+        Raises:
+            InputError: An unknown threshold, or levels that do not exist.
+        """
+        from paraspinal_nnunet.measures.columns import THRESHOLD_METHODS
+
+        unknown = [method for method in self.fat if method not in THRESHOLD_METHODS]
+        if unknown:
+            raise InputError(f"fat by '{unknown[0]}' is unknown; choose from {', '.join(THRESHOLD_METHODS)}")
+        if self.levels is not None and not self.levels.exists():
+            raise InputError(f"{self.levels}: no such file or folder")
+
+    def levels_of(self, scan: Scan) -> Path | None:
+        """The levels of a case: a table as it is, else the map of its name, or the only one that begins with it.
+
+        Raises:
+            InputError: None, or several.
+        """
+        if not self.measures or self.levels is None or self.levels.is_file():
+            return self.levels if self.measures else None
+        files = images_in(self.levels)
+        exact = [p for p in files if stem_of(p.name) == scan.name]
+        found = exact or [p for p in files if p.name.startswith(f"{scan.name}_")]
+        if len(found) != 1:
+            names = ", ".join(p.name for p in found[:3]) or "none"
+            raise InputError(
+                f"{scan.name}: needs one levels map in {self.levels} whose name begins with it; found {names}"
+            )
+        return found[0]
+
+    def wanted(self, scan: Scan) -> dict[str, dict[str, Any]]:
+        """What is to stand beside a case's mask, and what it is made with.
+
+        Raises:
+            InputError: As `levels_of`.
+        """
+        measured: dict[str, Any] = {"fat": list(self.fat), "levels": self.levels.name if self.levels else None}
+        levels = self.levels_of(scan)
+        if levels is not None:
+            measured["levels_sha256"] = fingerprint(levels).sha256
+        wanted: dict[str, dict[str, Any]] = {}
+        if self.segmentation and scan.study is not None:
+            wanted[SEGMENTATION] = {}
+        if self.measures:
+            wanted[MEASURES] = measured
+        if self.pages:
+            wanted[PREVIEW] = {}
+            named = self.patient_facts and bool(scan.patient)
+            wanted[PAGE] = {"measures": measured if self.measures else None, "patient_facts": named}
+        return wanted
+
+
+@dataclass
+class CaseOutputs:
+    """What goes beside the mask of one case, a method each; none depends on another's success.
 
     Attributes:
-        name: Its name.
-        structures: What its labels stand for.
-        training: As a manifest holds it, for flags of scans unlike those of the training.
-    """
-
-    name: str = ""
-    structures: tuple[Structure, ...] = PARASPINAL
-    training: Mapping[str, Any] = field(default_factory=dict)
-
-
-def check_products(products: Products) -> None:
-    """Refuse what cannot be made, before anything is predicted.
-
-    Raises:
-        InputError: An unknown threshold, or levels that do not exist.
-    """
-    from paraspinal_nnunet.measures.columns import THRESHOLD_METHODS
-
-    unknown = [method for method in products.fat if method not in THRESHOLD_METHODS]
-    if unknown:
-        raise InputError(f"fat by '{unknown[0]}' is unknown; choose from {', '.join(THRESHOLD_METHODS)}")
-    if products.levels is not None and not products.levels.exists():
-        raise InputError(f"{products.levels}: no such file or folder")
-
-
-def wanted_products(scan: Scan, products: Products) -> dict[str, dict[str, Any]]:
-    """What is to stand beside a case's mask, and the settings that it is made with."""
-    measured = {"fat": list(products.fat), "levels": products.levels.name if products.levels else None}
-    wanted: dict[str, dict[str, Any]] = {}
-    if products.measures:
-        wanted[MEASURES] = measured
-    if products.pages:
-        shown = products.patient_facts and bool(scan.facts)
-        wanted[PAGE] = {"measures": measured if products.measures else None, "patient_facts": shown}
-        wanted[PREVIEW] = {}
-    if products.segmentation and scan.study is not None:
-        wanted[SEGMENTATION] = {}
-    return wanted
-
-
-def missing_products(
-    files: CaseFiles, record: CaseRecord | None, wanted: Mapping[str, dict[str, Any]]
-) -> frozenset[str]:
-    """What of it is not there, or was made with other settings."""
-    paths = {
-        MEASURES: files.measures / "measures.json",
-        PAGE: files.page,
-        PREVIEW: files.preview,
-        SEGMENTATION: files.segmentation,
-    }
-    made: Mapping[str, Any] = record.products if record else {}
-    return frozenset(
-        name for name, settings in wanted.items() if made.get(name) != settings or not paths[name].is_file()
-    )
-
-
-def make_products(
-    files: CaseFiles,
-    scan: Scan,
-    image: Volume,
-    labels: Volume,
-    record: CaseRecord,
-    *,
-    missing: Collection[str],
-    products: Products,
-    model: Model,
-) -> None:
-    """Make what is missing, and write the record last.
-
-    Args:
-        files: Where to.
         scan: The input.
+        paths: Where to.
         image: Its voxels.
         labels: Canonical labels on its grid.
-        record: What is known of the case.
-        missing: As `missing_products` says.
+        record: What is known of the case; grows with what is made.
         products: How.
         model: What made the mask.
-
-    Raises:
-        InputError: No levels for this case, or slices that are not axial.
-        SetupError: The package for DICOM SEG is missing.
+        failures: Output -> why it could not be made.
     """
-    measured = _measured(scan, image, labels, record, products, model) if {MEASURES, PAGE} & set(missing) else None
-    made: dict[str, Callable[[], None]] = {
-        SEGMENTATION: lambda: _write_segmentation(files, scan, labels, model),
-        MEASURES: lambda: _write_measures(files, measured),
-        PREVIEW: lambda: _write_preview(files, image, labels),
-    }
-    wanted = wanted_products(scan, products)
-    for name in [n for n in made if n in missing]:
-        made[name]()
-    done = dict(record.products) | {name: wanted[name] for name in missing}
-    summary = record.summary
-    if PAGE in missing:
-        summary = _write_page(files, scan, image, labels, record, measured, products, model)
-    write_record(files.record, replace(record, products=done, summary=summary))
+
+    scan: Scan
+    paths: OutputPaths
+    image: Volume
+    labels: Volume
+    record: PredictionRecord
+    products: Products
+    model: ModelDescription
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def make(self, wanted: Mapping[str, dict[str, Any]], missing: Collection[str]) -> None:
+        """Make what is missing of what is wanted; what fails is told in `failures`."""
+        made = {
+            SEGMENTATION: self.segmentation,
+            MEASURES: self.measures,
+            PREVIEW: self.preview,
+            PAGE: self.page,
+        }
+        done = {name: settings for name, settings in self.record.products.items() if name not in missing}
+        for name in [name for name in wanted if name in missing]:
+            try:
+                made[name]()
+                done[name] = wanted[name]
+            except Exception as error:
+                self.failures[name] = reason_of(error)
+                log.debug("%s: %s", self.paths.case, name, exc_info=True)
+        if PAGE in done and MEASURES in self.failures:
+            done[PAGE] = {**done[PAGE], "measures": None}
+        self.record = replace(self.record, products=done)
+
+    def segmentation(self) -> None:
+        """The DICOM SEG.
+
+        Raises:
+            ParaspinalError: Headers that no SEG can be made from, or the package for it is missing.
+        """
+        from paraspinal_nnunet.dicom.write_seg import write_segmentation
+
+        if self.scan.study is None:
+            return
+        with self.scan.study.opened() as series:
+            write_segmentation(
+                self.paths.segmentation,
+                self.labels,
+                series.files,
+                self.model.structures or (),
+                model_name=self.model.name,
+            )
+
+    def measures(self) -> None:
+        """The folder of tables.
+
+        Raises:
+            ParaspinalError: No levels for this case, or slices that are not axial.
+        """
+        from paraspinal_nnunet.measures.writing import write_case
+
+        write_case(self.paths.measures, self._measured)
+
+    def preview(self) -> None:
+        """The picture."""
+        from paraspinal_nnunet.html import preview_png
+
+        with atomic_path(self.paths.preview) as temporary:
+            temporary.write_bytes(preview_png(self.image, self.labels, title=self.paths.case))
+
+    def page(self) -> None:
+        """The page, without measures where these could not be made, and its summary in the record."""
+        from paraspinal_nnunet.html import case_page, summarise_case
+
+        page = self._page_case()
+        write_text(self.paths.page, case_page(page))
+        summary = summarise_case(page)
+        self.record = replace(
+            self.record,
+            summary={
+                "thumbnail": encoded_picture(summary.thumbnail),
+                "volumes_ml": {muscle.value: list(sides) for muscle, sides in summary.volumes_ml.items()},
+                "flags": None if summary.flags is None else [list(flag) for flag in summary.flags],
+                "review_order": summary.review_order,
+            },
+        )
+
+    @cached_property
+    def _measured(self) -> "Measured":
+        from paraspinal_nnunet.measures.case import MeasureOptions, measure_with_maps
+        from paraspinal_nnunet.measures.inputs import Input
+        from paraspinal_nnunet.measures.quality import TrainingDescription
+
+        training = TrainingDescription.from_entry(self.model.training)
+        muscles = tuple(dict.fromkeys(s.muscle for s in self.model.structures or ()))
+        return measure_with_maps(
+            {"image": Input(self.image, self.scan.source)},
+            Input(self.labels, self.record.mask),
+            levels=self.products.levels_of(self.scan),
+            case=self.scan.name,
+            disagreement=self.record.disagreement,
+            options=MeasureOptions(fat_methods=self.products.fat, muscles=muscles, training=training),
+        )
+
+    def _page_case(self) -> "PageCase":
+        from paraspinal_nnunet.html import PageCase, PageMeta
+        from paraspinal_nnunet.measures.plots import measure_plots
+
+        measured = self.products.measures and MEASURES not in self.failures
+        result = self._measured.measures if measured else None
+        prediction, remarks = self.record.prediction, self.record.input.get("remarks")
+        settings = {name: _text(value) for name, value in prediction.items() if name not in ("model", "date")}
+        meta = PageMeta(
+            model=str(prediction.get("model", "not recorded")),
+            version=__version__,
+            date=self.record.date or date.today().isoformat(),
+            settings={**settings, **({"Remarks on the header": "; ".join(remarks)} if remarks else {})},
+        )
+        return PageCase(
+            case=self.scan.name,
+            image=self.image,
+            labels=self.labels,
+            measures={name: result.table(name) for name in ("measures", "asymmetry", "levels")} if result else None,
+            flags=result.flags if result else None,
+            plots=measure_plots(result) if result else None,
+            meta=meta,
+            patient=self.scan.patient if self.products.patient_facts else None,
+            severity=result.severity if result else None,
+        )
 
 
-def levels_of(scan: Scan, levels: Path | None) -> Path | None:
-    """The levels of a case: a table as it is, else the map of its name, or the only one that begins with it.
-
-    Raises:
-        InputError: None, or several.
-    """
-    if levels is None or levels.is_file():
-        return levels
-    files = images_in(levels)
-    exact = [p for p in files if stem_of(p.name) == scan.name]
-    found = exact or [p for p in files if p.name.startswith(f"{scan.name}_")]
-    if len(found) != 1:
-        names = ", ".join(p.name for p in found[:3]) or "none"
-        raise InputError(f"{scan.name}: needs one levels map in {levels} whose name begins with it; found {names}")
-    return found[0]
-
-
-def _measured(
-    scan: Scan, image: Volume, labels: Volume, record: CaseRecord, products: Products, model: Model
-) -> "Measured | None":
-    if not products.measures:
-        return None
-    from paraspinal_nnunet.measures.case import MeasureOptions, measure_with_maps
-    from paraspinal_nnunet.measures.inputs import Input
-    from paraspinal_nnunet.measures.quality import TrainingDescription
-
-    training = TrainingDescription.from_entry(model.training)
-    muscles = tuple(dict.fromkeys(s.muscle for s in model.structures))
-    return measure_with_maps(
-        {"image": Input(image, scan.source)},
-        Input(labels, record.mask),
-        levels=levels_of(scan, products.levels),
-        case=scan.name,
-        disagreement=record.disagreement,
-        options=MeasureOptions(fat_methods=products.fat, muscles=muscles, training=training),
-    )
-
-
-def _write_measures(files: CaseFiles, measured: "Measured | None") -> None:
-    from paraspinal_nnunet.measures.writing import write_case
-
-    if measured is not None:
-        write_case(files.measures, measured)
-
-
-def _write_preview(files: CaseFiles, image: Volume, labels: Volume) -> None:
-    from paraspinal_nnunet.html import preview_png
-
-    with atomic_path(files.preview) as temporary:
-        temporary.write_bytes(preview_png(image, labels, title=files.case))
-
-
-def _write_segmentation(files: CaseFiles, scan: Scan, labels: Volume, model: Model) -> None:
-    from paraspinal_nnunet.dicom.write_seg import write_segmentation
-
-    if scan.study is None:
-        return
-    with scan.study.opened() as series:
-        write_segmentation(files.segmentation, labels, series.files, model.structures, model_name=model.name)
-
-
-def _write_page(
-    files: CaseFiles,
-    scan: Scan,
-    image: Volume,
-    labels: Volume,
-    record: CaseRecord,
-    measured: "Measured | None",
-    products: Products,
-    model: Model,
-) -> dict[str, Any]:
-    from paraspinal_nnunet.html import case_page, summarise_case
-
-    page = _page_case(scan, image, labels, record, measured, products, model)
-    write_text(files.page, case_page(page))
-    summary = summarise_case(page)
-    return {
-        "thumbnail": encoded_picture(summary.thumbnail),
-        "volumes_ml": {muscle.value: list(sides) for muscle, sides in summary.volumes_ml.items()},
-        "flags": None if summary.flags is None else [list(flag) for flag in summary.flags],
-        "review_order": summary.review_order,
-    }
-
-
-def _page_case(
-    scan: Scan,
-    image: Volume,
-    labels: Volume,
-    record: CaseRecord,
-    measured: "Measured | None",
-    products: Products,
-    model: Model,
-) -> "PageCase":
-    from paraspinal_nnunet.html import PageCase, PageMeta
-    from paraspinal_nnunet.measures.plots import measure_plots
-
-    result = measured.measures if measured else None
-    settings = {name: _text(value) for name, value in record.prediction.items() if name not in ("model", "date")}
-    remarks = record.input.get("remarks")
-    meta = PageMeta(
-        model=str(record.prediction.get("model", "not recorded")),
-        version=__version__,
-        date=str(record.prediction.get("date", "")) or date.today().isoformat(),
-        settings={**settings, **({"Remarks on the header": "; ".join(remarks)} if remarks else {})},
-    )
-    return PageCase(
-        case=scan.name,
-        image=image,
-        labels=labels,
-        measures={name: result.table(name) for name in ("measures", "asymmetry", "levels")} if result else None,
-        flags=result.flags if result else None,
-        plots=measure_plots(result) if result else None,
-        meta=meta,
-        patient=scan.facts if products.patient_facts else None,
-        severity=result.severity if result else None,
+def missing_outputs(
+    paths: OutputPaths, record: PredictionRecord | None, wanted: Mapping[str, dict[str, Any]]
+) -> frozenset[str]:
+    """What of it is not there, or was made with other settings."""
+    made: Mapping[str, Any] = record.products if record else {}
+    places = paths.of_outputs | {MEASURES: paths.measures / "measures.json"}
+    return frozenset(
+        name for name, settings in wanted.items() if made.get(name) != settings or not places[name].is_file()
     )
 
 

@@ -4,19 +4,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from paraspinal_nnunet.anatomy import Muscle
-from paraspinal_nnunet.inference.outputs import MEASURES, PAGE
+from paraspinal_nnunet.anatomy import PARASPINAL, Muscle
+from paraspinal_nnunet.inference.inputs import BIDS_DESCRIPTION
 from paraspinal_nnunet.inference.records import (
     INDEX_FILE,
+    MEASURES,
     MEASURES_FOLDER,
+    PAGE,
     PAGES_FOLDER,
     RECORDS_FOLDER,
-    CaseFiles,
-    CaseRecord,
+    OutputPaths,
+    PredictionRecord,
     decoded_picture,
     read_record,
 )
-from paraspinal_nnunet.utils.files import write_text
+from paraspinal_nnunet.utils.files import write_json, write_text
+from paraspinal_nnunet.utils.fingerprint import Fingerprint
+
+BIDS_VERSION = "1.10.0"
+BIDS_TABLE = "dseg.tsv"
 
 
 def write_overview(output: Path, failures: Mapping[str, str], *, model: str = "") -> list[Path]:
@@ -26,7 +32,7 @@ def write_overview(output: Path, failures: Mapping[str, str], *, model: str = ""
 
     Args:
         output: The folder.
-        failures: Case -> why it has no result, of this call.
+        failures: Case -> why it has no result, of this call; what stands of it is of an earlier scan and left out.
         model: Name of the model, for the page.
 
     Returns:
@@ -34,13 +40,14 @@ def write_overview(output: Path, failures: Mapping[str, str], *, model: str = ""
     """
     records = standing_records(output)
     written = []
+    records = [r for r in records if r.case not in failures]
     measured = [r for r in records if MEASURES in r.products and (output / MEASURES_FOLDER / r.case).is_dir()]
     if measured:
         from paraspinal_nnunet.measures.writing import write_cohort
 
         folder = output / MEASURES_FOLDER
         written += write_cohort(folder, [folder / r.case for r in measured])
-    shown = [r for r in records if PAGE in r.products and r.case not in failures]
+    shown = [r for r in records if PAGE in r.products]
     if shown or ((output / PAGES_FOLDER).is_dir() and failures):
         written.insert(0, _write_index(output, shown, failures, model))
     return written
@@ -62,13 +69,37 @@ def is_current(output: Path, *, measures: bool, pages: bool) -> bool:
     return written is None or all(path.stat().st_mtime_ns <= written for path in records)
 
 
-def standing_records(output: Path) -> list[CaseRecord]:
+def standing_records(output: Path) -> list[PredictionRecord]:
     """The records of all cases whose masks stand in a folder, by name."""
     found = (read_record(path) for path in sorted((output / RECORDS_FOLDER).glob("*.json")))
-    return [r for r in found if r is not None and CaseFiles(output, r.case, r.mask).mask.is_file()]
+    return [r for r in found if r is not None and OutputPaths(output, r.case, r.mask).mask.is_file()]
 
 
-def _write_index(output: Path, records: Sequence[CaseRecord], failures: Mapping[str, str], model: str) -> Path:
+def known_model(output: Path) -> Fingerprint | None:
+    """Which model made the masks of an output folder, as far as a record says so."""
+    for path in sorted((output / RECORDS_FOLDER).glob("*.json")):
+        record = read_record(path)
+        if record is not None and record.fingerprints.get("model"):
+            return Fingerprint(str(record.fingerprints["model"]), str(record.times.get("model_look", "")))
+    return None
+
+
+def describe_derivative(output: Path, version: str) -> None:
+    """Write what makes a folder of masks a BIDS derivative: its description, and the look-up table of all masks."""
+    write_json(
+        output / BIDS_DESCRIPTION,
+        {
+            "Name": "Lumbar paraspinal muscles",
+            "BIDSVersion": BIDS_VERSION,
+            "DatasetType": "derivative",
+            "GeneratedBy": [{"Name": "paraspinal-nnunet", "Version": version}],
+        },
+    )
+    rows = [f"{s.label}\t{s.key}\t{s.hex_colour}" for s in PARASPINAL]
+    write_text(output / BIDS_TABLE, "\n".join(["index\tname\tcolor", "0\tbackground\t#000000", *rows]) + "\n")
+
+
+def _write_index(output: Path, records: Sequence[PredictionRecord], failures: Mapping[str, str], model: str) -> Path:
     from paraspinal_nnunet.html import CaseSummary, PageMeta, batch_page
 
     lines = [_summary(record) for record in records]
@@ -77,7 +108,7 @@ def _write_index(output: Path, records: Sequence[CaseRecord], failures: Mapping[
     return output / INDEX_FILE
 
 
-def _summary(record: CaseRecord) -> Any:
+def _summary(record: PredictionRecord) -> Any:
     from paraspinal_nnunet.html import CaseSummary
 
     kept = record.summary

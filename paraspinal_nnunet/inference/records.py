@@ -1,9 +1,9 @@
-"""What stands where in an output folder, and the record of each case: how its mask was made and what came of it."""
+"""What stands where in an output folder, and the record of each case: from what and how it was made."""
 
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ SCHEMA_VERSION = 1
 
 INDEX_FILE = "index.html"
 MEASURES_FOLDER, PAGES_FOLDER, RECORDS_FOLDER = "measures", "pages", "records"
+MEASURES, PAGE, PREVIEW, SEGMENTATION = "measures", "page", "preview", "segmentation"
 
 
 @dataclass(frozen=True)
-class CaseFiles:
+class OutputPaths:
     """The files of one case.
 
     Attributes:
@@ -61,19 +62,31 @@ class CaseFiles:
         """Its record."""
         return self.output / RECORDS_FOLDER / f"{self.case}.json"
 
+    @property
+    def of_outputs(self) -> dict[str, Path]:
+        """What goes beside the mask, and where."""
+        return {
+            MEASURES: self.measures,
+            PAGE: self.page,
+            PREVIEW: self.preview,
+            SEGMENTATION: self.segmentation,
+        }
+
 
 @dataclass(frozen=True)
-class CaseRecord:
-    """What is known of a case.
+class PredictionRecord:
+    """What is known of a case; equal runs give equal records but for `times`.
 
     Attributes:
         case: Its name.
         mask: File name of its mask.
         input: What was segmented: source, shape, spacing_mm, stored orientation, remarks.
-        prediction: Model and settings; empty where the mask came from elsewhere.
+        prediction: Model and settings; ``corrected`` where the mask was changed afterwards.
         disagreement: Structure's key -> mean of 1 - Dice between the folds; None where it is not known.
         products: What was made beside the mask -> the settings with which.
         summary: What the page of all cases shows of it; empty until that was made.
+        fingerprints: Of ``input``, ``model`` and ``mask`` the SHA-256, and the ``options`` of the mask.
+        times: The date, and the first looks of `utils.fingerprint` at input and model.
     """
 
     case: str
@@ -83,15 +96,22 @@ class CaseRecord:
     disagreement: Mapping[str, float] | None = None
     products: Mapping[str, Any] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
+    fingerprints: Mapping[str, Any] = field(default_factory=dict)
+    times: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def date(self) -> str:
+        """When the mask was made; earlier releases kept that among the settings."""
+        return str(self.times.get("date") or self.prediction.get("date", ""))
 
 
-def write_record(path: Path, record: CaseRecord) -> None:
+def write_record(path: Path, record: PredictionRecord) -> None:
     """Write a record whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **vars(record)})
 
 
-def read_record(path: Path) -> CaseRecord | None:
+def read_record(path: Path) -> PredictionRecord | None:
     """A case's record; None where there is none, or none that this release understands."""
     if not path.is_file():
         return None
@@ -101,10 +121,13 @@ def read_record(path: Path) -> CaseRecord | None:
         return None
     if content.pop("schema", None) != SCHEMA or content.pop("schema_version", None) != SCHEMA_VERSION:
         return None
-    try:
-        return CaseRecord(**content)
-    except TypeError:
+    objects = [content.get(f.name, {}) for f in fields(PredictionRecord)[2:]]
+    known = set(content) <= {f.name for f in fields(PredictionRecord)}
+    if not known or not all(isinstance(each, dict) or each is None for each in objects):
         return None
+    if content.get("case") != path.stem or not _is_plain(content.get("mask")):
+        return None
+    return PredictionRecord(**{name: value for name, value in content.items() if value is not None})
 
 
 def encoded_picture(content: bytes) -> str:
@@ -118,3 +141,8 @@ def decoded_picture(text: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         return b""
+
+
+def _is_plain(name: Any) -> bool:
+    """Whether it is a file's name that leads nowhere else."""
+    return isinstance(name, str) and name == Path(name).name and name not in ("", "..")

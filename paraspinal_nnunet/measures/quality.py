@@ -1,19 +1,19 @@
 """Flags: what about a case's masks or its scan a person should look at, and how soon."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from paraspinal_nnunet.anatomy import BY_KEY, Muscle, Structure
-from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.image_io.geometry import SideEvidence, side_evidence
+from paraspinal_nnunet.image_io.geometry import SideEvidence
 from paraspinal_nnunet.measures.comparison import asymmetries, field_of_view_note, is_comparable
-from paraspinal_nnunet.measures.result import Flag, Severity, StructureMeasures
-from paraspinal_nnunet.measures.shapes import Stack
-from paraspinal_nnunet.measures.voxels import Voxels
+from paraspinal_nnunet.measures.evidence import Evidence
+from paraspinal_nnunet.measures.evidence import TrainingDescription as TrainingDescription
+from paraspinal_nnunet.measures.evidence import gather_evidence as gather_evidence
+from paraspinal_nnunet.measures.positions import LEAST_SHARE, scheme_text
+from paraspinal_nnunet.measures.result import Flag, Severity
 from paraspinal_nnunet.protocol.paper import PAPER
+from paraspinal_nnunet.utils.text import slice_ranges
 
 COHORT_SDS = 3.0
 """Volumes further than this from the paper's mean, in its SDs, are flagged. Source: ours."""
@@ -34,12 +34,16 @@ INTENSITY_SDS = 3.0
 DISAGREEMENT, DISAGREEMENT_SERIOUS = 0.10, 0.25
 """Mean of 1 - Dice between the folds' masks. Source: ours; two raters agree with Dice >= 0.904 (the paper, Results)."""
 
+WRONG_SIDE_SHARE, WRONG_SIDE_ML = 0.01, 0.1
+"""Pieces beyond the midline are serious from such a share of the muscle or such a volume on. Source: ours."""
+
 WEIGHTS: Mapping[Severity, float] = {"serious": 10_000.0, "warning": 100.0, "info": 1.0}
 """Of a flag in the order of review: one serious flag outweighs any number of warnings that a case can have."""
 
 KINDS: Mapping[str, str] = {
     "missing": "a muscle that was looked for has no voxels",
-    "sides": "a right label lies to the left of its left partner",
+    "label scheme": "muscles lie to one another as they do in no body, slice by slice: another scheme's values",
+    "sides": "a right label lies to the left of its left partner, or pieces of a muscle beyond the body's midline",
     "fragments": "more than the limit of a muscle's volume lies outside its largest piece",
     "volume": "volume outside the paper's mean +- 3 SD; too small only counts where the stack is about as long",
     "asymmetry": "the volumes of the two sides differ by more than the limit",
@@ -53,78 +57,6 @@ KINDS: Mapping[str, str] = {
     "folds": "the folds' masks differ more than the limit",
 }
 """What each kind of flag means."""
-
-
-@dataclass(frozen=True)
-class TrainingDescription:
-    """What a model was trained on, as far as it is known.
-
-    Attributes:
-        spacing_mm: Along z, y, x; None where unknown.
-        muscle_intensity: Structure's key -> mean and SD over training cases of `StructureMeasures.intensity_z`.
-    """
-
-    spacing_mm: tuple[float, float, float] | None = None
-    muscle_intensity: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-
-    @classmethod
-    def from_entry(cls, entry: Mapping[str, Any]) -> "TrainingDescription":
-        """From the ``training`` entry of a model's manifest.
-
-        Args:
-            entry: With ``spacing_mm`` (z, y, x) and ``muscle_intensity``, where they are known.
-
-        Raises:
-            InputError: Entries that are no numbers.
-        """
-        try:
-            spacing = [float(v) for v in entry.get("spacing_mm") or ()]
-            intensity = {
-                BY_KEY[key].key: (float(mean), float(sd))
-                for key, (mean, sd) in (entry.get("muscle_intensity") or {}).items()
-            }
-        except (TypeError, ValueError, KeyError) as error:
-            raise InputError(f"the model's training entry cannot be understood ({error})") from error
-        return cls((spacing[0], spacing[1], spacing[2]) if len(spacing) == 3 else None, intensity)
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What the flags are made from.
-
-    Attributes:
-        stack: The scan's.
-        structures: Measures of everything that was looked for.
-        sides: Where the sides lie.
-        training: What the model was trained on, or None.
-        disagreement: Structure's key -> mean of 1 - Dice between the folds' masks.
-    """
-
-    stack: Stack
-    structures: Sequence[StructureMeasures]
-    sides: Sequence[SideEvidence]
-    training: TrainingDescription | None = None
-    disagreement: Mapping[str, float] = field(default_factory=dict)
-
-
-def gather_evidence(
-    voxels: Voxels,
-    structures: Sequence[StructureMeasures],
-    *,
-    training: TrainingDescription | None = None,
-    disagreement: Mapping[str, float] | None = None,
-) -> Evidence:
-    """What the flags of a case are made from.
-
-    Raises:
-        InputError: Disagreement of an unknown structure.
-    """
-    unknown = sorted(set(disagreement or {}) - set(BY_KEY))
-    if unknown:
-        raise InputError(f"disagreement between folds names '{unknown[0]}'; structures are {', '.join(BY_KEY)}")
-    measured: tuple[Structure, ...] = tuple(each.structure for each in structures)
-    sides = side_evidence(voxels.volume, voxels.stack.affine, measured)
-    return Evidence(voxels.stack, structures, sides, training, dict(disagreement or {}))
 
 
 def find_flags(evidence: Evidence) -> tuple[Flag, ...]:
@@ -146,12 +78,39 @@ def _missing(evidence: Evidence) -> Iterator[Flag]:
             yield Flag("missing", "serious", each.structure.key, text, 0.0, 1.0)
 
 
+def _scheme(evidence: Evidence) -> Iterator[Flag]:
+    if evidence.out_of_place:
+        text = scheme_text(evidence.out_of_place, evidence.schemes)
+        share = max(each.share for each in evidence.out_of_place)
+        yield Flag("label scheme", "serious", "", text, share, LEAST_SHARE)
+
+
 def _sides(evidence: Evidence) -> Iterator[Flag]:
     for each in evidence.sides:
         if not each.agrees:
             text = f"{each}; x grows to the patient's right, so the labels or the header are mirrored"
-            muscle = next(m.value for m in Muscle if m.display_name == each.muscle)
-            yield Flag("sides", "serious", muscle, text, each.right_x_mm - each.left_x_mm, 0.0)
+            yield Flag("sides", "serious", _subject(each), text, each.right_x_mm - each.left_x_mm, 0.0)
+
+
+def _pieces_beyond_the_midline(evidence: Evidence) -> Iterator[Flag]:
+    """Of muscles that are otherwise on their side; where the scheme is wrong, all are somewhere else."""
+    mirrored = {_subject(each) for each in evidence.sides if not each.agrees}
+    for structure, found in evidence.beyond.items():
+        if evidence.out_of_place or mirrored & {structure.muscle.value, structure.key}:
+            continue
+        text = (
+            f"{structure.display_name} has {found.volume_ml:.2g} ml ({100 * found.share:.2g} % of it) beyond the "
+            f"body's midline, in {slice_ranges(found.slices)}"
+        )
+        serious = found.share >= WRONG_SIDE_SHARE or found.volume_ml >= WRONG_SIDE_ML
+        yield Flag("sides", "serious" if serious else "warning", structure.key, text, found.volume_ml, 0.0)
+
+
+def _subject(evidence: SideEvidence) -> str:
+    """Key of the muscle, or of the structure that stands alone."""
+    names = {muscle.display_name: muscle.value for muscle in Muscle}
+    first = evidence.muscle.partition(" against ")[0]
+    return names.get(first) or next(s.key for s in BY_KEY.values() if s.display_name == first)
 
 
 def _fragments(evidence: Evidence) -> Iterator[Flag]:
@@ -273,7 +232,20 @@ def _folds(evidence: Evidence) -> Iterator[Flag]:
 
 
 _CHECKS: tuple[Callable[[Evidence], Iterator[Flag]], ...] = (
-    *(_missing, _sides, _fragments, _volumes, _asymmetry, _border, _ends, _gaps, _no_fat, _field_of_view),
+    *(
+        _missing,
+        _scheme,
+        _sides,
+        _pieces_beyond_the_midline,
+        _fragments,
+        _volumes,
+        _asymmetry,
+        _border,
+        _ends,
+        _gaps,
+        _no_fat,
+        _field_of_view,
+    ),
     *(_spacing, _intensity, _folds),
 )
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import copyfile
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.models.manifest import FILE_NAME, Manifest, check_files, read_manifest
 from paraspinal_nnunet.nnunet.compat import check_nnunet
-from paraspinal_nnunet.utils.files import atomic_folder
+from paraspinal_nnunet.utils.files import atomic_folder, refuse_overwriting_inputs
+from paraspinal_nnunet.utils.workplace import sweep, workplace
 from paraspinal_nnunet.utils.zip import extract_zip
 
 log = logging.getLogger(__name__)
@@ -51,8 +51,8 @@ def opened_model(model: Path) -> Iterator[tuple[Path, Manifest]]:
     if model.is_dir():
         yield model, checked_manifest(model, exact=False)
         return
-    with TemporaryDirectory(prefix="paraspinal-model-") as place:
-        folder = Path(place) / model.name
+    with workplace() as place:
+        folder = place / model.name
         folder.mkdir()
         extract_zip(model, folder)
         yield folder, checked_manifest(folder, exact=True)
@@ -104,9 +104,11 @@ def import_model(model: Path, results: Path, *, overwrite: bool = False) -> Path
         for fold in manifest.folds:
             read_slim(folder / f"fold_{fold}" / CHECKPOINT, manifest.configuration, manifest.mirroring_axes)
         target = results / manifest.dataset_name / model_folder_name(manifest)
+        sweep(target.parent)
+        refuse_overwriting_inputs([model], [], replaced=[target])
         if target.exists() and not overwrite:
             raise InputError(f"{target}: is there already; --overwrite replaces it")
-        with atomic_folder(target, replaces=[target] if target.exists() else []) as copy:
+        with atomic_folder(target, overwrite=overwrite) as copy:
             for name in [FILE_NAME, *(entry.path for entry in manifest.files)]:
                 (copy / name).parent.mkdir(parents=True, exist_ok=True)
                 copyfile(folder / name, copy / name)

@@ -3,10 +3,7 @@
 A case depends on the seed, its index and the shape alone: neither the number of cases nor of processes changes it.
 """
 
-import multiprocessing
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -14,17 +11,17 @@ from pathlib import Path
 import numpy as np
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, ornt_transform
 from scipy.spatial.transform import Rotation
-from tqdm import tqdm
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.anatomy import PARASPINAL
-from paraspinal_nnunet.errors import InputError, ProtocolError, SetupError
+from paraspinal_nnunet.errors import InputError, ProtocolError
 from paraspinal_nnunet.image_io.nifti import write_image, write_labels
 from paraspinal_nnunet.phantom.anatomy import FULL_SHAPE, Grid, Trunk, build_trunk
 from paraspinal_nnunet.phantom.image import render
 from paraspinal_nnunet.phantom.person import Person, draw_person
 from paraspinal_nnunet.protocol.paper import PAPER
 from paraspinal_nnunet.utils.files import atomic_folder, write_json, write_text
+from paraspinal_nnunet.utils.workers import each
 
 REVISION = 1
 """Grows whenever the same seed gives other data."""
@@ -194,7 +191,7 @@ def write_cohort(
     Raises:
         ProtocolError: A number that cannot be used.
         InputError: The folder holds something already or cannot be written.
-        SetupError: A process was killed.
+        WorkerDiedError: A process was killed.
     """
     second_rater = second_rater_default(cases) if second_rater is None else second_rater
     _check_request(cases, second_rater, workers)
@@ -206,26 +203,12 @@ def write_cohort(
             if second_rater:
                 (temporary / RATER2_FOLDER).mkdir()
             task = partial(_write_case, temporary, seed=seed, shape=shape, second_rater=second_rater)
-            records = tuple(tqdm(_map(task, cases, workers), total=cases, desc="phantom", unit="case"))
+            records = tuple(each(task, range(cases), workers=workers, what="phantom", name="phantom {}".format))
             cohort = PhantomCohort(folder, seed, shape, Grid.of_shape(shape).spacing_mm, records)
             _write_tables(temporary, cohort)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from error
-    except BrokenProcessPool as error:
-        raise SetupError(f"{folder}: a process was killed, likely for want of memory; use -np 1") from error
     return cohort
-
-
-def _map(task: "partial[CaseRecord]", cases: int, workers: int) -> Iterator[CaseRecord]:
-    if min(workers, cases) == 1:
-        yield from map(task, range(cases))
-        return
-    # A forked process can hang on locks that threads of the parent held.
-    with ProcessPoolExecutor(min(workers, cases), multiprocessing.get_context("spawn")) as pool:
-        try:
-            yield from pool.map(task, range(cases))
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _write_case(folder: Path, index: int, *, seed: int, shape: tuple[int, int, int], second_rater: int) -> CaseRecord:

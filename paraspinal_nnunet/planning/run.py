@@ -4,14 +4,24 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import DatasetError, ProtocolError
-from paraspinal_nnunet.nnunet.datasets import case_ids, find_dataset, nnunet_folder, read_cases, read_dataset_json
-from paraspinal_nnunet.nnunet.preprocessed import is_preprocessed, mark_preprocessed, source_digest, unmark_preprocessed
-from paraspinal_nnunet.nnunet.splits import FILE_NAME, check_splits, make_splits, read_splits, write_splits
+from paraspinal_nnunet.nnunet.datasets import case_ids, find_dataset, nnunet_folder, read_cases
+from paraspinal_nnunet.nnunet.preprocessed import is_made_from, mark_preprocessed, mark_unfinished, source_digest
+from paraspinal_nnunet.nnunet.splits import (
+    FILE_NAME,
+    check_splits,
+    make_splits,
+    read_splits,
+    write_splits,
+    write_subjects,
+)
+from paraspinal_nnunet.planning.dataset_json import read_description
+from paraspinal_nnunet.planning.raw_data import check_raw_data
 from paraspinal_nnunet.protocol.overrides import override
 from paraspinal_nnunet.protocol.paper import PAPER
 from paraspinal_nnunet.protocol.plans import BASELINE_ENTRY, BASELINE_NAME, DEFAULT_NAME, PlansEntry
@@ -19,8 +29,8 @@ from paraspinal_nnunet.utils.files import read_json, write_json
 
 log = logging.getLogger(__name__)
 
-READER = "NibabelIOWithReorient"
 FINGERPRINT = "dataset_fingerprint.json"
+CHECKED = "raw_data_checked.json"
 STAGES = ("fingerprint", "plan", "preprocess")
 BASELINE_SETTINGS = ("iterations", "iterations_per_epoch", "val_iterations", "threads")
 
@@ -69,11 +79,10 @@ def plan(request: PlanRequest) -> Path:
         ProtocolError: Settings that cannot be, or that contradict plans of the same name.
     """
     raw = find_dataset(request.dataset)
-    _check_request(request, raw)
+    _check_request(request)
     preprocessed = nnunet_folder("preprocessed") / raw.name
-    preprocessed.mkdir(exist_ok=True)
     plans_file = preprocessed / f"{request.name}.json"
-    digest = source_digest(raw)
+    digest = _checked_digest(raw, preprocessed, request.processes)
     with _sane_process_count(request.processes):
         if request.until == "fingerprint":
             _fingerprint(raw, preprocessed, digest, request.processes)
@@ -99,6 +108,7 @@ def prepare_splits(raw: Path, preprocessed: Path, request: PlanRequest) -> None:
     folds, seed = protocol.validation.folds, protocol.validation.split_seed
     sexes = dict(zip(cases["subject"], cases["sex"], strict=True))
     path = preprocessed / FILE_NAME
+    write_subjects(preprocessed, subjects)
     if len(set(subjects.values())) < folds:
         if path.exists():
             raise DatasetError(f"{path}: there are fewer subjects than {folds} folds; move this file away")
@@ -122,7 +132,7 @@ def prepare_splits(raw: Path, preprocessed: Path, request: PlanRequest) -> None:
         log.info("wrote %d folds by subject, test cases per fold: %s", folds, [len(s["val"]) for s in splits])
 
 
-def _check_request(request: PlanRequest, raw: Path) -> None:
+def _check_request(request: PlanRequest) -> None:
     if request.processes < 1:
         raise ProtocolError(f"-np {request.processes}: planning needs at least 1 worker process")
     if request.overrides and request.plans_name in (None, DEFAULT_NAME, BASELINE_NAME):
@@ -136,13 +146,18 @@ def _check_request(request: PlanRequest, raw: Path) -> None:
             raise ProtocolError(
                 f"--baseline configures itself; only {', '.join(BASELINE_SETTINGS)} can be set, not {foreign[0]}"
             )
-    reader = read_dataset_json(raw).get("overwrite_image_reader_writer")
-    if reader != READER:
-        raise DatasetError(
-            f"{raw / 'dataset.json'}: reads images with {reader or 'the default reader'}, which feeds scans in their "
-            f'stored orientation and so confuses left and right; set "overwrite_image_reader_writer": "{READER}"'
-        )
+
+
+def _checked_digest(raw: Path, preprocessed: Path, processes: int) -> str:
+    """The digest of a sound data set; what was found sound and has not changed since is not read again."""
+    read_description(raw)
     case_ids(raw)
+    digest = source_digest(raw)
+    marker, content = preprocessed / CHECKED, {"source": digest, "version": __version__}
+    if not marker.is_file() or read_json(marker) != content:
+        check_raw_data(raw, processes=processes)
+        write_json(marker, content)
+    return digest
 
 
 def _refuse_other_settings(request: PlanRequest, plans_file: Path) -> None:
@@ -167,6 +182,9 @@ def _plan_paper(raw: Path, request: PlanRequest) -> None:
         ParaspinalPlanner(
             raw.name, plans_name=request.name, overrides=request.overrides, configurations=request.configurations
         ).plan_experiment()
+    if not (nnunet_folder("preprocessed") / raw.name / f"{BASELINE_NAME}.json").exists():
+        # nnU-Net's commands read these plans where -p is left out, before they ask our trainers, which then refuse
+        _plan_baseline(raw, replace(request, plans_name=BASELINE_NAME))
 
 
 def _plan_baseline(raw: Path, request: PlanRequest) -> None:
@@ -174,7 +192,7 @@ def _plan_baseline(raw: Path, request: PlanRequest) -> None:
 
     with _quiet():
         ExperimentPlanner(raw.name, plans_name=request.name).plan_experiment()
-    if request.overrides:
+    if request.overrides and request.baseline:
         plans_file = nnunet_folder("preprocessed") / raw.name / f"{request.name}.json"
         plans = read_json(plans_file)
         write_json(plans_file, {**plans, BASELINE_ENTRY: dict(request.overrides)})
@@ -202,11 +220,11 @@ def _preprocess(raw: Path, preprocessed: Path, plans_file: Path, digest: str, re
             log.info("nnU-Net planned no %s for this data set", name)
             continue
         folder = preprocessed / plans["configurations"][name]["data_identifier"]
-        if is_preprocessed(folder, digest):
+        if is_made_from(folder, digest):
             log.info("%s is preprocessed already (%s)", name, folder.name)
             continue
         log.info("preprocessing %s into %s", name, folder.name)
-        unmark_preprocessed(folder)
+        mark_unfinished(folder)
         with _quiet():
             preprocess_dataset(
                 int(raw.name[7:10]), request.name, configurations=[name], num_processes=[request.processes]

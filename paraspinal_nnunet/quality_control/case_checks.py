@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
+from paraspinal_nnunet.measures.quality import WRONG_SIDE_ML, WRONG_SIDE_SHARE
 from paraspinal_nnunet.quality_control.classes import LabelClass, side_pairs_of
 from paraspinal_nnunet.quality_control.dataset import Dataset
 from paraspinal_nnunet.quality_control.findings import Finding, Severity, some
 from paraspinal_nnunet.quality_control.measurements import CaseMeasurements, ClassMeasurements, LabelMeasurements
-from paraspinal_nnunet.utils.text import pluralize
+from paraspinal_nnunet.utils.text import pluralize, slice_ranges
 
 ISLANDS_ML, ISLANDS_SHARE = 0.5, 0.01
 """Islands of a class from so many ml on, or from such a share of it on, should be looked at; a few stray voxels are
@@ -37,22 +38,6 @@ def case_findings(measured: CaseMeasurements, dataset: Dataset) -> Iterator[Find
 Fault = tuple[Severity, str, str, float]
 
 
-def slice_ranges(slices: Sequence[int]) -> str:
-    """Slice numbers with runs drawn together.
-
-    >>> slice_ranges((3, 4, 5, 9))
-    'slices 3-5, 9'
-    """
-    runs: list[list[int]] = []
-    for k in sorted(slices):
-        if runs and k == runs[-1][1] + 1:
-            runs[-1][1] = k
-        else:
-            runs.append([k, k])
-    noun = "slice" if len(slices) == 1 else "slices"
-    return f"{noun} " + ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
-
-
 def _value_faults(labels: LabelMeasurements, classes: Sequence[LabelClass]) -> Iterator[Fault]:
     if labels.grid_difference is not None:
         text = f"labels lie on another grid than the image ({labels.grid_difference})"
@@ -69,6 +54,8 @@ def _value_faults(labels: LabelMeasurements, classes: Sequence[LabelClass]) -> I
 
 def _side_faults(labels: LabelMeasurements, classes: Sequence[LabelClass]) -> Iterator[Fault]:
     swapped = []
+    for text in labels.out_of_place:
+        yield Severity.PROBLEM, "label scheme", text, 1.0
     for pair in side_pairs_of(classes):
         right, left = (labels.classes[c.value] for c in (pair.right, pair.left))
         name = _muscle(pair.right)
@@ -81,6 +68,18 @@ def _side_faults(labels: LabelMeasurements, classes: Sequence[LabelClass]) -> It
     if swapped:
         text = f"sides contradict the geometry ({'; '.join(swapped)}; x grows to the patient's right)"
         yield Severity.PROBLEM, "sides", text, 1e6 * len(swapped)
+    elif not labels.out_of_place:
+        yield from _pieces_beyond_the_midline(labels, classes)
+
+
+def _pieces_beyond_the_midline(labels: LabelMeasurements, classes: Sequence[LabelClass]) -> Iterator[Fault]:
+    for label in classes:
+        found = labels.beyond_midline.get(label.name)
+        if found is None or set(found.slices) <= set(labels.swapped_slices.get(label.muscle, ())):
+            continue
+        text = f"{label.display_name} has {found.volume_ml:.2g} ml beyond the midline, in {slice_ranges(found.slices)}"
+        serious = found.share >= WRONG_SIDE_SHARE or found.volume_ml >= WRONG_SIDE_ML
+        yield Severity.PROBLEM if serious else Severity.LOOK, "sides", text, found.volume_ml
 
 
 def _lone_sides(labels: LabelMeasurements, classes: Sequence[LabelClass]) -> Iterator[str]:

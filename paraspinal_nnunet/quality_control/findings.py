@@ -47,7 +47,18 @@ class Finding:
 
 
 KINDS = (
-    *("unreadable", "sides", "grid", "values", "duplicate", "near-duplicate", "same-labels", "splits", "dataset.json"),
+    *(
+        "unreadable",
+        "label scheme",
+        "sides",
+        "grid",
+        "values",
+        "duplicate",
+        "near-duplicate",
+        "same-labels",
+        "splits",
+        "dataset.json",
+    ),
     *("orientation", "geometry", "gap", "empty", "paper-volume", "volume", "asymmetry", "islands", "border"),
     *("spacing", "shape", "intensity", "balance", "coverage", "cases.tsv", "number-type"),
 )

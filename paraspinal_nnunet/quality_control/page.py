@@ -12,12 +12,12 @@ from paraspinal_nnunet.quality_control.dataset import CaseFiles
 from paraspinal_nnunet.quality_control.display import legend, load_shown
 from paraspinal_nnunet.quality_control.findings import Finding, Severity, counts, some
 from paraspinal_nnunet.quality_control.outliers import RULE
-from paraspinal_nnunet.quality_control.pool import each
 from paraspinal_nnunet.quality_control.run import Inspection
 from paraspinal_nnunet.quality_control.strip_plot import volume_strips
 from paraspinal_nnunet.quality_control.text import Rows, fold_rows, opening, summary_rows, volume_rows
 from paraspinal_nnunet.quality_control.volume_checks import PAPER_SOURCE
 from paraspinal_nnunet.utils.text import pluralize
+from paraspinal_nnunet.utils.workers import each
 
 MOST_CASES = 30
 """Cases with a viewer, the worst first; a thousand of them would not fit into a page."""

@@ -13,9 +13,9 @@ from paraspinal_nnunet.html.viewer.slices import DisplayStack, display_stack, fo
 from paraspinal_nnunet.quality_control.classes import LabelClass
 from paraspinal_nnunet.quality_control.dataset import CaseFiles, describe_dataset
 from paraspinal_nnunet.quality_control.display import Colour, ShownCase, labelled_slices, legend, load_shown
-from paraspinal_nnunet.quality_control.pool import each
 from paraspinal_nnunet.utils.files import atomic_path
 from paraspinal_nnunet.utils.text import pluralize
+from paraspinal_nnunet.utils.workers import each
 
 CASES_PER_PAGE = 24
 COLUMNS = 3

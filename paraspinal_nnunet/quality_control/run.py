@@ -9,10 +9,11 @@ from paraspinal_nnunet.quality_control.dataset import Dataset, describe_dataset
 from paraspinal_nnunet.quality_control.dataset_checks import comparison_findings
 from paraspinal_nnunet.quality_control.duplicates import duplicate_findings
 from paraspinal_nnunet.quality_control.findings import Finding, Severity, worst_first
-from paraspinal_nnunet.quality_control.measurements import CaseMeasurements, measure_case
-from paraspinal_nnunet.quality_control.pool import each
+from paraspinal_nnunet.quality_control.measure_case import measure_case
+from paraspinal_nnunet.quality_control.measurements import CaseMeasurements
 from paraspinal_nnunet.quality_control.splits_check import SplitsCheck, check_dataset_splits
 from paraspinal_nnunet.quality_control.volume_checks import VolumeSummary, summarise_volumes, volume_findings
+from paraspinal_nnunet.utils.workers import each
 
 
 @dataclass(frozen=True)

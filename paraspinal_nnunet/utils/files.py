@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,49 +9,44 @@ from pathlib import Path
 from typing import Any
 
 from paraspinal_nnunet.errors import InputError
-
-_ASIDE = ".replaced."
+from paraspinal_nnunet.utils.workplace import set_aside, workplace
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a name beside `path` to write to; it takes the final name only when the block ends without an error.
+    """Yield a name near `path` to write to; it takes the final name only when the block ends without an error.
 
     The temporary name keeps all suffixes of the final one, so that writers that go by the suffix do the same.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.partial.{path.name}")
-    try:
+    with workplace(path.parent) as place:
+        temporary = place / f".{path.name}"
         yield temporary
         os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def atomic_folder(path: Path, *, replaces: Sequence[Path] = ()) -> Iterator[Path]:
-    """Yield a folder beside `path` to fill; it takes the final name only when the block ends without an error.
+def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a folder near `path` to fill; it takes the final name only when the block ends without an error.
 
     Args:
         path: The final name.
-        replaces: Folders beside it, often `path` itself, that give way to the new one at the last moment and come back
-            if that fails.
+        overwrite: Whether a folder of that name gives way to the new one at the last moment; it comes back if that
+            fails.
 
     Raises:
-        FileExistsError: When the final name is taken by a folder that need not give way.
+        FileExistsError: When the final name is taken and need not give way.
     """
     path = Path(path)
-    if path.exists() and path not in replaces:
-        raise FileExistsError(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.partial.{path.name}")
-    temporary.mkdir()
-    try:
+    with workplace(path.parent) as place:
+        if path.exists() and not overwrite:
+            raise FileExistsError(path)
+        temporary = place / path.name
+        temporary.mkdir()
         yield temporary
-        replace_folders(temporary, path, replaces=replaces)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        replace_folders(temporary, path, replaces=[path] if path.exists() else [])
 
 
 def replace_folders(finished: Path, path: Path, *, replaces: Sequence[Path] = ()) -> None:
@@ -62,42 +56,11 @@ def replace_folders(finished: Path, path: Path, *, replaces: Sequence[Path] = ()
         finished: On the same file system.
         path: The final name.
         replaces: Folders beside it, often `path` itself, that are removed once the new one stands, and come back if it
-            cannot.
+            cannot, even when this process is killed in between.
     """
-    with _set_aside(replaces):
+    with workplace(path.parent) as place:
+        set_aside(place, replaces, path)
         os.replace(finished, path)
-
-
-def restore_set_aside(parent: Path, pattern: str) -> None:
-    """Put right an exchange of folders that was cut off by the end of its process.
-
-    Args:
-        parent: Where the folders lie.
-        pattern: Glob of the names concerned: a folder that was set aside comes back if nothing matches, else it goes.
-    """
-    stands = any(parent.glob(pattern))
-    for aside in sorted(parent.glob(f".*{_ASIDE}{pattern}")):
-        if stands:
-            shutil.rmtree(aside)
-        else:
-            os.replace(aside, parent / aside.name.partition(_ASIDE)[2])
-
-
-@contextmanager
-def _set_aside(folders: Sequence[Path]) -> Iterator[None]:
-    moved: list[tuple[Path, Path]] = []
-    try:
-        for folder in folders:
-            aside = folder.with_name(f".{os.getpid()}{_ASIDE}{folder.name}")
-            os.replace(folder, aside)
-            moved.append((folder, aside))
-        yield
-    except OSError:
-        for folder, aside in moved:
-            os.replace(aside, folder)
-        raise
-    for _, aside in moved:
-        shutil.rmtree(aside)
 
 
 def write_text(path: Path, text: str) -> None:

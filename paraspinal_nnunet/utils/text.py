@@ -1,5 +1,7 @@
 """How numbers of things are written in messages and on pages."""
 
+from collections.abc import Sequence
+
 
 def pluralize(number: int, noun: str) -> str:
     """A number with its noun, in the plural unless there is just one.
@@ -8,3 +10,19 @@ def pluralize(number: int, noun: str) -> str:
     ('1 case', '0 cases', '3 labelled slices')
     """
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def slice_ranges(slices: Sequence[int]) -> str:
+    """Slice numbers with runs drawn together.
+
+    >>> slice_ranges((3, 4, 5, 9))
+    'slices 3-5, 9'
+    """
+    runs: list[list[int]] = []
+    for k in sorted(slices):
+        if runs and k == runs[-1][1] + 1:
+            runs[-1][1] = k
+        else:
+            runs.append([k, k])
+    noun = "slice" if len(slices) == 1 else "slices"
+    return f"{noun} " + ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)

@@ -1,44 +1,219 @@
-"""The same work on many items over a few processes, which leave Ctrl-C to the main one and end with it."""
+"""The same work on many items over a few processes: in order, within bounds, and ended together, however one ends."""
 
+import contextlib
 import os
-import signal
-import threading
+import pickle
+import traceback
+import weakref
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context, parent_process
-from typing import TypeVar
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from typing import Any, TypeVar
+
+from paraspinal_nnunet.errors import ParaspinalError, WorkerDiedError
+from paraspinal_nnunet.utils import processes
+from paraspinal_nnunet.utils.progress import progress
+
+MOST_WORKERS = 8
+AHEAD = 2
+"""Items per process that may be begun or finished before the result that is due: what bounds memory."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def results_of(do: Callable[[Item], Result], items: Sequence[Item], *, workers: int) -> Generator[Result, None, None]:
+def default_workers() -> int:
+    """As many as the machine has cores, at most `MOST_WORKERS`."""
+    return min(MOST_WORKERS, os.cpu_count() or 1)
+
+
+def results_of(
+    do: Callable[[Item], Result], items: Sequence[Item], *, workers: int, name: Callable[[Item], object] = str
+) -> Generator[Result, None, None]:
     """Yield ``do(item)`` for every item, in their order; closing the generator ends the processes.
+
+    Ctrl-C reaches the calling process alone, which then ends the others; when it is killed, they end by themselves.
 
     Args:
         do: A module-level function, or a partial of one, where there are several workers.
         items: Small; they travel to the processes.
         workers: Number of processes; 1 works in this one.
+        name: An item's name in messages.
 
     Raises:
-        BrokenProcessPool: A process died.
+        WorkerDiedError: A process was killed; the message names its item.
     """
     workers = min(workers, len(items))
     if workers < 2:
         yield from map(do, items)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
-        yield from pool.map(do, items)
+    pool: list[_Worker] = []
+    try:
+        pool.extend(_Worker(do) for _ in range(workers))
+        yield from _in_order(pool, items, name)
+    except BaseException:
+        for worker in pool:
+            worker.kill()
+        raise
+    finally:
+        for worker in pool:
+            worker.end()
 
 
-def _start_worker() -> None:
-    """Leave Ctrl-C to the main process, and end with it: an orphan would write on into the next try's folder."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def each(
+    do: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    workers: int,
+    what: str,
+    unit: str = "case",
+    name: Callable[[Item], object] = str,
+) -> Generator[Result, None, None]:
+    """As `results_of`, with a progress bar of the name `what` that shows when it takes a while."""
+    with (
+        progress(total=len(items), what=what, unit=unit) as bar,
+        closing(results_of(do, items, workers=workers, name=name)) as results,
+    ):
+        for result in results:
+            yield result
+            bar.update()
 
 
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def in_own_process(do: Callable[..., Result], *arguments: Any) -> Result:
+    """Call a function in a process of its own, and end that with all the processes that it started, whatever happens.
+
+    For code of others that runs pools of its own, which hang when they are interrupted or one of their processes dies.
+
+    Raises:
+        WorkerDiedError: It, or a process that it started, was killed.
+    """
+    worker = _Worker(partial(_call, do), with_children=True)
+    try:
+        worker.give(0, arguments)
+        _, answer = worker.take(getattr(do, "__name__", "the work"))
+    except BaseException:
+        worker.kill()
+        raise
+    finally:
+        worker.end()
+    return answer.result()  # type: ignore[no-any-return]
+
+
+def _call(do: Callable[..., Result], arguments: tuple[Any, ...]) -> Result:
+    return do(*arguments)
+
+
+def _in_order(
+    pool: "list[_Worker]", items: Sequence[Item], name: Callable[[Item], object]
+) -> Generator[Any, None, None]:
+    idle, answers = deque(pool), dict[int, _Answer]()
+    given = due = 0
+    while due < len(items):
+        while idle and given < min(len(items), due + AHEAD * len(pool)):
+            worker = idle.popleft()
+            worker.give(given, items[given])
+            given += 1
+        if due in answers:
+            yield answers.pop(due).result()  # an error is raised in its turn, so that it is always the first one
+            due += 1
+            continue
+        busy = {worker.connection: worker for worker in pool if worker.place is not None}
+        for connection in wait(list(busy)):
+            worker = busy[connection]  # type: ignore[index]
+            place, answers[place] = worker.take(name(items[worker.place or 0]))
+            idle.append(worker)
+
+
+class _Worker:
+    """One process, and the item that it is at."""
+
+    def __init__(self, do: Callable[[Any], Any], *, with_children: bool = False) -> None:
+        self.place: int | None = None
+        self._with_children = with_children
+        self._process, self.connection = processes.start(_work, do, with_children=with_children)
+        weakref.finalize(self, self.connection.close)  # at the latest: an open connection would keep it waiting
+
+    def give(self, place: int, item: object) -> None:
+        self.place = place
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it died; `take` tells so
+            self.connection.send((place, item))
+
+    def take(self, name: object) -> "tuple[int, _Answer]":
+        """The answer, when it is there.
+
+        Raises:
+            WorkerDiedError: The process ended before.
+        """
+        try:
+            place, answer = self.connection.recv()
+        except (EOFError, OSError):
+            self._process.join(processes.GRACE_S)
+            how = processes.ending(self._process.exitcode)
+            raise WorkerDiedError(
+                f"{name}: its worker process {how}; if memory was short, use fewer processes (-np)"
+            ) from None
+        self.place = None
+        return place, answer
+
+    def kill(self) -> None:
+        processes.kill(self._process, with_children=self._with_children)
+
+    def end(self) -> None:
+        self.connection.close()  # it waits for its next item, and ends when there is none
+        processes.join(self._process, with_children=self._with_children)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What came of an item."""
+
+    value: Any = None
+    error: BaseException | None = None
+    trace: str = ""
+
+    def result(self) -> Any:
+        """The value, or the error."""
+        if self.error is not None:
+            raise self.error from _RemoteError(self.trace)
+        return self.value
+
+
+class _RemoteError(Exception):
+    """Where in a worker process an error arose."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+def _work(connection: Connection, do: Callable[[Any], Any]) -> None:
+    """The life of a worker process."""
+    while True:
+        try:
+            place, item = connection.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            answer = _Answer(do(item))
+        except BaseException as error:
+            answer = _Answer(error=_travelling(error), trace=traceback.format_exc())
+        try:
+            connection.send((place, answer))
+        except (BrokenPipeError, ConnectionResetError):
+            return
+        except (pickle.PicklingError, TypeError, AttributeError, ValueError) as error:
+            problem = TypeError(f"a result that cannot travel: {error}")
+            connection.send((place, _Answer(error=problem, trace=traceback.format_exc())))
+
+
+def _travelling(error: BaseException) -> BaseException:
+    """The error, or one that says the same where it cannot go from process to process."""
+    try:
+        if type(pickle.loads(pickle.dumps(error))) is type(error) and isinstance(error, Exception):
+            return error
+    except Exception:  # whatever an error's own pickling raises
+        pass
+    kind = ParaspinalError if isinstance(error, ParaspinalError) else RuntimeError
+    return kind(str(error) or type(error).__name__)

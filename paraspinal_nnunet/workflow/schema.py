@@ -5,7 +5,9 @@ from typing import Any, Literal
 
 from paraspinal_nnunet.protocol.paper import CONFIGURATIONS
 
-Kind = Literal["text", "path", "whole", "number", "flag", "choice", "texts", "folds", "trainer", "settings"]
+Kind = Literal[
+    "text", "path", "name", "sbatch", "whole", "flag", "choice", "texts", "steps", "folds", "trainer", "settings"
+]  # fmt: skip
 
 ANY = "*"
 """Stands for a name that the user chooses."""
@@ -22,6 +24,7 @@ class Field:
         required: Whether its section is incomplete without it.
         choices: For the kind ``'choice'``.
         least: Smallest number.
+        most: Largest number.
     """
 
     kind: Kind
@@ -29,7 +32,8 @@ class Field:
     default: Any = None
     required: bool = False
     choices: tuple[str, ...] = ()
-    least: float | None = None
+    least: int | None = None
+    most: int | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def _model(prefix: str, trainer: str, about: str) -> dict[str, Field]:
     return {
         f"{prefix}.trainer": Field("trainer", about, trainer),
         f"{prefix}.configuration": Field("choice", "nnU-Net's configuration", "2d", choices=CONFIGURATIONS),
-        f"{prefix}.plans": Field("text", plans),
+        f"{prefix}.plans": Field("name", plans),
         f"{prefix}.set": Field("settings", "protocol numbers that differ, as `paraspinal plan --set` takes them", {}),
     }
 
@@ -87,9 +91,9 @@ def _resources() -> dict[str, Field]:
 
 FIELDS: dict[str, Field] = {
     "name": Field("text", "the study's name, for the report", "study"),
-    "dataset.id": Field("whole", "nnU-Net's data set number", required=True, least=1),
-    "dataset.name": Field("text", "name of the data set to be converted", "Paraspinal"),
-    "dataset.convert.source": Field("text", f"`paraspinal convert SOURCE`: {', '.join(SOURCES)}, ...", required=True),
+    "dataset.id": Field("whole", "nnU-Net's data set number", required=True, least=1, most=999),
+    "dataset.name": Field("name", "name of the data set to be converted", "Paraspinal"),
+    "dataset.convert.source": Field("name", f"`paraspinal convert SOURCE`: {', '.join(SOURCES)}, ...", required=True),
     "dataset.convert.input": Field("path", "folder to convert", required=True),
     "dataset.convert.options": Field("texts", "further flags of `paraspinal convert`", []),
     "folders.raw": Field("path", "nnUNet_raw", "nnunet/raw"),
@@ -110,20 +114,20 @@ FIELDS: dict[str, Field] = {
     "evaluation.surface": Field("flag", "HD95, surface distance and surface Dice too", False),
     "evaluation.per_slice": Field("flag", "Dice and areas of every slice too", False),
     "evaluation.volumes": Field("flag", "errors of the volumes too", False),
-    "evaluation.post": Field("texts", "clean predictions up first: largest-component, fill-holes, closing", []),
+    "evaluation.post": Field("steps", "clean predictions up first: largest-component, fill-holes, closing", []),
     "evaluation.rater2": Field("path", "label maps of a second rater"),
     "evaluation.seed": Field("whole", "of the bootstrap", 0, least=0),
     "predict.input": Field("path", "folder of further scans to be segmented"),
-    "predict.model": Field("text", "a model of the study, or best", "best"),
+    "predict.model": Field("name", "a model of the study, or best", "best"),
     "predict.shard_size": Field("whole", "scans per job", 50, least=1),
     **_resources(),
     "engine.retries": Field("whole", "how often a failed job is tried again", 2, least=0),
-    "engine.profile": Field("text", "slurm, local, or the folder of a Snakemake profile", "local"),
+    "engine.profile": Field("path", "slurm, local, or the folder of a Snakemake profile", "local"),
     "engine.cores": Field("whole", "cores of the local machine (default: all)", least=1),
     "engine.gpus": Field("whole", "GPUs of the local machine (default: those there are, at least 1 training)", least=1),
-    "slurm.partition": Field("text", "SLURM partition"),
-    "slurm.account": Field("text", "SLURM account"),
-    "slurm.extra": Field("text", "further flags of sbatch"),
+    "slurm.partition": Field("name", "SLURM partition"),
+    "slurm.account": Field("name", "SLURM account"),
+    "slurm.extra": Field("sbatch", "further flags of sbatch that ask for nodes or say when: --name=value, in quotes"),
 }  # fmt: skip
 """Dotted path -> field; `ANY` stands for a name of the user's."""
 
@@ -151,11 +155,13 @@ def fields_table() -> str:
 _KIND_NAMES = {
     "text": "text",
     "path": "path",
+    "name": "name",
+    "sbatch": "text",
     "whole": "whole number",
-    "number": "number",
     "flag": "true, false",
     "choice": "name",
     "texts": "list",
+    "steps": "list",
     "folds": "list",
     "trainer": "trainer",
     "settings": "NAME: VALUE",

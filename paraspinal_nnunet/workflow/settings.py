@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.nnunet.datasets import datasets_with_number
+from paraspinal_nnunet.nnunet.splits import FILE_NAME, read_splits
 from paraspinal_nnunet.protocol.overrides import override
 from paraspinal_nnunet.protocol.paper import PAPER
 from paraspinal_nnunet.protocol.plans import BASELINE_NAME, DEFAULT_NAME
@@ -124,7 +126,9 @@ def read_study(folder: Path) -> Study:
     predicted = content["predict"]["model"]
     if content["predict"]["input"] and predicted != "best" and predicted not in models:
         raise InputError(f"{path}: predict.model is {predicted}; choose best, {', '.join(models)}")
-    return Study(folder, content, tuple(models.values()))
+    study = Study(folder, content, tuple(models.values()))
+    _check_folds(path, study)
+    return study
 
 
 def deeper(best: Model, seed: int | None) -> Model:
@@ -173,6 +177,20 @@ def _model(path: Path, content: Mapping[str, Any], name: str, role: str, given: 
     overrides = {**common, **given["set"]}
     model = Model(name, role, given["trainer"], given["configuration"], "", overrides)
     return replace(model, plans=_plans_name(model))
+
+
+def _check_folds(path: Path, study: Study) -> None:
+    """Refuse folds that the splits do not have, or will not have where there are none yet."""
+    found = [
+        f / FILE_NAME for f in datasets_with_number(study.nnunet_folder("preprocessed"), study.content["dataset"]["id"])
+    ]
+    counts = [len(read_splits(file)) for file in found if file.is_file()]
+    if not counts:
+        own = [m for m in study.models if m.planned and not m.is_baseline]
+        counts = [override(PAPER, model.overrides).validation.folds for model in own]
+    beyond = [fold for fold in study.folds if counts and fold != "all" and int(fold) >= max(counts)]
+    if beyond:
+        raise InputError(f"{path}: folds: there is no fold {beyond[0]}, only 0 to {max(counts) - 1}")
 
 
 def _varied(best: Model, role: str, changes: Mapping[str, Any]) -> Model:

@@ -34,8 +34,9 @@ def settings(name: str) -> str:
 
 
 def step_command(*parts: str) -> str:
-    """The shell command of a step."""
-    return shlex.join([sys.executable, "-m", "paraspinal_nnunet", "study", "step", *parts])
+    """The shell command of a step, in which Snakemake replaces {wildcards}: braces of a path are doubled."""
+    command = shlex.join([sys.executable, "-m", "paraspinal_nnunet", "study", "step", *parts])
+    return command.replace("{", "{{").replace("}", "}}")
 
 
 def before_planning(study: Study) -> list[str]:

@@ -213,8 +213,8 @@ class TestSurfacesByArea:
     def test_thick_slices_keep_their_ranking(self):
         """Voxels of 0.39 x 0.39 x 5 mm: a box against itself one slice off, and three pixels larger all round.
 
-        Of the larger one all sides lie 1.17 mm off and the caps, a quarter of the surface, on each other. Of the shifted
-        one most of the sides lie on each other. Voxels count the caps five times and more.
+        Of the larger one all sides lie 1.17 mm off and the caps, a quarter of the surface, on each other. Of the
+        shifted one most of the sides lie on each other. Voxels count the caps five times and more.
         """
         spacing, shape = (0.39, 0.39, 5.0), (140, 140, 14)
         first = box(shape, (20, 110), (20, 110), (2, 11))

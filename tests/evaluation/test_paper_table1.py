@@ -178,7 +178,10 @@ def test_undefined_values_are_counted_and_noted():
     cells = printed_cells(table)
     assert cells["Multifidus left", LABELS["conformity"]][0].text == "–∞"
     note = cells["Multifidus left", LABELS["dice"]][0].notes[0]
-    assert dict(table.footnotes)[note] == "1 undefined values left out, n = 75."
+    assert dict(table.footnotes)[note] == "1 undefined value left out, n = 75."
+    assert (
+        dict(table.footnotes)[cells["Multifidus left", LABELS["conformity"]][0].notes[0]] == "1 of 76 values infinite."
+    )
 
 
 def test_one_model_has_no_best():

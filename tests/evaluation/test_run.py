@@ -428,6 +428,15 @@ class TestSummary:
         text = format_summary(table, {"m": "model m"}, columns=("dice",))
         assert "0.700 (0.141)" in text  # sqrt(2 * 0.1^2)
         assert "undefined and left out of the mean, psoas major left: 1 Dice" in text
+        assert "values of single muscles that enter the mean, all muscles: 2 of 3 Dice" in text
+
+    def test_a_mean_over_muscles_says_what_it_leaves_out(self):
+        """Two cases of two muscles, one of them without Dice: case means .8 and .9; three of four values enter."""
+        values = [("a", "left", 0.8), ("a", "right", math.nan), ("b", "left", 1.0), ("b", "right", 0.8)]
+        rows = [("m", case, case, "", "psoas_major", side, *[v] * 7, 1.0, 1.0) for case, side, v in values]
+        row = summarise(pd.DataFrame(rows, columns=list(COLUMNS))).query("muscle == 'all muscles'").iloc[0]
+        assert row["mean"] == pytest.approx(0.85)
+        assert (row["n"], row["skipped"], row["entered"], row["entries"], row["infinite"]) == (2, 0, 3, 4, 0)
 
     def test_infinite_values_are_kept(self):
         values = [0.5, -math.inf]
@@ -435,7 +444,7 @@ class TestSummary:
         row = summarise(pd.DataFrame(rows, columns=list(COLUMNS))).iloc[0]
         assert row["mean"] == -math.inf
         assert math.isnan(row["sd"])
-        assert row["skipped"] == 0
+        assert (row["skipped"], row["infinite"]) == (0, 1)
 
     def test_printed_table(self, folders, capsys):
         assert run(folders) == 0

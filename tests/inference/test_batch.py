@@ -7,12 +7,14 @@ import weakref
 import pytest
 
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.inference.batch import Job, Outcome, failed, run_batch
+from paraspinal_nnunet.inference.batch import ScanJob, ScanOutcome, failed, run_batch
 
 
 def jobs_of(names, written, load=None, done=()):
     return [
-        Job(name, (lambda name=name: load(name) if load else name), lambda result: written.append(result), name in done)
+        ScanJob(
+            name, (lambda name=name: load(name) if load else name), lambda result: written.append(result), name in done
+        )
         for name in names
     ]
 
@@ -47,31 +49,47 @@ def test_failures_anywhere_stop_no_other_job(caplog):
             raise OSError("disk full\nat once")
         written.append(result)
 
-    jobs = [Job(name, (lambda name=name: load(name)), write) for name in "abcdef"]
+    jobs = [ScanJob(name, (lambda name=name: load(name)), write) for name in "abcdef"]
     outcomes = run_batch(jobs, process)
     assert written == ["A", "C", "F"]
     assert [(o.name, o.message) for o in failed(outcomes)] == [
         ("b", "b: is empty"),
-        ("d", "MemoryError"),
+        ("d", "MemoryError: there is not enough memory"),
         ("e", "disk full at once"),
     ]
     assert [record.getMessage() for record in caplog.records] == [
         f"{o.name}: failed: {o.message}" for o in failed(outcomes)
     ]
     assert [o.name for o in outcomes] == list("abcdef")
-    assert outcomes[0] == Outcome("a", "written", "", outcomes[0].seconds)
+    assert outcomes[0] == ScanOutcome("a", "written", "", outcomes[0].seconds)
 
 
-def test_faults_of_the_program_are_raised():
-    for part in ("load", "process", "write"):
+@pytest.mark.parametrize("part", ["load", "process", "write"])
+def test_whatever_a_scan_fails_with_is_its_failure_alone(part, caplog):
+    caplog.set_level("DEBUG")
+    done = []
 
-        def broken(_=None):
+    def broken(what=None):
+        if what == 1:
             raise KeyError("a bug")
+        return what
 
-        calls = {"load": lambda: 1, "process": lambda x: x, "write": lambda x: None} | {part: broken}
-        jobs = [Job(str(n), calls["load"], calls["write"]) for n in range(4)]
-        with pytest.raises(KeyError, match="a bug"):
-            run_batch(jobs, calls["process"])
+    calls = {"load": lambda n: n, "process": lambda n: n, "write": done.append} | {part: broken}
+    calls["write"] = (lambda n: done.append(broken(n))) if part == "write" else done.append
+    jobs = [ScanJob(str(n), (lambda n=n: calls["load"](n)), calls["write"]) for n in range(4)]
+    outcomes = run_batch(jobs, calls["process"])
+    assert [(o.name, o.message) for o in failed(outcomes)] == [("1", "KeyError: 'a bug'")]
+    assert done == [0, 2, 3]
+    assert any(record.levelname == "DEBUG" and record.exc_info for record in caplog.records)
+
+
+def test_a_broken_list_of_jobs_is_raised():
+    def jobs():
+        yield ScanJob("0", lambda: 0, lambda _: None)
+        raise KeyError("a bug")
+
+    with pytest.raises(KeyError, match="a bug"):
+        run_batch(jobs(), lambda n: n)
 
 
 def test_reading_computing_and_writing_overlap():
@@ -90,7 +108,7 @@ def test_reading_computing_and_writing_overlap():
             met.wait()
 
     counts = [iter(range(9)) for _ in range(3)]
-    outcomes = run_batch([Job(str(n), load, write) for n in range(4)], process)
+    outcomes = run_batch([ScanJob(str(n), load, write) for n in range(4)], process)
     assert [o.status for o in outcomes] == ["written"] * 4
 
 
@@ -110,7 +128,7 @@ def test_memory_does_not_grow_with_the_number_of_jobs():
         time.sleep(0.001)
         return scan
 
-    run_batch([Job(str(n), load, lambda scan: time.sleep(0.004)) for n in range(60)], process)
+    run_batch([ScanJob(str(n), load, lambda scan: time.sleep(0.004)) for n in range(60)], process)
     assert most[0] <= 6  # one at each of three places, one between each two, one about to be let go
 
 
@@ -143,7 +161,7 @@ def test_several_writers_write_at_once_and_lose_nothing():
             raise InputError("3: cannot be written")
         written.append(name)
 
-    jobs = [Job(str(n), (lambda n=n: n), write) for n in range(6)]
+    jobs = [ScanJob(str(n), (lambda n=n: n), write) for n in range(6)]
     outcomes = run_batch(jobs, lambda n: n, writers=2)
     assert sorted(written) == [0, 1, 2, 4, 5]
     assert [o.name for o in outcomes] == list("012345")

@@ -14,7 +14,7 @@ from helpers.tiny_portable import AFFINE, BOX_ML, LABELS, boxes, painted, write_
 
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.image_io.images import read_labels
-from paraspinal_nnunet.image_io.nifti import write_image
+from paraspinal_nnunet.image_io.nifti import write_image, write_labels
 
 
 @pytest.fixture(scope="module")
@@ -103,11 +103,15 @@ def test_other_settings_remake_what_depends_on_them(scans, model, tmp_path, capl
     assert {"fat_fraction_kmeans", "fat_fraction_gmm"} <= set(table)
     assert set(pd.read_csv(out / "measures" / "levels.tsv", sep="\t")["level"]) == {"L4"}
     assert "By vertebral level" in (out / "pages" / "b.html").read_text()
+    levels.write_text("case\tlevel\tslice\nb\tL3\t5\n")
+    assert predict(scan, out, model, "--fat", "kmeans", "gmm", "--levels", levels) == 0
+    assert set(pd.read_csv(out / "measures" / "levels.tsv", sep="\t")["level"]) == {"L3"}
     assert files(out)["b.nii.gz"] == mask
-    assert predict(scan, out, model, "--mode", "fast", "--fat", "kmeans", "gmm", "--levels", levels) == 0
-    assert "are kept" not in caplog.text  # complete: nothing is looked at
-    assert predict(scan, out, model, "--mode", "fast") == 0
-    assert "note: 1 masks are kept that another model or other settings made, e.g. b" in caplog.text
+    assert "made again" not in caplog.text
+    assert predict(scan, out, model, "--mode", "fast", "--no-measures") == 0
+    assert "b: made again: other options are given (mode)" in caplog.text
+    assert files(out)["b.nii.gz"] != mask
+    assert not (out / "measures" / "b").exists()  # they were of the mask before
 
 
 def test_named_clean_ups(model, tmp_path):
@@ -152,13 +156,171 @@ def test_a_bad_scan_stands_on_the_page_and_stops_no_other(scans, model, tmp_path
     assert index.index("is no NIfTI file") < index.index("pages/a.html")
 
 
-def test_a_mask_of_another_scan_is_not_taken(scans, model, tmp_path, capsys):
+def test_a_changed_scan_of_the_same_name_is_predicted_again(scans, model, tmp_path, caplog):
     out = tmp_path / "out"
-    assert predict(scans, out, model, "--no-measures", "--no-pages") == 0
+    assert predict(scans, out, model, "--no-pages") == 0
+    before, other = files(out), boxes()
+    other[other == 1] = 0
+    write_image(scans / "b.nii.gz", painted(other), AFFINE)
+    assert predict(scans, out, model, "--no-pages") == 0
+    assert "b: made again: the scan has changed" in caplog.text
+    np.testing.assert_array_equal(read_labels(out / "b.nii.gz").array, other)
+    after = files(out)
+    assert {name for name in before if before[name] == after[name]} >= {"a.nii.gz", "records/a.json"}
+    table = pd.read_csv(out / "measures" / "measures.tsv", sep="\t").set_index(["case", "muscle", "side"])["volume_ml"]
+    assert table["b", "multifidus", "right"] == 0
+    assert table["a", "multifidus", "right"] > 0
     write_image(scans / "b.nii.gz", painted(boxes((24, 20, 11))), AFFINE)
+    assert predict(scans, out, model, "--no-pages") == 0
+    assert read_labels(out / "b.nii.gz").shape == (24, 20, 11)
+
+
+def test_what_stands_of_a_scan_that_can_no_longer_be_read_is_left_out(scans, model, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert predict(scans, out, model) == 0
+    (scans / "b.nii.gz").write_bytes(b"cut off")
     assert predict(scans, out, model) == 1
-    assert "b.nii.gz: is the mask of another scan (shape (24, 20, 10) against (24, 20, 11))" in capsys.readouterr().err
-    assert (out / "pages" / "a.html").exists()
+    assert "b.nii.gz: is no NIfTI file" in capsys.readouterr().err
+    assert set(pd.read_csv(out / "measures" / "measures.tsv", sep="\t")["case"]) == {"a"}
+    assert "pages/b.html" not in (out / "index.html").read_text()
+
+
+def test_another_model_makes_masks_again(scans, model, tmp_path, caplog):
+    out, scan = tmp_path / "out", scans / "b.nii.gz"
+    assert predict(scan, out, model, "--no-pages") == 0
+    other = write_tiny_model(tmp_path / "other", shifts=(0.2,))
+    assert predict(scan, out, other, "--no-pages") == 0
+    assert "b: made again: the model is another" in caplog.text
+    assert (read_labels(out / "b.nii.gz").array != boxes()).any()
+
+
+def test_a_mask_that_was_corrected_by_hand_stays_and_is_measured_again(scans, model, tmp_path, capsys, caplog):
+    out, scan = tmp_path / "out", scans / "b.nii.gz"
+    assert predict(scan, out, model) == 0
+    corrected = boxes()
+    corrected[corrected == 1] = 0
+    write_labels(out / "b.nii.gz", corrected, AFFINE)
+    assert predict(scan, out, model) == 0
+    assert "b: its mask was changed by hand; it is kept" in caplog.text
+    np.testing.assert_array_equal(read_labels(out / "b.nii.gz").array, corrected)
+    table = pd.read_csv(out / "measures" / "b" / "measures.tsv", sep="\t").set_index(["muscle", "side"])["volume_ml"]
+    assert table["multifidus", "right"] == 0
+    assert json.loads((out / "records" / "b.json").read_text())["prediction"]["corrected"] is True
+    before = files(out)
+    assert predict(scan, out, model) == 0
+    assert files(out) == before
+    write_image(scan, painted(boxes(), 7), AFFINE)
+    assert predict(scan, out, model) == 1
+    assert "was changed by hand, and the scan has changed since it was made" in capsys.readouterr().err
+    np.testing.assert_array_equal(read_labels(out / "b.nii.gz").array, corrected)
+
+
+def test_masks_of_nobody_knows_what_are_not_touched(scans, model, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    write_labels(out / "b.nii.gz", boxes(), AFFINE)
+    before = files(out)["b.nii.gz"]
+    assert predict(scans, out, model, "--no-pages") == 1
+    assert "b.nii.gz: stands there without a record" in capsys.readouterr().err
+    assert files(out)["b.nii.gz"] == before
+    assert (out / "a.nii.gz").is_file()
+    assert predict(scans, out, model, "--no-pages", "--overwrite") == 0
+
+
+def test_records_of_the_release_before_say_too_little(scans, model, tmp_path, caplog):
+    out, scan = tmp_path / "out", scans / "b.nii.gz"
+    assert predict(scan, out, model, "--no-pages") == 0
+    record = out / "records" / "b.json"
+    content = json.loads(record.read_text())
+    record.write_text(json.dumps({k: v for k, v in content.items() if k not in ("fingerprints", "times")}))
+    assert predict(scan, out, model, "--no-pages") == 0
+    assert "b: made again: the record of its mask does not say from which scan that was made" in caplog.text
+    assert json.loads(record.read_text())["fingerprints"] == content["fingerprints"]
+
+
+def test_equal_runs_give_equal_files_but_for_times(scans, model, tmp_path):
+    for name in ("one", "two"):
+        assert predict(scans, tmp_path / name, model, "--no-pages") == 0
+    assert set(files(tmp_path / "one")) == set(files(tmp_path / "two"))
+    for name in files(tmp_path / "one"):
+        texts = [(tmp_path / run / name).read_bytes() for run in ("one", "two")]
+        if name.startswith("records/"):
+            contents = [json.loads(text) for text in texts]
+            assert [list(content["products"]) for content in contents] == [["measures"]] * 2
+            assert [content.pop("times")["date"] for content in contents]
+            assert contents[0] == contents[1]
+        elif not name.endswith("measures.json"):
+            assert texts[0] == texts[1], name
+
+
+def test_an_output_that_fails_takes_no_other_with_it(scans, model, tmp_path, capsys, monkeypatch):
+    def broken(*_, **__):
+        raise ZeroDivisionError("a bug\nin a picture")
+
+    monkeypatch.setattr("paraspinal_nnunet.html.preview_png", broken)
+    out = tmp_path / "out"
+    assert predict(scans / "b.nii.gz", out, model) == 1
+    assert "not all that goes beside it (preview: ZeroDivisionError: a bug in a picture)" in capsys.readouterr().err
+    assert {"pages/b.html", "measures/measures.tsv", "index.html"} <= set(files(out))
+    assert "pages/b.html" in (out / "index.html").read_text()
+    monkeypatch.undo()
+    before = files(out)
+    assert predict(scans / "b.nii.gz", out, model) == 0
+    assert (out / "b.png").is_file()
+    assert files(out)["pages/b.html"] == before["pages/b.html"]
+
+
+def test_without_measures_there_is_still_a_page(scans, model, tmp_path, capsys, monkeypatch):
+    def broken(*_, **__):
+        raise RecursionError
+
+    monkeypatch.setattr("paraspinal_nnunet.measures.case.measure_with_maps", broken)
+    out = tmp_path / "out"
+    assert predict(scans / "b.nii.gz", out, model) == 1
+    assert "(measures: RecursionError)" in capsys.readouterr().err
+    assert "pages/b.html" in (out / "index.html").read_text()
+    monkeypatch.undo()
+    assert predict(scans / "b.nii.gz", out, model) == 0
+    assert "cm" in (out / "pages" / "b.html").read_text()
+
+
+@pytest.mark.parametrize("flags", [(), ("--overwrite",)])
+def test_a_scan_is_never_replaced_by_its_mask(scans, model, capsys, flags, monkeypatch):
+    monkeypatch.chdir(scans)
+    before = {p.name: p.read_bytes() for p in scans.iterdir()}
+    for given, output in (("b.nii.gz", "."), (scans, scans), (".", scans), (scans / "b.nii.gz", scans)):
+        assert predict(given, output, model, *flags) == 1
+        assert "is read" in capsys.readouterr().err
+    assert {p.name: p.read_bytes() for p in scans.iterdir()} == before
+
+
+def test_nor_by_way_of_a_link(scans, model, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "b.nii.gz").hardlink_to(scans / "b.nii.gz")
+    (out / "a.nii.gz").symlink_to(scans / "a_0000.nii.gz")
+    for scan in ("b.nii.gz", "a_0000.nii.gz"):
+        assert predict(scans / scan, out, model, "--overwrite") == 1
+        assert "would be written over what is read" in capsys.readouterr().err
+
+
+def test_a_model_is_no_place_for_masks(scans, model, capsys):
+    assert predict(scans, model / "masks", model) == 1
+    assert "would be written into what is read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["_0000.nii.gz", "measures.tsv.nii.gz", "CON.nii.gz", "nul.x.nii.gz", "-v.nii.gz"])
+def test_names_that_cannot_be_a_cases_are_refused_alone(scans, model, tmp_path, capsys, name):
+    (scans / "a_0000.nii.gz").rename(scans / name)
+    assert predict(scans, tmp_path / "out", model, "--no-pages") == 1
+    assert f"{name}: " in capsys.readouterr().err
+    assert {p.name for p in (tmp_path / "out").glob("*.nii.gz")} == {"b.nii.gz"}
+
+
+def test_names_that_differ_by_case_alone_are_refused(scans, model, tmp_path, capsys):
+    write_image(scans / "B.nii", painted(boxes()), AFFINE)
+    assert predict(scans, tmp_path / "out", model) == 1
+    assert "several scans would give one mask B.nii.gz (also written b.nii.gz)" in capsys.readouterr().err
 
 
 def test_missing_levels_are_told_before_predicting(scans, model, tmp_path, capsys):

@@ -10,7 +10,7 @@ from helpers.portable_models import PLAIN_3D, make_model, make_plans, nnunet_pre
 
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.inference.portable.pipeline import read_pipeline
-from paraspinal_nnunet.inference.portable.slices import Layout, all_slices, fast_slices
+from paraspinal_nnunet.inference.portable.slices import TileLayout, all_slices, fast_slices
 from paraspinal_nnunet.inference.portable.tiles import (
     UNSEEN,
     Tiling,
@@ -162,7 +162,7 @@ def test_windows_are_nnunets_and_none_that_matters_is_left_out():
         region = np.zeros((96, 112), bool)
         for y, x in rng.integers(0, 90, (3, 2)):
             region[y : y + 20, x : x + 25] = True
-        layout = Layout(region.shape, (32, 32), (0.5, 0.5))
+        layout = TileLayout(region.shape, (32, 32), (0.5, 0.5))
         assert layout.windows == lay_windows(region.shape, (32, 32), (0.5, 0.5))
         total, plan = np.zeros(region.shape), layout.needed(region)
         kept = np.zeros(region.shape)

@@ -67,7 +67,7 @@ def request(scans, tmp_path, **changes):
 def test_each_scan_gives_a_mask_of_its_name(scans, tmp_path, predictor):
     masks = predict(request(scans, tmp_path))
     assert [p.name for p in masks] == ["a.nii.gz", "b.nii.gz"]
-    assert sorted(p.name for p in (tmp_path / "masks").iterdir()) == ["a.nii.gz", "b.nii.gz"]
+    assert sorted(p.name for p in (tmp_path / "masks").iterdir()) == ["a.nii.gz", "b.nii.gz", "records"]
 
 
 def test_a_single_file_may_be_given(scans, tmp_path, predictor):

@@ -24,7 +24,7 @@ from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.inference.portable import open_model
 from paraspinal_nnunet.utils.zip import write_zip
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "reference"
 FAST = {"runtime": "onnxruntime", "threads": 1}
 
 

@@ -9,7 +9,7 @@ pytest.importorskip("nnunetv2")
 
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.errors import DatasetError, ProtocolError
-from paraspinal_nnunet.nnunet.preprocessed import MARKER_SUFFIX, is_preprocessed, source_digest
+from paraspinal_nnunet.nnunet.preprocessed import MARKER_SUFFIX, check_complete, is_made_from, source_digest
 from paraspinal_nnunet.nnunet.splits import make_splits, read_splits, write_splits
 from paraspinal_nnunet.planning.run import PlanRequest, plan, prepare_splits
 from paraspinal_nnunet.protocol.overrides import parse_settings
@@ -32,9 +32,9 @@ def test_planning_leaves_plans_folds_and_cases(tiny):
     plans = json.loads(tiny.plans_file.read_text())
     (folder,) = {tiny.preprocessed / c["data_identifier"] for c in plans["configurations"].values()}
     assert sorted(p.name for p in folder.glob("*_seg.b2nd")) == [f"sub-00{n}_seg.b2nd" for n in range(1, 7)]
-    assert is_preprocessed(folder)
-    assert is_preprocessed(folder, source_digest(tiny.raw))
-    assert not is_preprocessed(folder, "another source")
+    check_complete(folder)
+    assert is_made_from(folder, source_digest(tiny.raw))
+    assert not is_made_from(folder, "another source")
     assert [len(s["val"]) for s in read_splits(tiny.preprocessed / "splits_final.json")] == [2, 2, 2]
     assert len(list((tiny.preprocessed / "gt_segmentations").iterdir())) == 6
 
@@ -173,7 +173,7 @@ def test_a_baseline_plans_itself_and_carries_its_length(tiny_copy):
     assert ENTRY not in plans
     assert plans["configurations"]["2d"]["architecture"]["network_class_name"].endswith("PlainConvUNet")
     assert plans["configurations"]["2d"]["data_identifier"] == "Base_2d"
-    assert is_preprocessed(tiny_copy.preprocessed / "Base_2d")
+    check_complete(tiny_copy.preprocessed / "Base_2d")
     assert [len(s["val"]) for s in read_splits(tiny_copy.preprocessed / "splits_final.json")] == [2, 2, 2]
     with pytest.raises(ProtocolError, match="hold other settings"):
         plan(PlanRequest(501, plans_name="Base", overrides={"iterations": 6}, baseline=True))
@@ -219,4 +219,22 @@ def test_planning_stops_where_it_is_told(tiny_copy):
     folder = json.loads((tiny_copy.preprocessed / "Coarse.json").read_text())["configurations"]["2d"]["data_identifier"]
     assert not (tiny_copy.preprocessed / folder).exists()
     assert main(flags) == 0
-    assert is_preprocessed(tiny_copy.preprocessed / folder)
+    check_complete(tiny_copy.preprocessed / folder)
+
+
+def test_a_mirrored_label_header_is_refused_before_anything_is_written(tiny_copy, capsys):
+    import nibabel as nib
+
+    path = tiny_copy.raw / "labelsTr" / "sub-003.nii.gz"
+    label = nib.load(path)
+    affine = label.affine.copy()
+    affine[:3, 3] += affine[:3, 0] * (label.shape[0] - 1)
+    affine[:3, 0] *= -1
+    nib.save(nib.Nifti1Image(label.get_fdata().astype("uint8"), affine), path)
+    before = sorted(p.name for p in tiny_copy.preprocessed.iterdir())
+    assert main(["plan", "-d", "501", "-np", "1", "-p", "Other"]) == 1
+    error = capsys.readouterr().err
+    expected = "paraspinal plan: error: Dataset501_Tiny: 1 of 6 cases cannot be trained on"
+    assert error.splitlines()[-1].startswith(expected)
+    assert "sub-003: sub-003.nii.gz: is stored in RAS, sub-003_0000.nii.gz in LAS" in error
+    assert sorted(p.name for p in tiny_copy.preprocessed.iterdir()) == before

@@ -65,7 +65,8 @@ def test_names_that_contradict_the_geometry_are_found(real):
     """The list of names that comes with the data calls 3 and 4 the other way round."""
     wrong = (TUM[0], TUM[1], TUM[3], TUM[2])
     inspection = inspect_dataset(real(["water"], wrong))
-    assert inspection.problems == 0  # both still lie on the left, but their sizes are odd
+    assert inspection.problems == 1  # both still lie on the left, but each where the other one belongs
+    assert "Multifidus left lies lateral of erector spinae left in 100 % of their slices" in inspection.findings[0].text
     assert [f.text for f in inspection.findings if f.kind == "asymmetry"] == [
         "Multifidus right and left differ by -100 % of their mean",
         "Erector spinae right and left differ by +98 % of their mean",

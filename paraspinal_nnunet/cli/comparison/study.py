@@ -1,6 +1,7 @@
 """A whole study from one file: data, plans, all trainings and folds, statistics and report, on a workflow engine."""
 
 import argparse
+import shlex
 from pathlib import Path
 
 HELP = "run a whole study: all arms, folds, baselines, statistics, report"
@@ -70,7 +71,7 @@ def _init(args: argparse.Namespace) -> int:
     if path.exists() and not args.overwrite:
         raise InputError(f"{path}: is there already; edit it, or give --overwrite")
     write_text(path, demo_text() if args.demo else PAPERS)
-    print(f"written: {path}; edit it, then: paraspinal study run -s {args.study}")
+    print(f"written: {path}; edit it, then: paraspinal study run -s {shlex.quote(str(args.study))}")
     return 0
 
 
@@ -96,13 +97,14 @@ def _status(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
+    from paraspinal_nnunet import cli
     from paraspinal_nnunet.workflow.settings import read_study
     from paraspinal_nnunet.workflow.state import Job
     from paraspinal_nnunet.workflow.steps import run_step
 
     study = read_study(args.study)
     for job in (Job("evaluate", "all"), Job("statistics", "all"), Job("report")):
-        run_step(study, job)
+        run_step(study, job, cli.main)
     print(f"open in a browser: {study.folder / 'report' / 'report.html'}")
     return 0
 
@@ -118,8 +120,7 @@ def _logs(args: argparse.Namespace) -> int:
 
 
 def _step(args: argparse.Namespace) -> int:
-    import shlex
-
+    from paraspinal_nnunet import cli
     from paraspinal_nnunet.workflow.commands import job_commands
     from paraspinal_nnunet.workflow.settings import read_study
     from paraspinal_nnunet.workflow.state import Job
@@ -130,7 +131,7 @@ def _step(args: argparse.Namespace) -> int:
         for command in job_commands(study, job):
             print(f"paraspinal {shlex.join(command)}")
         return 0
-    run_step(study, job)
+    run_step(study, job, cli.main)
     return 0
 
 

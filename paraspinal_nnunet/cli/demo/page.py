@@ -11,7 +11,8 @@ from PIL import Image
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.evaluation import read_metrics, read_record, summarise
-from paraspinal_nnunet.evaluation.comparison.answer import comparison_table, read_costs
+from paraspinal_nnunet.evaluation.comparison.answer import comparison_table
+from paraspinal_nnunet.evaluation.comparison.costs import read_costs
 from paraspinal_nnunet.evaluation.comparison.view import view_study
 from paraspinal_nnunet.evaluation.record import EvaluationRecord
 from paraspinal_nnunet.evaluation.tables.table import to_html

@@ -4,6 +4,7 @@ Every step is a command that a user could type. What is done is not done again, 
 on from its last checkpoint: the demonstration can be stopped and started.
 """
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -53,11 +54,12 @@ def run_demo(settings: DemoSettings) -> Path:
     from paraspinal_nnunet.cli.demo.page import write_page
 
     folder = _claim(settings)
-    print(f"In {folder}: paraspinal {' '.join(phantom_command(settings))}", flush=True)
+    print(f"In {folder}: paraspinal {shlex.join(phantom_command(settings))}", flush=True)
     _make_cohort(settings, folder)
     write_text(folder / STUDY_FILE, study_text(settings))
     study = read_study(folder)
-    print(f"paraspinal study run -s {folder}; progress: paraspinal study status -s {folder}", flush=True)
+    place = shlex.quote(str(folder))
+    print(f"paraspinal study run -s {place}; progress: paraspinal study status -s {place}", flush=True)
     _run(study)
     return write_page(folder / "index.html", study, phantom_command(settings))
 
@@ -88,8 +90,7 @@ def tables_folder(study: Study) -> Path:
 
 
 def _run(study: Study) -> None:
-    from paraspinal_nnunet.workflow.engine import RunOptions, check_engine, run_study
-    from paraspinal_nnunet.workflow.sequential import run_sequentially
+    from paraspinal_nnunet.workflow.engine import RunOptions, check_engine, run_sequentially, run_study
 
     try:
         check_engine("local")

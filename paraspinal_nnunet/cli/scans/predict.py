@@ -60,6 +60,10 @@ def _add_model_arguments(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--threads", type=int, help="portable models: processor threads (default: all)")
     group.add_argument(
+        "--timeout", type=float, metavar="SECONDS",
+        help="what the network may take for a scan; one that takes longer fails (default: no limit)",
+    )  # fmt: skip
+    group.add_argument(
         "--post", type=_steps, default=(), metavar="STEPS",
         help=f"clean-ups of the masks, in this order, joined by commas: {', '.join(POST_STEPS)} (default: none, as in "
         "the paper)",
@@ -71,7 +75,7 @@ def _add_input_arguments(group: argparse._ArgumentGroup) -> None:
         "--series", metavar="NUMBER|UID|REGEX",
         help="DICOM: the series to take in every study (default: the axial T2 stack, by the rules)",
     )  # fmt: skip
-    group.add_argument("--explain", action="store_true", help="DICOM: say why each series was taken or passed over")
+    group.add_argument("--explain", action="store_true", help="DICOM: say why each series was accepted or rejected")
     group.add_argument(
         "--keep-identifiers", action="store_true",
         help="DICOM: name files by the studies' folders (default: pseudonyms)",
@@ -137,6 +141,7 @@ def request_from(args: argparse.Namespace) -> "PredictionRequest":
         runtime=args.runtime,
         threads=args.threads,
         post=args.post,
+        timeout=args.timeout,
         choice=InputChoice(
             series=args.series,
             keep_identifiers=args.keep_identifiers,

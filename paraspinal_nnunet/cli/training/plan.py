@@ -33,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from paraspinal_nnunet.nnunet.compat import check_nnunet
     from paraspinal_nnunet.planning.run import PlanRequest, plan
     from paraspinal_nnunet.protocol.overrides import parse_settings
+    from paraspinal_nnunet.utils import workers
 
     overrides = parse_settings(args.settings)
     check_nnunet()
@@ -47,5 +48,5 @@ def run(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         until=args.until,
     )
-    print(plan(request))
+    print(workers.in_own_process(plan, request))  # nnU-Net's pools hang when they are interrupted
     return 0

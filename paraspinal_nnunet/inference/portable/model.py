@@ -1,26 +1,27 @@
 """Portable models: opened and checked without running anything of theirs, then applied to scans."""
 
-import json
 import time
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from paraspinal_nnunet.anatomy import BY_KEY
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.inference.options import MODES, SMALLEST_STEP
+from paraspinal_nnunet.inference.portable.onnx_file import check_network_file
 from paraspinal_nnunet.inference.portable.pipeline import Pipeline, read_pipeline
 from paraspinal_nnunet.inference.portable.preprocessing import prepare, restore
 from paraspinal_nnunet.inference.portable.runtimes import Runtime, load_runtime
 from paraspinal_nnunet.inference.portable.slices import all_slices, fast_slices
 from paraspinal_nnunet.inference.portable.tiles import Tiling, averaged, mirror_sets
-from paraspinal_nnunet.models.manifest import FILE_NAME, Manifest, check_files, read_manifest
+from paraspinal_nnunet.models.description import manifest_content
+from paraspinal_nnunet.models.manifest import Manifest, check_files, read_manifest
+from paraspinal_nnunet.utils.workplace import workplace
 from paraspinal_nnunet.utils.zip import extract_zip
 
 if TYPE_CHECKING:
@@ -28,11 +29,6 @@ if TYPE_CHECKING:
 
 FORMAT = "onnx"
 Mode = Literal["tiles", "fast"]
-MODES: tuple[Mode, ...] = ("tiles", "fast")
-
-LARGEST_MANIFEST_BYTES = 1 << 24
-EXTERNAL_DATA = b"\x0a\x08location"
-"""How ONNX writes the name of a file outside the model that holds weights; ours hold their weights themselves."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +53,8 @@ class Segmentation:
 def is_portable(path: Path) -> bool:
     """Whether a path is an exported model of format 'onnx'; nothing else about it is checked."""
     try:
-        if path.is_dir():
-            content = (path / FILE_NAME).read_bytes()
-        else:
-            with zipfile.ZipFile(path) as archive, archive.open(FILE_NAME) as file:
-                content = file.read(LARGEST_MANIFEST_BYTES)
-        manifest = json.loads(content)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
+        manifest = manifest_content(path)
+    except InputError:
         return False
     return isinstance(manifest, dict) and manifest.get("format") == FORMAT
 
@@ -98,8 +89,8 @@ def open_model(
         chosen = _chosen_folds(path, manifest, folds)
         check_files(folder, manifest, exact=exact)
         networks = [(folder / f"fold_{fold}.onnx").read_bytes() for fold in chosen]
-    if any(EXTERNAL_DATA in content for content in networks):
-        raise InputError(f"{path}: a network refers to files outside the model; refused")
+    for content in networks:
+        check_network_file(content, str(path))
     loaded = load_runtime(
         networks, runtime=runtime, threads=threads, device=device, parallel=pipeline.by_slices, where=str(path)
     )
@@ -136,6 +127,7 @@ class PortableModel:
         step_size: float | None = None,
         mirroring: bool = True,
         uncertainty: bool = False,
+        timeout: float | None = None,
     ) -> Segmentation:
         """Segment one scan.
 
@@ -146,20 +138,23 @@ class PortableModel:
             step_size: Between tiles, as a share of the patch; the model's own when None.
             mirroring: Average over mirrored images where the model was trained so.
             uncertainty: Tell how far the folds disagree.
+            timeout: Seconds that it may take; no limit when None.
 
         Raises:
-            InputError: A mode or step that is unknown, or a network that gives other classes than its manifest says.
+            InputError: A mode or step that is unknown, or a network that gives other classes than its manifest says,
+                logits that are no numbers, or takes too long.
         """
         start = time.perf_counter()
         if mode not in MODES:
             raise InputError(f"mode '{mode}' is unknown; take one of {', '.join(MODES)}")
         step = self.pipeline.step_size if step_size is None else step_size
-        if not 0 < step <= 1:
-            raise InputError(f"a step of {step} of the patch cannot be; give more than 0, and 1 at most")
+        if not SMALLEST_STEP <= step <= 1:
+            raise InputError(f"a step of {step} of the patch cannot be; give {SMALLEST_STEP} to 1")
         prepared = prepare(volume, self.pipeline)
         disagreement = _Disagreement(self._classes) if uncertainty and len(self.folds) > 1 else None
-        logits = self._logits(prepared.data, mode, step, mirroring, disagreement)
-        labels = self._canonical(restore(logits, prepared, volume, self.pipeline))
+        with self._runtime.time_limit(timeout):
+            logits = self._logits(prepared.data, mode, step, mirroring, disagreement)
+            labels = self._canonical(restore(logits, prepared, volume, self.pipeline))
         return Segmentation(
             labels=labels,
             affine=volume.affine,
@@ -245,8 +240,8 @@ def _opened(path: Path) -> Iterator[tuple[Path, bool]]:
     if path.is_dir():
         yield path, False
         return
-    with TemporaryDirectory(prefix="paraspinal-model-") as place:
-        folder = Path(place) / path.name
+    with workplace() as place:
+        folder = place / path.name
         folder.mkdir()
         extract_zip(path, folder)
         yield folder, True

@@ -5,10 +5,11 @@ Arrays are (z, y, x) as in nnU-Net, after the transposition that its plans ask f
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, prod
 from typing import Any
 
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.inference.options import SMALLEST_STEP
 
 READERS = {"NibabelIOWithReorient": True, "SimpleITKIO": False, "NibabelIO": False}
 """nnU-Net's readers -> whether they turn scans to RAS; the others hand the network the stored order of voxels."""
@@ -22,6 +23,9 @@ SCHEMES = (
 )
 PREPROCESSOR = "DefaultPreprocessor"
 RESAMPLER = "resample_data_or_seg_to_shape"
+LARGEST_PATCH, LARGEST_PATCH_VOXELS, LARGEST_MULTIPLE = 4096, 1 << 26, 1024
+"""Beyond what any network of nnU-Net's is planned with; a manifest that says more would ask for all memory."""
+
 HIGHEST_ORDER, HIGHEST_ORDER_OF_LOGITS = 5, 1
 
 
@@ -95,6 +99,11 @@ def read_pipeline(preprocessing: Mapping[str, Any], where: str) -> Pipeline:
     if entry.get("channels") != 1:
         raise InputError(f"{where}: takes {entry.get('channels')} channels; portable models take one")
     patch = entry.numbers("patch_size", int, (2, 3))
+    if any(size > LARGEST_PATCH for size in patch) or prod(patch) > LARGEST_PATCH_VOXELS:
+        entry.fail("patch_size")
+    multiple = entry.numbers("size_multiple", int, (len(patch),))
+    if any(step > LARGEST_MULTIPLE for step in multiple):
+        entry.fail("size_multiple")
     forward, backward = (entry.numbers(f"transpose_{way}", int, (3,)) for way in ("forward", "backward"))
     if sorted(forward) != [0, 1, 2] or any(forward[axis] != place for place, axis in enumerate(backward)):
         entry.fail("transpose_backward")
@@ -107,7 +116,7 @@ def read_pipeline(preprocessing: Mapping[str, Any], where: str) -> Pipeline:
         spacing_mm=entry.numbers("spacing_mm", float, (2, 3)),
         patch_size=patch,
         step_size=entry.step_size(),
-        size_multiple=entry.numbers("size_multiple", int, (len(patch),)),
+        size_multiple=multiple,
         normalization=schemes[0],
         nonzero_only=masked[0],
         intensities=entry.intensities(schemes[0]),
@@ -156,7 +165,7 @@ class _Entry:
 
     def step_size(self) -> float:
         value = self.get("step_size")
-        if type(value) not in (int, float) or not 0 < value <= 1:
+        if type(value) not in (int, float) or not SMALLEST_STEP <= value <= 1:
             self.fail("step_size")
         return float(value)
 

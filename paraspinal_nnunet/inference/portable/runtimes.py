@@ -7,13 +7,15 @@ inside a patch. Everything computes in single precision unless the caller allows
 import importlib.util
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, suppress
 from typing import Any, Protocol
 
 import numpy as np
 
 from paraspinal_nnunet.errors import InputError, SetupError, one_line
+from paraspinal_nnunet.inference.portable.time_limit import TimeLimited
 
 RUNTIMES = ("auto", "onnxruntime", "openvino")
 CUDA = "CUDAExecutionProvider"
@@ -43,6 +45,9 @@ class Runtime(Protocol):
             requests: Taken as they are needed.
             short: Where the processor computes faster in bfloat16 and the runtime can, let it.
         """
+
+    def time_limit(self, seconds: float | None) -> AbstractContextManager[None]:
+        """Within the block, end what runs after so long, and raise an InputError; no limit when None."""
 
 
 def usable_threads() -> int:
@@ -110,8 +115,9 @@ def _has_cuda() -> bool:
     return CUDA in onnxruntime.get_available_providers()
 
 
-class _OnnxRuntime:
+class _OnnxRuntime(TimeLimited):
     def __init__(self, networks: Sequence[bytes], threads: int, parallel: bool, device: str | None, where: str) -> None:
+        super().__init__()
         try:
             import onnxruntime
         except ImportError as error:
@@ -131,6 +137,8 @@ class _OnnxRuntime:
         for session in self._sessions:
             _check_signature([(i.name, i.shape) for i in session.get_inputs()], len(session.get_outputs()), where)
         self._where = where
+        self._new_run_options: Callable[[], Any] = onnxruntime.RunOptions
+        self._run_options = self._new_run_options()
 
     @staticmethod
     def _provider(onnxruntime: Any, device: str | None) -> str:
@@ -140,20 +148,22 @@ class _OnnxRuntime:
         return CUDA if CUDA in available and device != "cpu" else "CPUExecutionProvider"
 
     def stream(self, requests: Iterable[tuple[int, np.ndarray]], *, short: bool = False) -> Iterator[np.ndarray]:
+        run_options = self._run_options = self._new_run_options()
+
         def run(network: int, patch: np.ndarray) -> np.ndarray:
             session = self._sessions[network]
             with _as_input_error(_onnxruntime_errors(), self._where):
-                result: np.ndarray = session.run(None, {session.get_inputs()[0].name: patch})[0]
+                result: np.ndarray = session.run(None, {session.get_inputs()[0].name: patch}, run_options)[0]
             return result
 
         if self._workers == 1:
-            for network, patch in requests:
+            for network, patch in self.in_time(requests):
                 yield run(network, patch)
             return
         with ThreadPoolExecutor(self._workers) as pool:
             waiting: deque[Future[np.ndarray]] = deque()
             try:
-                for network, patch in requests:
+                for network, patch in self.in_time(requests):
                     waiting.append(pool.submit(run, network, patch))
                     if len(waiting) > self._workers:
                         yield waiting.popleft().result()
@@ -163,12 +173,15 @@ class _OnnxRuntime:
                 for future in waiting:
                     future.cancel()
 
+    def end_runs(self) -> None:
+        self._run_options.terminate = True
+
 
 _Variant = tuple[int, tuple[int, ...], bool]
 """Network, shape of the patch, and whether a shorter type is allowed."""
 
 
-class _OpenVino:
+class _OpenVino(TimeLimited):
     """Networks are compiled for each shape of patch that comes; a scan has one or two.
 
     Left to itself, OpenVINO computes in bfloat16 where the processor has instructions for it (AVX512-BF16, AMX).
@@ -177,6 +190,7 @@ class _OpenVino:
     name = "openvino"
 
     def __init__(self, networks: Sequence[bytes], threads: int, parallel: bool, where: str) -> None:
+        super().__init__()
         try:
             import openvino
         except ImportError as error:
@@ -196,24 +210,31 @@ class _OpenVino:
         for model in self._models:
             shapes = [(i.get_any_name(), list(i.get_partial_shape())) for i in model.inputs]
             _check_signature(shapes, len(model.outputs), where)
+        self._waiting: deque[tuple[_Variant, Any]] = deque()
         self._compiled: dict[_Variant, Any] = {}
         self._free: dict[_Variant, list[Any]] = {}
 
     def stream(self, requests: Iterable[tuple[int, np.ndarray]], *, short: bool = False) -> Iterator[np.ndarray]:
-        waiting: deque[tuple[_Variant, Any]] = deque()
+        waiting = self._waiting
         try:
-            for network, patch in requests:
+            for network, patch in self.in_time(requests):
                 key = (network, patch.shape, short)
                 request = self._request(key)
                 request.start_async({0: patch}, share_inputs=False)
                 waiting.append((key, request))
                 if len(waiting) > self._streams:
-                    yield from self._result(*waiting.popleft())
+                    yield from self._result(*waiting[0])
             while waiting:
-                yield from self._result(*waiting.popleft())
+                yield from self._result(*waiting[0])
         finally:
             for _, request in waiting:
-                request.wait()
+                with suppress(RuntimeError):  # it was ended, or another failed before it
+                    request.wait()
+            waiting.clear()
+
+    def end_runs(self) -> None:
+        for _, request in tuple(self._waiting):
+            request.cancel()
 
     def _request(self, key: _Variant) -> Any:
         if key not in self._compiled:
@@ -233,6 +254,7 @@ class _OpenVino:
         """One result; its memory is used again once the caller asks for the next."""
         with _as_input_error((RuntimeError,), self._where):
             request.wait()
+        self._waiting.popleft()
         yield request.get_output_tensor(0).data
         self._free[key].append(request)
 

@@ -16,8 +16,8 @@ from paraspinal_nnunet.inference.portable.pipeline import Pipeline
 from paraspinal_nnunet.inference.portable.resampling import largest_class
 from paraspinal_nnunet.inference.portable.tiles import (
     UNSEEN,
-    Layer,
     Stream,
+    TiledLayer,
     Tiling,
     Window,
     averaged,
@@ -62,11 +62,11 @@ def all_slices(data: np.ndarray, tiling: Tiling, stream: Stream, steps: Sequence
     shape = image.shape[-len(tiling.patch_size) :]
     windows = lay_windows(shape, tiling.patch_size, steps)
     if len(tiling.patch_size) == 2:
-        layers = (Layer(image[:, z], windows) for z in range(data.shape[1]))
+        layers = (TiledLayer(image[:, z], windows) for z in range(data.shape[1]))
         for folds in layer_logits(layers, tiling, stream):
             yield [fold[whole_classes(keep)] for fold in folds]
         return
-    (volumes,) = layer_logits([Layer(image, windows)], tiling, stream)
+    (volumes,) = layer_logits([TiledLayer(image, windows)], tiling, stream)
     kept = [volume[whole_classes(keep)] for volume in volumes]
     for z in range(data.shape[1]):
         yield [volume[:, z] for volume in kept]
@@ -95,14 +95,14 @@ def fast_slices(
         yield from all_slices(data, tiling, stream, steps)
         return
     image, keep = padded(data, tiling.patch_size)
-    layout = Layout(image.shape[2:], tiling.patch_size, steps)
+    layout = TileLayout(image.shape[2:], tiling.patch_size, steps)
     scouted = _scouted(image.shape[1], pipeline.spacing_mm)
-    whole = [Layer(image[:, z], layout.windows) for z in scouted]
+    whole = [TiledLayer(image[:, z], layout.windows) for z in scouted]
     found = dict(zip(scouted, layer_logits(whole, tiling, stream), strict=True))
     muscles = {z: largest_class(averaged(folds)) > 0 for z, folds in found.items()}
     plans = _plans(muscles, image.shape[1], layout, pipeline.spacing_mm[-2:])
     between = layer_logits(
-        (Layer(image[:, z], layout.chosen(plan)) for z, plan in plans.items() if plan), tiling, stream
+        (TiledLayer(image[:, z], layout.chosen(plan)) for z, plan in plans.items() if plan), tiling, stream
     )
     empty = _empty(found[scouted[0]])
     for z in range(image.shape[1]):
@@ -113,11 +113,11 @@ def fast_slices(
         else:
             folds = next(between)
             if layout.lacks(plans[z], averaged(folds)):
-                (folds,) = layer_logits([Layer(image[:, z], layout.windows)], tiling, stream)
+                (folds,) = layer_logits([TiledLayer(image[:, z], layout.windows)], tiling, stream)
         yield [fold[whole_classes(keep)] for fold in folds]
 
 
-class Layout:
+class TileLayout:
     """nnU-Net's windows over a slice, and how much each weighs where.
 
     Attributes:
@@ -177,7 +177,7 @@ def _scouted(slices: int, spacing_mm: Sequence[float]) -> list[int]:
 
 
 def _plans(
-    muscles: dict[int, np.ndarray], slices: int, layout: Layout, spacing_mm: Sequence[float]
+    muscles: dict[int, np.ndarray], slices: int, layout: TileLayout, spacing_mm: Sequence[float]
 ) -> dict[int, tuple[int, ...]]:
     """Windows of each slice that was not scouted, by number; all of them where no muscle was found in any slice."""
     scouted = sorted(muscles)

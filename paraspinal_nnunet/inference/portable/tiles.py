@@ -46,7 +46,7 @@ class Tiling:
 
 
 @dataclass(frozen=True)
-class Layer:
+class TiledLayer:
     """One slice, or one whole volume, and the windows that are laid over it.
 
     Attributes:
@@ -120,7 +120,7 @@ def padded(data: np.ndarray, patch_size: Sequence[int]) -> tuple[np.ndarray, Win
     return data, keep
 
 
-def layer_logits(layers: Iterable[Layer], tiling: Tiling, stream: Stream) -> Iterator[list[np.ndarray]]:
+def layer_logits(layers: Iterable[TiledLayer], tiling: Tiling, stream: Stream) -> Iterator[list[np.ndarray]]:
     """Logits of each layer: one (classes, *spatial) array per fold, float16 where sums are kept in half precision.
 
     Voxels that no window covers get `UNSEEN` for the background and 0 for the rest.
@@ -140,8 +140,10 @@ def layer_logits(layers: Iterable[Layer], tiling: Tiling, stream: Stream) -> Ite
         for fold in range(tiling.folds):
             predictions = (_prediction(answers, tiling, fold, value, known) for value in constants)
             total = _summed(predictions, layer, weights_there, tiling)
-            if _beyond_half(total):
-                raise InputError("the network's logits are beyond half precision; the model is damaged or foreign here")
+            if not _fits_half(total):
+                raise InputError(
+                    "the network's logits are no numbers or beyond half precision; the model is damaged or foreign here"
+                )
             folds.append(total)
         yield folds
 
@@ -187,7 +189,9 @@ def _constant(tile: np.ndarray) -> float | None:
     return float(value) if tile[..., 0, 0].max() == value and bool((tile == value).all()) else None
 
 
-def _requests(layers: "Iterable[tuple[Layer, list[float | None]]]", tiling: Tiling) -> Iterator[tuple[int, np.ndarray]]:
+def _requests(
+    layers: "Iterable[tuple[TiledLayer, list[float | None]]]", tiling: Tiling
+) -> Iterator[tuple[int, np.ndarray]]:
     """A tile of one value throughout is asked for once per fold, since equal tiles have equal logits."""
     asked: set[tuple[int, float]] = set()
     for layer, constants in layers:
@@ -226,7 +230,7 @@ def _mirrored(answers: Iterator[np.ndarray], tiling: Tiling) -> np.ndarray:
     return total
 
 
-def _summed(predictions: Iterator[np.ndarray], layer: Layer, weight_sum: np.ndarray, tiling: Tiling) -> np.ndarray:
+def _summed(predictions: Iterator[np.ndarray], layer: TiledLayer, weight_sum: np.ndarray, tiling: Tiling) -> np.ndarray:
     weights = gaussian_weights(tiling.patch_size).astype(np.float32)
     add = _add_in_half if tiling.half else _add
     total: np.ndarray | None = None
@@ -246,10 +250,10 @@ def _summed(predictions: Iterator[np.ndarray], layer: Layer, weight_sum: np.ndar
     return total
 
 
-def _beyond_half(total: np.ndarray) -> bool:
+def _fits_half(total: np.ndarray) -> bool:
     if total.dtype == np.float16:
-        return bool(np.isinf(total).any())
-    return bool(max(total.max(), -total.min()) > np.finfo(np.float16).max)
+        return bool(np.isfinite(total).all())
+    return bool(max(total.max(), -total.min()) <= np.finfo(np.float16).max)
 
 
 def _add_in_half(total: np.ndarray, logits: np.ndarray, weights: np.ndarray, _: np.ndarray) -> None:

@@ -4,21 +4,19 @@ import csv
 import io
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import DatasetError, ProtocolError
 from paraspinal_nnunet.image_io.nifti import write_image, write_labels
 from paraspinal_nnunet.nnunet.datasets import find_dataset, nnunet_folder, read_dataset_json
-from paraspinal_nnunet.nnunet.preprocessed import is_preprocessed
+from paraspinal_nnunet.nnunet.preprocessed import check_complete
 from paraspinal_nnunet.nnunet.splits import FILE_NAME, read_splits
 from paraspinal_nnunet.protocol.overrides import override
 from paraspinal_nnunet.protocol.paper import PAPER, Protocol
@@ -27,6 +25,7 @@ from paraspinal_nnunet.training.augmentation.crops import AugmentedCropReader, a
 from paraspinal_nnunet.training.augmentation.transform import ImageTransform
 from paraspinal_nnunet.training.sampling import FOLD_ALL
 from paraspinal_nnunet.utils.files import atomic_path, write_json, write_text
+from paraspinal_nnunet.utils.workers import each
 
 log = logging.getLogger(__name__)
 
@@ -78,8 +77,7 @@ def augment(request: AugmentRequest) -> Path:
     plans = _read_plans(preprocessed, request)
     protocol = _protocol(plans, request)
     folder = preprocessed / plans["configurations"][request.configuration]["data_identifier"]
-    if not is_preprocessed(folder):
-        raise DatasetError(f"{folder}: is missing or incomplete; run 'paraspinal plan' (again)")
+    check_complete(folder)
     cases = _training_cases(preprocessed, folder, request.fold)
     reader = augmented_reader(
         protocol,
@@ -95,11 +93,14 @@ def augment(request: AugmentRequest) -> Path:
     missing = [i for i in ids if not _is_written(request.output, i)]
     if len(missing) < len(ids):
         log.info("%d of %d images are there already", len(ids) - len(missing), len(ids))
-    for _ in tqdm(
-        _write_all(reader, missing, request), total=len(missing), unit="image", disable=None, desc="augmenting"
-    ):
+    write = partial(_write_one, reader, request.output)
+    for _ in each(write, missing, workers=request.processes, what="augmenting", unit="image"):
         pass
     return request.output / MANIFEST_FILE
+
+
+def _write_one(reader: AugmentedCropReader, output: Path, image_id: str) -> None:
+    write_augmented(reader, image_id, output)
 
 
 def write_augmented(reader: AugmentedCropReader, image_id: str, output: Path) -> None:
@@ -114,22 +115,6 @@ def write_augmented(reader: AugmentedCropReader, image_id: str, output: Path) ->
             write_image(temporary, channel.transpose(2, 1, 0), affine)
     with atomic_path(_label_path(output, image_id)) as temporary:
         write_labels(temporary, labels.transpose(2, 1, 0), affine)
-
-
-def _write_all(reader: AugmentedCropReader, ids: Sequence[str], request: AugmentRequest) -> Iterator[str]:
-    if request.processes == 1 or len(ids) < 2:
-        for image_id in ids:
-            write_augmented(reader, image_id, request.output)
-            yield image_id
-        return
-    workers = ProcessPoolExecutor(min(request.processes, len(ids)), mp_context=get_context("spawn"))
-    try:
-        futures = {workers.submit(write_augmented, reader, i, request.output): i for i in ids}
-        for future in as_completed(futures):
-            future.result()
-            yield futures[future]
-    finally:
-        workers.shutdown(cancel_futures=True)
 
 
 def _read_plans(preprocessed: Path, request: AugmentRequest) -> dict[str, Any]:

@@ -1,0 +1,35 @@
+"""What models cost, as a workflow writes it beside their metrics."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from paraspinal_nnunet.errors import InputError
+
+COSTS_FILE = "costs.csv"
+COST_COLUMNS = (
+    *("model", "role", "trainer", "configuration", "folds", "device", "training_hours", "inference_s", "parameters"),
+    *("peak_memory_mb", "inference_sd_s", "inference_scans"),
+)
+"""Columns of costs.csv: hours of all folds together; mean seconds per scan, their SD and the number of scans."""
+_TEXTS = COST_COLUMNS[:6]
+_ADDED = COST_COLUMNS[-2:]  # files of version 0.1 lack them
+
+
+def read_costs(evaluation: Path) -> pd.DataFrame | None:
+    """costs.csv of an evaluation, one row per model, which is the index; None where there is none.
+
+    Raises:
+        InputError: Other columns, or a model that stands there twice.
+    """
+    path = Path(evaluation) / COSTS_FILE
+    if not path.is_file():
+        return None
+    try:
+        table = pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str), keep_default_na=True)
+    except ValueError as error:
+        raise InputError(f"{path} cannot be read as a table ({error})") from error
+    lacking = set(COST_COLUMNS) - set(table.columns)
+    if not lacking <= set(_ADDED) or table["model"].duplicated().any():
+        raise InputError(f"{path}: expected one row per model with the columns {', '.join(COST_COLUMNS)}")
+    return table.reindex(columns=list(COST_COLUMNS)).set_index("model")

@@ -1,0 +1,112 @@
+"""What the flags of a case are made from: its measures, where its muscles lie, and what its model was trained on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from paraspinal_nnunet.anatomy import BY_KEY, Structure, side_pairs
+from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.image_io.geometry import SideEvidence, lone_side_evidence, side_evidence
+from paraspinal_nnunet.measures.positions import (
+    BeyondMidline,
+    Misplaced,
+    beyond_midline,
+    fitting_schemes,
+    midlines,
+    misplaced,
+)
+from paraspinal_nnunet.measures.result import StructureMeasures
+from paraspinal_nnunet.measures.shapes import LabelShape, Stack
+from paraspinal_nnunet.measures.voxels import Voxels
+
+
+@dataclass(frozen=True)
+class TrainingDescription:
+    """What a model was trained on, as far as it is known.
+
+    Attributes:
+        spacing_mm: Along z, y, x; None where unknown.
+        muscle_intensity: Structure's key -> mean and SD over training cases of `StructureMeasures.intensity_z`.
+    """
+
+    spacing_mm: tuple[float, float, float] | None = None
+    muscle_intensity: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    @classmethod
+    def from_entry(cls, entry: Mapping[str, Any]) -> "TrainingDescription":
+        """From the ``training`` entry of a model's manifest.
+
+        Args:
+            entry: With ``spacing_mm`` (z, y, x) and ``muscle_intensity``, where they are known.
+
+        Raises:
+            InputError: Entries that are no numbers.
+        """
+        try:
+            spacing = [float(v) for v in entry.get("spacing_mm") or ()]
+            intensity = {
+                BY_KEY[key].key: (float(mean), float(sd))
+                for key, (mean, sd) in (entry.get("muscle_intensity") or {}).items()
+            }
+        except (TypeError, ValueError, KeyError) as error:
+            raise InputError(f"the model's training entry cannot be understood ({error})") from error
+        return cls((spacing[0], spacing[1], spacing[2]) if len(spacing) == 3 else None, intensity)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the flags are made from.
+
+    Attributes:
+        stack: The scan's.
+        structures: Measures of everything that was looked for.
+        sides: Where the sides lie; of muscles labelled on one side, against the other side of the others.
+        beyond: Structure -> its pieces beyond the midline.
+        out_of_place: Muscles that do not lie to one another as they should.
+        schemes: Label schemes by which they would.
+        training: What the model was trained on, or None.
+        disagreement: Structure's key -> mean of 1 - Dice between the folds' masks.
+    """
+
+    stack: Stack
+    structures: Sequence[StructureMeasures]
+    sides: Sequence[SideEvidence]
+    beyond: Mapping[Structure, BeyondMidline]
+    out_of_place: Sequence[Misplaced]
+    schemes: Sequence[str]
+    training: TrainingDescription | None = None
+    disagreement: Mapping[str, float] = field(default_factory=dict)
+
+
+def gather_evidence(
+    voxels: Voxels,
+    structures: Sequence[StructureMeasures],
+    shapes: Mapping[int, LabelShape],
+    *,
+    training: TrainingDescription | None = None,
+    disagreement: Mapping[str, float] | None = None,
+) -> Evidence:
+    """What the flags of a case are made from.
+
+    Raises:
+        InputError: Disagreement of an unknown structure.
+    """
+    unknown = sorted(set(disagreement or {}) - set(BY_KEY))
+    if unknown:
+        raise InputError(f"disagreement between folds names '{unknown[0]}'; structures are {', '.join(BY_KEY)}")
+    measured: tuple[Structure, ...] = tuple(each.structure for each in structures)
+    labels, affine = voxels.volume, voxels.stack.affine
+    own = {structure: shapes[structure.label] for structure in measured}
+    middle = midlines([(own[right], own[left]) for right, left in side_pairs(measured)], voxels.stack.slices)
+    beyond = {structure: beyond_midline(shape, structure.side, middle) for structure, shape in own.items()}
+    out_of_place = misplaced(own)
+    return Evidence(
+        stack=voxels.stack,
+        structures=structures,
+        sides=(*side_evidence(labels, affine, measured), *lone_side_evidence(labels, affine, measured)),
+        beyond={structure: found for structure, found in beyond.items() if found is not None},
+        out_of_place=out_of_place,
+        schemes=fitting_schemes(shapes) if out_of_place else (),
+        training=training,
+        disagreement=dict(disagreement or {}),
+    )
