@@ -9,6 +9,7 @@ import numpy as np
 
 from paraspinal_nnunet.anatomy import PARASPINAL, Structure
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.image_io.geometry import check_axial
 from paraspinal_nnunet.image_io.images import NIFTI_ENDINGS, ending_of, read_image, stem_of
 from paraspinal_nnunet.image_io.nifti import write_labels
 from paraspinal_nnunet.image_io.postprocessing import postprocess
@@ -137,6 +138,7 @@ def segment(
     )
     options.check()
     volume, name = _volume(image)
+    check_axial(volume.affine, volume.shape, name)
     if isinstance(model, PortableModel):
         if (folds, device, runtime, threads) != (None, None, "auto", None):
             raise InputError("folds, device, runtime and threads are chosen where the model is opened")

@@ -211,7 +211,7 @@ class TestValues:
     def test_broken_file(self, folders):
         path = folders / "pred/a.nii.gz"
         path.write_bytes(path.read_bytes()[:60])
-        with pytest.raises(InputError, match=r"case a: .*is no NIfTI file"):
+        with pytest.raises(InputError, match=r"case a: .*truncated or damaged"):
             evaluate(folders / "ref", {"m": folders / "pred"})
         path.write_bytes(b"no image at all")
         with pytest.raises(InputError, match=r"case a: .*is no NIfTI file"):
