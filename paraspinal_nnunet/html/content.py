@@ -10,7 +10,7 @@ import pandas as pd
 from paraspinal_nnunet.anatomy import BY_LABEL, Muscle, Side
 from paraspinal_nnunet.errors import GeometryError
 from paraspinal_nnunet.html.preview import thumbnail
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 
 SEVERITIES = ("serious", "warning", "info")
 """The most urgent first."""

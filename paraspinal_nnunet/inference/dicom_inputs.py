@@ -27,7 +27,7 @@ from paraspinal_nnunet.dicom.deidentify import age_of, without_identifiers
 from paraspinal_nnunet.dicom.records import Patient
 from paraspinal_nnunet.dicom.source import files_below
 from paraspinal_nnunet.errors import InputError, ParaspinalError, one_line
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.inference.inputs import nothing_in
 from paraspinal_nnunet.inference.scans import MASK_ENDING, FoundScans, InputChoice, Refused, Scan, unique
 

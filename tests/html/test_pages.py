@@ -16,7 +16,7 @@ from paraspinal_nnunet.anatomy import BY_LABEL, PARASPINAL, Muscle
 from paraspinal_nnunet.errors import GeometryError, InputError
 from paraspinal_nnunet.html import CaseSummary, PageCase, PageMeta, batch_page, case_page, preview_png, summarise_case
 from paraspinal_nnunet.html.preview import jpeg
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 
 SHAPE = (64, 48, 8)
 AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])
