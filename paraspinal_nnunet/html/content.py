@@ -64,6 +64,7 @@ class PageCase:
         patient: What is to be shown of the patient, by name; only where they are asked for.
         severity: Order of review, the larger the sooner; None counts the flags.
         docs: Address of the documentation, or empty.
+        levels: Number of a slice, from 1 at the feet -> vertebral level, where known.
     """
 
     case: str
@@ -76,6 +77,7 @@ class PageCase:
     patient: Mapping[str, str] | None = None
     severity: float | None = None
     docs: str = ""
+    levels: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def review_order(self) -> float:

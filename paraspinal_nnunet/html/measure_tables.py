@@ -8,6 +8,7 @@ import pandas as pd
 
 from paraspinal_nnunet.anatomy import BY_KEY
 from paraspinal_nnunet.html.tables import Heading, PageCell, PageRow, PageTable
+from paraspinal_nnunet.html.viewer.colours import hex_colour, overlay_colour
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,11 @@ def _asymmetry(table: pd.DataFrame) -> PageTable:
     return PageTable(headings, tuple(rows), "Asymmetry, right minus left")
 
 
+def _colour(muscle: str, side: str) -> str:
+    structure = BY_KEY.get(f"{muscle}_{side}")
+    return hex_colour(overlay_colour(structure)) if structure else ""
+
+
 def _signed(value: Any) -> str:
     return NOTHING if value is None or pd.isna(value) else f"{value:+.1f}"
 
@@ -144,9 +150,8 @@ def _table(
     rows, last = [], None
     for row in table.to_dict("records"):
         muscle, side = str(row["muscle"]), str(row["side"])
-        structure = BY_KEY.get(f"{muscle}_{side}")
         cells = [PageCell(str(row[before]), is_name=True)] if before else []
-        cells.append(PageCell(muscle_name(muscle), is_name=True, colour=structure.hex_colour if structure else ""))
+        cells.append(PageCell(muscle_name(muscle), is_name=True, colour=_colour(muscle, side)))
         cells.append(PageCell(side, kind="name"))
         cells += [PageCell(number(row[c.name], c.digits, c.factor)) for c in present]
         group = (row[before], muscle) if before else muscle

@@ -12,10 +12,11 @@ import pytest
 from helpers.html_pages import Page
 from PIL import Image
 
-from paraspinal_nnunet.anatomy import BY_LABEL, PARASPINAL, Muscle
+from paraspinal_nnunet.anatomy import PARASPINAL, Muscle
 from paraspinal_nnunet.errors import GeometryError, InputError
 from paraspinal_nnunet.html import CaseSummary, PageCase, PageMeta, batch_page, case_page, preview_png, summarise_case
 from paraspinal_nnunet.html.preview import jpeg
+from paraspinal_nnunet.html.viewer.colours import LABEL_COLOURS
 from paraspinal_nnunet.image_io.nifti import Volume
 
 SHAPE = (64, 48, 8)
@@ -228,7 +229,7 @@ class TestPreview:
         assert png.format == "PNG"
         pixels = np.asarray(png.convert("RGB")).astype(int)
         for structure in PARASPINAL:
-            assert (np.abs(pixels - structure.colour).sum(axis=-1) < 40).sum() > 300, structure.key
+            assert (np.abs(pixels - LABEL_COLOURS[structure.label]).sum(axis=-1) < 40).sum() > 300, structure.key
 
     def test_stored_orientation_does_not_matter(self):
         straight = preview_png(Volume(image_ras(), AFFINE), Volume(labels_ras(), AFFINE))
@@ -241,7 +242,7 @@ class TestPreview:
         pixels = np.asarray(Image.open(io.BytesIO(
             preview_png(Volume(np.ones(SHAPE, np.int16), AFFINE), Volume(labels_ras(), AFFINE), slices=1)
         )).convert("RGB")).astype(int)[:300]  # fmt: skip
-        places = [np.nonzero(np.abs(pixels - BY_LABEL[n].colour).sum(axis=-1) < 40)[1].mean() for n in (3, 1, 2, 4)]
+        places = [np.nonzero(np.abs(pixels - LABEL_COLOURS[n]).sum(axis=-1) < 40)[1].mean() for n in (3, 1, 2, 4)]
         assert places == sorted(places)
 
 

@@ -12,19 +12,21 @@ from PIL import Image, ImageDraw
 from paraspinal_nnunet.anatomy import BY_LABEL
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.html.document import base64_text, document, fragment
-from paraspinal_nnunet.html.viewer.slices import (
+from paraspinal_nnunet.html.viewer.colours import (
     DIFFERENCE_COLOURS,
     DIFFERENCES,
-    FILL_OPACITY,
     LABEL_COLOURS,
     UNKNOWN_COLOUR,
+    hex_colour,
+)
+from paraspinal_nnunet.html.viewer.slices import (
+    FILL_OPACITY,
     DisplayStack,
     ViewerCase,
     difference_map,
     display_stack,
     encoded,
     font,
-    hex_colour,
     slice_image,
 )
 
@@ -126,13 +128,18 @@ def _case_data(case: ViewerCase, most_slices: int | None, margin_mm: float | Non
         "count": stack.total,
         "start": min(1, len(overlays) - 1),
         "overlays": overlays,
-        "slices": _slices(stack),
+        "slices": _slices(stack, case.levels),
     }
 
 
-def _slices(stack: DisplayStack) -> list[dict[str, Any]]:
+def _slices(stack: DisplayStack, levels: Mapping[int, str]) -> list[dict[str, Any]]:
     return [
-        {"image": base64_text(encoded(Image.fromarray(plane), "JPEG")), "number": number, "mm": f"{position:.0f}"}
+        {
+            "image": base64_text(encoded(Image.fromarray(plane), "JPEG")),
+            "number": number,
+            "mm": f"{position:.0f}",
+            "level": levels.get(number, ""),
+        }
         for plane, number, position in zip(stack.grey, stack.numbers, stack.positions_mm, strict=True)
     ]
 
