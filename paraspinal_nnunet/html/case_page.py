@@ -22,6 +22,9 @@ from paraspinal_nnunet.image_io.geometry import axis_codes
 MONTAGE_SLICES, MONTAGE_PX = 9, 260
 SNAPSHOTS = {"front": "from the front", "behind": "from behind", "left": "from the left"}
 SNAPSHOT_PX = 330
+FLAGS_SHOWN = 3
+"""The most serious flags that are shown at once; the rest is folded away."""
+
 _NAMES = {"serious": "Serious", "warning": "Look", "info": "Note"}
 
 
@@ -51,6 +54,8 @@ def case_page(case: PageCase) -> str:
         viewer=viewer_html([viewer_case(case)], "Slices", most_slices=None),
         tiles=_tiles(case),
         legend=[(name, hex_colour(colour)) for name, colour in legend(case.labels)],
+        missing=[structure.display_name for structure in case.missing],
+        flags_shown=FLAGS_SHOWN,
         surface=surface_html(meshes) if meshes else "",
         snapshots=_snapshots(meshes),
         tables=measure_tables(tables),
@@ -63,8 +68,14 @@ def case_page(case: PageCase) -> str:
 
 def viewer_case(case: PageCase) -> ViewerCase:
     """The case as the viewer takes it."""
-    muscles = {"muscles": case.labels.array}
-    return ViewerCase(case.case, case.image.array, case.image.affine, predictions=muscles, levels=case.levels)
+    return ViewerCase(
+        case.case,
+        case.image.array,
+        case.image.affine,
+        predictions={"muscles": case.labels.array},
+        levels=case.levels,
+        expected=[structure.label for structure in case.missing],
+    )
 
 
 def ordered_flags(flags: Sequence[ReviewFlag]) -> list[tuple[str, str, str]]:

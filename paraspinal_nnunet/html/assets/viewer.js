@@ -195,6 +195,9 @@
         element("i", "", item).style.background = entry.colour;
         item.appendChild(document.createTextNode(entry.name));
       });
+      current().overlays[index].missing.forEach(function (name) {
+        element("li", "missing", legend).textContent = name + ": missing";
+      });
       showSlice(state.slice);
     }
 

@@ -35,6 +35,7 @@ MARGIN_MM = 15.0
 
 DIFFERENCE_OPACITY = 0.75
 """Differences are thin, and what lies below them is of less interest."""
+_NO_OVERLAY = {"name": "none", "legend": [], "missing": [], "opacity": FILL_OPACITY, "labels": ""}
 
 
 def viewer_html(
@@ -108,10 +109,15 @@ def contact_sheet(
 def _case_data(case: ViewerCase, most_slices: int | None, margin_mm: float | None) -> dict[str, Any]:
     stack = display_stack(case.image, case.label_maps, case.affine, most_slices=most_slices, margin_mm=margin_mm)
     width, height = stack.display_size
-    overlays: list[dict[str, Any]] = [{"name": "none", "legend": [], "opacity": FILL_OPACITY, "labels": ""}]
+    overlays: list[dict[str, Any]] = [
+        {"name": "none", "legend": [], "opacity": FILL_OPACITY, "labels": "", "missing": []}
+    ]
     names = {value: name for value, (name, _) in case.legend.items()}
     colours = {value: colour for value, (_, colour) in case.legend.items()} or LABEL_COLOURS
-    overlays += [_overlay(name, labels, colours, names) for name, labels in stack.labels.items()]
+    expected = {*case.expected, *(() if case.reference is None else np.unique(case.reference).tolist())} - {0}
+    for name, labels in stack.labels.items():
+        wanted = expected if name in case.predictions else ()
+        overlays.append(_overlay(name, labels, colours, names, expected=sorted(wanted)))
     if case.reference is not None:
         for name in case.predictions:
             difference = difference_map(stack.labels["reference"], stack.labels[name])
@@ -149,6 +155,8 @@ def _overlay(
     labels: np.ndarray,
     colours: Mapping[int, tuple[int, int, int]],
     names: Mapping[int, str] = MappingProxyType({}),
+    *,
+    expected: Sequence[int] = (),
 ) -> dict[str, Any]:
     """One choice of the viewer, with its labels (slices, rows, columns) deflated.
 
@@ -163,6 +171,7 @@ def _overlay(
     return {
         "name": name,
         "legend": [{"value": value, "name": text, "colour": hex_colour(colour)} for value, text, colour in named],
+        "missing": [names.get(value) or _canonical_name(value) for value in expected if value not in values],
         "opacity": opacity,
         "labels": base64_text(zlib.compress(labels.tobytes())) if values else "",
     }

@@ -36,6 +36,7 @@ class ViewerCase:
         caption: A line below the name, e.g. the case's Dice.
         legend: Value -> name and colour, where the label maps hold other than canonical values.
         levels: Number of a slice, from 1 at the feet -> vertebral level, where known.
+        expected: Canonical labels that every prediction should have; those of the reference are expected anyway.
     """
 
     name: str
@@ -46,6 +47,7 @@ class ViewerCase:
     caption: str = ""
     legend: Mapping[int, tuple[str, tuple[int, int, int]]] = field(default_factory=dict)
     levels: Mapping[int, str] = field(default_factory=dict)
+    expected: Sequence[int] = ()
 
     @property
     def label_maps(self) -> dict[str, np.ndarray]:
