@@ -8,9 +8,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from paraspinal_nnunet.anatomy import BY_LABEL
+from paraspinal_nnunet.html.viewer.colours import LABEL_COLOURS, UNKNOWN_COLOUR
 from paraspinal_nnunet.html.viewer.slices import (
-    LABEL_COLOURS,
-    UNKNOWN_COLOUR,
     DisplayStack,
     display_stack,
     encoded,
