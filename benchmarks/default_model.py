@@ -1,9 +1,9 @@
-"""How well the program's own model does on the development scans, by the whole path of `paraspinal predict`.
+"""How well the program's own model does on the development scans, by the path of `paraspinal predict`.
 
     PARASPINAL_REAL_DATA=... python benchmarks/default_model.py [-m MODEL] [--threads 2]
 
-Prints a table of Markdown: per scan, muscle and side Dice, error of the volume, HD95 (surface elements weighted by area)
-and the share of the reference's voxels that carry the other side's label.
+Prints a table of Markdown: per scan, muscle and side Dice, error of the volume, HD95 (surface elements weighted by
+area) and the share of the reference's voxels that carry the other side's label.
 """
 
 import argparse
@@ -68,8 +68,8 @@ def rows(name: str, found: np.ndarray, true: np.ndarray, spacing_mm: tuple[float
             hd95 = surface_metrics(b, a, spacing_mm, 2.0).hd95_mm
             swapped = 100 * (b & (found == other.label)).sum() / b.sum()
             lines.append(
-                f"| {name} | {structure.display_name} | {own:.3f} | {b.sum() * voxel_ml:.0f} | {error:+.0f} | {hd95:.1f} "
-                f"| {swapped:.2f} | {np.mean(dice):.3f} |"
+                f"| {name} | {structure.display_name} | {own:.3f} | {b.sum() * voxel_ml:.0f} | {error:+.0f} "
+                f"| {hd95:.1f} | {swapped:.2f} | {np.mean(dice):.3f} |"
             )
     return lines
 
