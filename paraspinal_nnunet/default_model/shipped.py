@@ -11,7 +11,7 @@ from typing import Any
 from paraspinal_nnunet.errors import InputError, SetupError
 from paraspinal_nnunet.models.manifest import FILE_NAME, sha256
 
-DEFAULT_NAME = "default"
+DEFAULT_MODEL = "default"
 """What ``-m default`` stands for; the newest version."""
 
 FOLDER = "data"
@@ -49,10 +49,10 @@ def resolve_model(model: Path | str | None) -> Path:
     Raises:
         SetupError: The installation lacks the default model.
     """
-    if model is not None and (Path(model).exists() or str(model) not in {DEFAULT_NAME, *_names()}):
+    if model is not None and (Path(model).exists() or str(model) not in {DEFAULT_MODEL, *_names()}):
         return Path(model)
-    wanted = DEFAULT_NAME if model is None else str(model)
-    found = [m for m in shipped_models() if wanted in (DEFAULT_NAME, m.name)]
+    wanted = DEFAULT_MODEL if model is None else str(model)
+    found = [m for m in shipped_models() if wanted in (DEFAULT_MODEL, m.name)]
     if not found:
         raise SetupError("the model that comes with the program is missing; install paraspinal-nnunet again")
     return found[-1].path

@@ -1,70 +1,74 @@
-"""A training that starts from weights that are there: the program's own model, or a checkpoint of nnU-Net's."""
+"""The program's own weights as a checkpoint of nnU-Net's, for trainings that start from them."""
 
-import logging
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
-import torch
+from paraspinal_nnunet.default_model.shipped import DEFAULT_MODEL, resolve_model, shipped_models
+from paraspinal_nnunet.errors import SetupError
 
-from paraspinal_nnunet.default_model.shipped import DEFAULT_NAME, resolve_model, shipped_models
-from paraspinal_nnunet.errors import InputError, SetupError
+if TYPE_CHECKING:
+    import torch
 
-HEAD = "model.2."
-"""The layers of the paper's network that end in one channel per label."""
+WRAPPED, HALF = "network.", ".half"
+"""What the ONNX file puts before and behind the names of weights."""
 
-LEAST_SHARE = 0.5
-"""Of the network's numbers that must be taken over; with less, the weights are another network's."""
-
-WRAPPED = "network."
-HALF = ".half"
-
-log = logging.getLogger(__name__)
+STRIDED = "model.0.residual.weight"
+"""Of the layers the one whose kernel depends on the first stride: 3 x 3 when it strides, else 1 x 1."""
 
 
-@dataclass(frozen=True)
-class Transfer:
-    """What came of it: names of the parameters that were taken over, and of those that start anew."""
-
-    taken: tuple[str, ...]
-    fresh: tuple[str, ...]
-
-
-def load_pretrained(network: torch.nn.Module, source: str, labels: Mapping[str, Any]) -> Transfer:
-    """Take over all weights of equal name and shape; the head starts anew where the labels are others.
+@contextmanager
+def pretrained_file(wanted: Path | None, architecture: dict[str, Any]) -> Iterator[Path | None]:
+    """The checkpoint that a training starts from.
 
     Args:
-        network: To be filled.
-        source: ``'default'`` for the model that comes with the program, or a checkpoint of nnU-Net's.
-        labels: Of the data set, as dataset.json holds them.
+        wanted: A checkpoint, None, or ``'default'`` for the model that comes with the program; a file of that name
+            goes before it.
+        architecture: Of the network in the plans.
 
     Raises:
-        InputError: No such file, or weights of another network.
         SetupError: The onnx package is missing.
     """
-    weights, known = _weights(source)
-    own = network.state_dict()
-    same_labels = known is None or dict(known) == dict(labels)
-    taken = tuple(
-        name
-        for name, value in own.items()
-        if name in weights and weights[name].shape == value.shape and (same_labels or not name.startswith(HEAD))
-    )
-    share = sum(own[name].numel() for name in taken) / max(sum(value.numel() for value in own.values()), 1)
-    if share < LEAST_SHARE:
-        raise InputError(
-            f"pretrained weights {source}: only {100 * share:.0f} % of the network's numbers are in them; they are of "
-            "another network (the program's own model is 2D)"
-        )
-    network.load_state_dict({**own, **{name: weights[name] for name in taken}})
-    fresh = tuple(name for name in own if name not in set(taken))
-    log.info("pretrained weights %s: %.0f %% taken over, %d tensors start anew", source, 100 * share, len(fresh))
-    return Transfer(taken, fresh)
+    if wanted is None or str(wanted) != DEFAULT_MODEL or wanted.is_file():
+        yield wanted
+        return
+    strides = architecture.get("arch_kwargs", {}).get("strides") or [2]
+    with TemporaryDirectory(prefix="paraspinal-weights-") as folder:
+        path = Path(folder) / f"{resolve_model(DEFAULT_MODEL).stem}.pth"
+        write_default_checkpoint(path, strided=strides[0] != 1)
+        yield path
 
 
-def default_weights() -> dict[str, torch.Tensor]:
+def write_default_checkpoint(path: Path, *, strided: bool = True) -> None:
+    """Write the default model's weights as nnU-Net's loaders take them.
+
+    Args:
+        path: The file.
+        strided: Whether the network's first layer strides, as the default model's does. The paper's does not: its
+            first residual kernel is 1 x 1 and gets the sum of the 3 x 3 one, which a flat image cannot tell apart.
+
+    Raises:
+        SetupError: The onnx package is missing.
+    """
+    import torch
+
+    weights = default_weights()
+    if not strided:
+        weights[STRIDED] = weights[STRIDED].sum(dim=(2, 3), keepdim=True)
+    manifest = shipped_models()[-1].manifest
+    labels = {"background": 0, **{entry["key"]: entry["value"] for entry in manifest["labels"]}}
+    content = {
+        "network_weights": weights,
+        "trainer_name": manifest["trainer"],
+        "init_args": {"dataset_json": {"labels": labels}},
+    }
+    torch.save(content, path)
+
+
+def default_weights() -> "dict[str, torch.Tensor]":
     """The default model's weights under the names of `network.ResidualUNet`.
 
     Raises:
@@ -75,7 +79,9 @@ def default_weights() -> dict[str, torch.Tensor]:
         from onnx import numpy_helper
     except ImportError as error:
         raise SetupError("the program's own weights need onnx; run: pip install 'paraspinal-nnunet[export]'") from error
-    with zipfile.ZipFile(resolve_model(DEFAULT_NAME)) as archive:
+    import torch
+
+    with zipfile.ZipFile(resolve_model(DEFAULT_MODEL)) as archive:
         model = onnx.load_model_from_string(archive.read("fold_0.onnx"))
     found = {}
     for tensor in model.graph.initializer:
@@ -84,18 +90,3 @@ def default_weights() -> dict[str, torch.Tensor]:
             values = numpy_helper.to_array(tensor).astype("float32")
             found[name.removeprefix(WRAPPED)] = torch.from_numpy(values)
     return found
-
-
-def _weights(source: str) -> tuple[Mapping[str, torch.Tensor], Mapping[str, int] | None]:
-    """Weights by name, and the labels of their head where they are known."""
-    if source == DEFAULT_NAME and not Path(source).exists():
-        entries = shipped_models()[-1].manifest["labels"]
-        return default_weights(), {"background": 0, **{entry["key"]: entry["value"] for entry in entries}}
-    try:
-        content = torch.load(source, map_location="cpu", weights_only=True)
-        weights = content["network_weights"]
-    except FileNotFoundError:
-        raise InputError(f"{source}: no such checkpoint; give a file, or '{DEFAULT_NAME}'") from None
-    except Exception as error:  # torch raises many kinds
-        raise InputError(f"{source}: is no checkpoint that can be read safely ({type(error).__name__})") from error
-    return weights, None

@@ -76,7 +76,7 @@ def _add_input_arguments(group: argparse._ArgumentGroup) -> None:
         "--series", metavar="NUMBER|UID|REGEX",
         help="DICOM: the series to take in every study (default: the axial T2 stack, by the rules)",
     )  # fmt: skip
-    group.add_argument("--explain", action="store_true", help="DICOM: say why each series was taken or passed over")
+    group.add_argument("--explain", action="store_true", help="DICOM: say why each series was accepted or rejected")
     group.add_argument(
         "--keep-identifiers", action="store_true",
         help="DICOM: name files by the studies' folders (default: pseudonyms)",
