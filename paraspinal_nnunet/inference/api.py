@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from paraspinal_nnunet.anatomy import PARASPINAL, Structure
+from paraspinal_nnunet.default_model.shipped import DEFAULT_MODEL, resolve_model
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.nifti import ENDINGS, Volume, stem_of, write_labels
 from paraspinal_nnunet.image_io.postprocessing import postprocess
@@ -81,7 +82,7 @@ class SegmentationResult:
 
 def segment(
     image: ImageLike,
-    model: "Path | str | PortableModel",
+    model: "Path | str | PortableModel" = DEFAULT_MODEL,
     *,
     mode: str = "tiles",
     post: Sequence[str] = (),
@@ -103,7 +104,7 @@ def segment(
     Args:
         image: See `ImageLike`.
         model: A portable model, nnU-Net's model folder, an exported model (folder or archive), or an opened portable
-            model.
+            model; ``'default'`` is the model that comes with the program, trained on computed scans only.
         mode: Portable models: ``'tiles'`` gives nnU-Net's labels, ``'fast'`` lays fewer tiles.
         post: Clean-ups by name, in this order: ``'largest-component'``, ``'fill-holes'``, ``'closing'``.
         folds: Folds to average; all when None.
@@ -142,8 +143,9 @@ def segment(
         about, ready = describe_manifest(model.manifest), PortableSegmenter(model, options)
         made, settings = ready.segment(volume), ready.settings
     else:
-        about = describe_model(Path(model))
-        with opened_segmenter(Path(model), options) as segmenter:
+        path = resolve_model(model)
+        about = describe_model(path)
+        with opened_segmenter(path, options) as segmenter:
             made, settings = segmenter.segment(volume), segmenter.settings
     return SegmentationResult(
         case=case or name,

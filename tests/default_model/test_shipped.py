@@ -197,7 +197,7 @@ def test_every_output_says_by_which_weights_and_that_masks_must_be_looked_at(tmp
     assert weights in page
     for text in (record, page, table):
         assert CAUTION in text
-    result = segment(scan, resolve_model(None))
+    result = segment(scan)
     assert result.settings["caution"] == CAUTION
 
 
