@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from paraspinal_nnunet.errors import InputError, SetupError
-from paraspinal_nnunet.models.manifest import FILE_NAME, sha256
+from paraspinal_nnunet.models.manifest import FILE_NAME
+from paraspinal_nnunet.utils.fingerprint import file_sha256
 
 DEFAULT_MODEL = "default"
 """What ``-m default`` stands for; the newest version."""
@@ -75,4 +76,4 @@ def _found() -> Iterator[ShippedModel]:
         except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise InputError(f"{path}: is damaged ({error}); install paraspinal-nnunet again") from error
         version = str(manifest["training"].get("version", "unknown"))
-        yield ShippedModel(path.stem, version, path, sha256(path), manifest)
+        yield ShippedModel(path.stem, version, path, file_sha256(path), manifest)
