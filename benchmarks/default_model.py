@@ -1,9 +1,9 @@
-"""How well the program's own model does on the development scans, by the path of `paraspinal predict`.
+"""How well the program's own model does on the development scans, by the whole path of `paraspinal predict`.
 
     PARASPINAL_REAL_DATA=... python benchmarks/default_model.py [-m MODEL] [--threads 2]
 
-Prints a table of Markdown: per scan, muscle and side Dice, error of the volume, HD95 (surface elements weighted by
-area) and the share of the reference's voxels that carry the other side's label.
+Prints a table of Markdown: per scan, muscle and side Dice, error of the volume, HD95 (surfaces weighed by area) and
+the share of the reference's voxels that carry the other side's label.
 """
 
 import argparse
@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from paraspinal_nnunet.anatomy import PARASPINAL, side_pairs
-from paraspinal_nnunet.default_model.shipped import resolve_model
 from paraspinal_nnunet.evaluation.metrics.surface import surface_metrics
 from paraspinal_nnunet.image_io.nifti import read_image, read_labels
 from paraspinal_nnunet.image_io.postprocessing import postprocess
 from paraspinal_nnunet.inference.portable import open_model
+from paraspinal_nnunet.models.shipped import resolve_model
 
 LPM = {1: 3, 2: 1, 3: 2, 4: 4}
 SAME = {k: k for k in range(1, 7)}

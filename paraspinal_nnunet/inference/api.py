@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from paraspinal_nnunet.anatomy import PARASPINAL, Structure
-from paraspinal_nnunet.default_model.shipped import DEFAULT_MODEL, resolve_model
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.nifti import ENDINGS, Volume, stem_of, write_labels
 from paraspinal_nnunet.image_io.postprocessing import postprocess
@@ -17,6 +16,7 @@ from paraspinal_nnunet.inference.options import PredictionOptions
 from paraspinal_nnunet.inference.portable import PortableModel
 from paraspinal_nnunet.inference.segmenters import PortableSegmenter, opened_segmenter
 from paraspinal_nnunet.models.description import describe_manifest, describe_model
+from paraspinal_nnunet.models.shipped import DEFAULT_NAME, resolve_model
 from paraspinal_nnunet.utils.files import atomic_path
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class SegmentationResult:
 
 def segment(
     image: ImageLike,
-    model: "Path | str | PortableModel" = DEFAULT_MODEL,
+    model: "Path | str | PortableModel" = DEFAULT_NAME,
     *,
     mode: str = "tiles",
     post: Sequence[str] = (),

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paraspinal_nnunet.default_model.shipped import DEFAULT_MODEL
 from paraspinal_nnunet.errors import DatasetError, SetupError
+from paraspinal_nnunet.models.shipped import DEFAULT_NAME as DEFAULT_MODEL
 from paraspinal_nnunet.nnunet.compat import find_trainer, register_trainers
 from paraspinal_nnunet.nnunet.datasets import find_dataset, nnunet_folder, read_dataset_json
 from paraspinal_nnunet.protocol.plans import DEFAULT_NAME
@@ -97,7 +97,7 @@ def _check_fold(request: TrainingRequest, folder: Path) -> None:
         raise DatasetError(f"{final} is missing; train fold {request.fold} to its end before --val")
     if request.pretrained is not None and (request.resume or request.only_validate):
         raise DatasetError("-pretrained_weights begin a training; leave out --resume and --val")
-    if request.pretrained is not None and str(request.pretrained) != DEFAULT_MODEL and not request.pretrained.is_file():
+    if request.pretrained not in (None, Path(DEFAULT_MODEL)) and not request.pretrained.is_file():
         raise DatasetError(f"{request.pretrained}: no such checkpoint for -pretrained_weights")
 
 
@@ -127,8 +127,6 @@ def _train_on_several_gpus(request: TrainingRequest, dataset: str) -> None:
 
     if not request.validate:
         raise SetupError("--no-val works on one GPU only; leave it out, or give -num_gpus 1")
-    if str(request.pretrained) == DEFAULT_MODEL:
-        raise SetupError("-pretrained_weights default works on one GPU only; give -num_gpus 1")
     run_training(
         dataset,
         request.configuration,
@@ -149,7 +147,6 @@ def _train_here(request: TrainingRequest, dataset: str) -> None:
     import torch
     from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
 
-    from paraspinal_nnunet.training.pretrained import pretrained_file
     from paraspinal_nnunet.training.record import record_training
 
     resume = request.resume and not request.only_validate
@@ -158,9 +155,8 @@ def _train_here(request: TrainingRequest, dataset: str) -> None:
     trainer = get_trainer_from_args(
         dataset, request.configuration, fold, request.trainer, request.plans_name, resume, device=device
     )
-    architecture = trainer.configuration_manager.configuration["architecture"]
-    with pretrained_file(request.pretrained, architecture) as pretrained:
-        maybe_load_checkpoint(trainer, resume, request.only_validate, None if pretrained is None else str(pretrained))
+    pretrained = None if request.pretrained is None else str(request.pretrained)
+    maybe_load_checkpoint(trainer, resume, request.only_validate, pretrained)
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = False, True  # ours turn both round again
     if not request.only_validate:
         trainer.run_training()

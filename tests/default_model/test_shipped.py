@@ -13,13 +13,13 @@ from paraspinal_nnunet import segment
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.default_model.generator import generator_hash
 from paraspinal_nnunet.default_model.recipe import DEFAULT, VERSION
-from paraspinal_nnunet.default_model.shipped import resolve_model, shipped_models
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.nifti import Volume, read_image
 from paraspinal_nnunet.inference.portable import open_model
 from paraspinal_nnunet.inference.portable.stability import disagreement
 from paraspinal_nnunet.inference.scan_checks import check_is_mr
 from paraspinal_nnunet.models.manifest import CAUTION
+from paraspinal_nnunet.models.shipped import resolve_model, shipped_models
 from paraspinal_nnunet.phantom.randomised.cohort import draw_stack
 from paraspinal_nnunet.utils.fingerprint import file_sha256
 

@@ -11,8 +11,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print name, version, size, hash and what each was trained on."""
-    from paraspinal_nnunet.default_model.shipped import shipped_models
     from paraspinal_nnunet.models.manifest import CAUTION
+    from paraspinal_nnunet.models.shipped import shipped_models
 
     for model in shipped_models():
         manifest = model.manifest

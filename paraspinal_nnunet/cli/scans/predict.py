@@ -124,9 +124,9 @@ def run(args: argparse.Namespace) -> int:
 
 def request_from(args: argparse.Namespace) -> "PredictionRequest":
     """The request that the command line describes."""
-    from paraspinal_nnunet.default_model.shipped import resolve_model
     from paraspinal_nnunet.inference.inputs import InputChoice
     from paraspinal_nnunet.inference.outputs import Products
+    from paraspinal_nnunet.models.shipped import resolve_model
     from paraspinal_nnunet.prediction import PredictionRequest
 
     return PredictionRequest(

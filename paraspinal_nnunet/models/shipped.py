@@ -64,7 +64,7 @@ def _names() -> set[str]:
 
 
 def _archives() -> list[Path]:
-    folder = Path(str(files(__package__))) / FOLDER
+    folder = Path(str(files("paraspinal_nnunet.default_model"))) / FOLDER
     return sorted(folder.glob("*.zip"))
 
 
