@@ -12,7 +12,7 @@ from paraspinal_nnunet.errors import InputError, SetupError
 from paraspinal_nnunet.models.manifest import FILE_NAME
 from paraspinal_nnunet.utils.fingerprint import file_sha256
 
-DEFAULT_MODEL = "default"
+DEFAULT_NAME = "default"
 """What ``-m default`` stands for; the newest version."""
 
 FOLDER = "data"
@@ -50,10 +50,10 @@ def resolve_model(model: Path | str | None) -> Path:
     Raises:
         SetupError: The installation lacks the default model.
     """
-    if model is not None and (Path(model).exists() or str(model) not in {DEFAULT_MODEL, *_names()}):
+    if model is not None and (Path(model).exists() or str(model) not in {DEFAULT_NAME, *_names()}):
         return Path(model)
-    wanted = DEFAULT_MODEL if model is None else str(model)
-    found = [m for m in shipped_models() if wanted in (DEFAULT_MODEL, m.name)]
+    wanted = DEFAULT_NAME if model is None else str(model)
+    found = [m for m in shipped_models() if wanted in (DEFAULT_NAME, m.name)]
     if not found:
         raise SetupError("the model that comes with the program is missing; install paraspinal-nnunet again")
     return found[-1].path
