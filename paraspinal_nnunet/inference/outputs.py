@@ -49,7 +49,7 @@ class Products:
     measures: bool = True
     pages: bool = True
     segmentation: bool = True
-    fat: tuple[str, ...] = ("otsu",)
+    fat: tuple[str, ...] = ("gmm3",)
     levels: Path | None = None
     patient_facts: bool = False
 
