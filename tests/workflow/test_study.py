@@ -1,12 +1,15 @@
 """Studies: study.yaml and its errors, what is named after settings, what is recomputed, locks, status and costs."""
 
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -311,16 +314,20 @@ def test_the_first_table_ranks_recipes_with_their_costs(evaluation, tmp_path):
 
 
 def test_shards_are_disjoint_and_miss_no_scan(tmp_path):
-    from paraspinal_nnunet.prediction import PredictionRequest, predict_scans
+    """Masks of unknown origin stand in every scan's way, so that each call names the scans of its share."""
+    from paraspinal_nnunet.prediction import PredictionRequest, predict
 
     (tmp_path / "scans").mkdir()
-    image = Path(__file__)  # never read: no scan can be, so that each fails by its name
+    (tmp_path / "masks").mkdir()
     for n in range(7):
-        (tmp_path / "scans" / f"s{n}.nii.gz").touch()
-    shards = [(k, 3) for k in (1, 2, 3)]
-    parts = [predict_scans(PredictionRequest(tmp_path / "scans", tmp_path / "masks", image, shard=s)) for s in shards]
-    assert [len(part) for part in parts] == [3, 2, 2]
-    assert sorted(outcome.name for part in parts for outcome in part) == [f"s{n}.nii.gz" for n in range(7)]
+        nibabel.save(nibabel.Nifti1Image(np.zeros((2, 2, 2), np.int16), np.eye(4)), tmp_path / "scans" / f"s{n}.nii.gz")
+        (tmp_path / "masks" / f"s{n}.nii.gz").touch()
+    shares = []
+    for shard in ((1, 3), (2, 3), (3, 3)):
+        with pytest.raises(InputError) as error:
+            predict(PredictionRequest(tmp_path / "scans", tmp_path / "masks", Path(__file__), shard=shard))
+        shares.append(re.findall(r"(s\d)\.nii\.gz \(", str(error.value)))
+    assert shares == [["s0", "s3", "s6"], ["s1", "s4"], ["s2", "s5"]]
 
 
 def test_further_scans_are_predicted_in_shards_under_the_weights_that_made_them(tmp_path):
