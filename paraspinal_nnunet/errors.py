@@ -1,4 +1,4 @@
-"""The errors that a user can mend: one base class, a few kinds, each a one-line message."""
+"""The errors that a user can fix: one base class, a few kinds, each a one-line message."""
 
 import os
 
