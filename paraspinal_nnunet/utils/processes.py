@@ -20,32 +20,6 @@ _PR_SET_PDEATHSIG = 1  # sys/prctl.h
 _LOOK_S = 0.5
 
 
-class TerminatedError(KeyboardInterrupt):
-    """The process was asked to end; unwound as after Ctrl-C, so that nothing half-written stays."""
-
-
-@contextlib.contextmanager
-def ended_as_by_ctrl_c() -> Iterator[None]:
-    """Let a request to end (of a scheduler, a container or a closed terminal) do what Ctrl-C does.
-
-    Raises:
-        TerminatedError: In the block, when it is asked.
-    """
-    if threading.current_thread() is not threading.main_thread():  # only that one handles signals
-        yield
-        return
-    numbers = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number in numbers:
-        if before[number] is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, _interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-
-
 def start(work: Callable[..., None], *arguments: Any, with_children: bool = False) -> tuple[BaseProcess, Connection]:
     """Start ``work(connection, *arguments)`` in a process, and hold the other end of the connection.
 
@@ -137,10 +111,6 @@ def _begin(
     threading.Thread(target=_end_with_parent, args=(with_children,), daemon=True).start()
     with contextlib.suppress(SystemExit):
         work(connection, *arguments)
-
-
-def _interrupt(number: int, frame: Any) -> None:
-    raise TerminatedError
 
 
 def _leave(number: int, frame: Any) -> None:
