@@ -63,7 +63,7 @@ PARTS = (
 
 
 def examine() -> list[Finding]:
-    """All checks of what is installed, in the order in which their failures should be fixed; what is not, is no fault."""
+    """All checks of what is installed, in the order in which failures should be fixed; what is missing is no fault."""
     findings = [Finding("good", f"paraspinal-nnunet {__version__}, Python {platform.python_version()}")]
     training = importlib.util.find_spec("nnunetv2") is not None
     if training:
