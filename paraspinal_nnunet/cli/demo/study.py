@@ -17,7 +17,7 @@ from paraspinal_nnunet.utils.files import read_json, write_json, write_text
 from paraspinal_nnunet.workflow.settings import STUDY_FILE, Study, read_study
 from paraspinal_nnunet.workflow.template import DEMO_ITERATIONS, demo_text
 
-SHAPE = (128, 128, 16)
+SHAPE = (64, 64, 16)
 FULL_SHAPE = (512, 512, 50)
 COHORT, RECORD, PHANTOM_LOG = "cohort", "demo.json", "logs/phantom.log"
 
@@ -110,8 +110,9 @@ def _make_cohort(settings: DemoSettings, folder: Path) -> None:
     command[command.index(COHORT)] = partial.name
     log = folder / PHANTOM_LOG
     with log.open("w", encoding="utf-8") as sink:
+        errors = None if sys.stderr.isatty() else subprocess.STDOUT  # a terminal shows how far it is
         result = subprocess.run(
-            [sys.executable, "-m", "paraspinal_nnunet", *command], cwd=folder, stdout=sink, stderr=subprocess.STDOUT
+            [sys.executable, "-m", "paraspinal_nnunet", *command], cwd=folder, stdout=sink, stderr=errors
         )
     if result.returncode:
         lines = log.read_text(encoding="utf-8").strip().splitlines() or ["no output"]
