@@ -15,7 +15,7 @@ from typing import IO
 
 from paraspinal_nnunet.errors import InputError, ParaspinalError, SetupError
 from paraspinal_nnunet.workflow.layout import lay_down
-from paraspinal_nnunet.workflow.settings import Study
+from paraspinal_nnunet.workflow.settings import Workflow
 from paraspinal_nnunet.workflow.state import HeldError, held
 from paraspinal_nnunet.workflow.status import DONE, FAILED, Narrator, job_states
 from paraspinal_nnunet.workflow.steps import LOCAL_GPUS
@@ -50,7 +50,7 @@ class StudyFailedError(ParaspinalError):
     """Some steps of a study failed."""
 
 
-def run_study(study: Study, options: RunOptions) -> None:
+def run_study(study: Workflow, options: RunOptions) -> None:
     """Run all steps that are missing.
 
     Raises:
@@ -73,7 +73,7 @@ def run_study(study: Study, options: RunOptions) -> None:
         raise StudyFailedError(what_failed(study))
 
 
-def run_sequentially(study: Study) -> None:
+def run_sequentially(study: Workflow) -> None:
     """Run every step that is not done, each when those that it needs are.
 
     The steps are the engine's own, so that an engine finds done what was done here. Only an engine knows what a change
@@ -95,7 +95,7 @@ def run_sequentially(study: Study) -> None:
                 raise StudyFailedError(what_failed(study))
 
 
-def engine_command(study: Study, options: RunOptions) -> list[str]:
+def engine_command(study: Workflow, options: RunOptions) -> list[str]:
     """Snakemake's command line."""
     name = options.profile or study.content["engine"]["profile"]
     profile = _profile(study, name)
@@ -139,7 +139,7 @@ def engine_lock(folder: Path) -> Path:
 
 
 @contextmanager
-def _one_engine(study: Study) -> Iterator[IO[str]]:
+def _one_engine(study: Workflow) -> Iterator[IO[str]]:
     try:
         with held(engine_lock(study.folder)) as lock:
             yield lock
@@ -150,14 +150,14 @@ def _one_engine(study: Study) -> Iterator[IO[str]]:
         ) from None
 
 
-def _unlock(study: Study, lock: IO[str]) -> None:
+def _unlock(study: Workflow, lock: IO[str]) -> None:
     """Whoever holds our lock is the only engine: a lock of Snakemake's own is left from one that was killed."""
     if any((study.folder / ".snakemake" / "locks").glob("*.lock")):
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(study.folder)]
         subprocess.run([*command, "--unlock", "--cores", "1", "--quiet"], check=True, capture_output=True)
 
 
-def _watched(study: Study, command: Sequence[str], lock: IO[str], environment: dict[str, str]) -> int:
+def _watched(study: Workflow, command: Sequence[str], lock: IO[str], environment: dict[str, str]) -> int:
     """Run the engine, which holds our lock too and so keeps it if this process is killed; say what gets done."""
     log = study.folder / ENGINE_LOG
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -184,7 +184,7 @@ def _followed(narrator: Narrator, process: "subprocess.Popen[bytes]") -> int:
         raise
 
 
-def what_failed(study: Study) -> str:
+def what_failed(study: Workflow) -> str:
     """The first step that failed, or else the engine's last words."""
     failed = [s for s in job_states(study) if s.state == FAILED]
     if failed:
@@ -195,7 +195,7 @@ def what_failed(study: Study) -> str:
     return f"the engine failed ({lines[-1].strip() if lines else 'no output'}); see {study.folder / ENGINE_LOG}"
 
 
-def _profile(study: Study, name: str) -> Path:
+def _profile(study: Workflow, name: str) -> Path:
     own = PROFILES / name
     if name in ("slurm", "local"):
         return own
@@ -213,17 +213,17 @@ def _keeps_accounts() -> bool:
         return False
 
 
-def _environment(study: Study, options: RunOptions) -> dict[str, str]:
+def _environment(study: Workflow, options: RunOptions) -> dict[str, str]:
     name = options.profile or study.content["engine"]["profile"]
     local = {LOCAL_GPUS: str(_gpus(study))} if name == "local" else {}
     return {**os.environ, **local, "PYTHONUNBUFFERED": "1"}
 
 
-def _cores(study: Study, options: RunOptions) -> int:
+def _cores(study: Workflow, options: RunOptions) -> int:
     return int(options.cores or study.content["engine"]["cores"] or os.cpu_count() or 1)
 
 
-def _gpus(study: Study) -> int:
+def _gpus(study: Workflow) -> int:
     """At least 1: without a GPU trainings follow one another on the CPU."""
     given = study.content["engine"]["gpus"]
     if given:

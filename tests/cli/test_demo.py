@@ -42,15 +42,15 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path):
 
 def test_a_demonstration_of_other_settings_is_refused(tmp_path):
     folder = tmp_path / "demo"
-    demo._claim(DemoSettings(folder, cases=5))
-    demo._claim(DemoSettings(folder, cases=5))
+    demo._open_folder(DemoSettings(folder, cases=5))
+    demo._open_folder(DemoSettings(folder, cases=5))
     with pytest.raises(InputError, match="holds a demonstration with other settings"):
-        demo._claim(DemoSettings(folder, cases=6))
+        demo._open_folder(DemoSettings(folder, cases=6))
 
 
 def test_phantoms_that_cannot_be_made_name_their_log(tmp_path):
     settings = DemoSettings(tmp_path / "demo", cases=0)
-    folder = demo._claim(settings)
+    folder = demo._open_folder(settings)
     with pytest.raises(ParaspinalError, match=r"could not be made: paraspinal phantom: error: .*phantom\.log"):
         demo._make_cohort(settings, folder)
     assert not (folder / "cohort").exists()

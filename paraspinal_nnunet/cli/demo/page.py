@@ -19,7 +19,7 @@ from paraspinal_nnunet.protocol.paper import PAPER
 from paraspinal_nnunet.utils.files import read_json, write_text
 from paraspinal_nnunet.utils.text import pluralize
 from paraspinal_nnunet.workflow.commands import find_model
-from paraspinal_nnunet.workflow.settings import Study
+from paraspinal_nnunet.workflow.settings import Workflow
 from paraspinal_nnunet.workflow.state import marker
 from paraspinal_nnunet.workflow.status import BASELINE_EPOCHS, BASELINE_ITERATIONS, expected_jobs
 
@@ -27,7 +27,7 @@ TITLE = "Paraspinal muscles: demonstration on phantoms"
 SHOWN_CASES = 3
 
 
-def write_page(path: Path, study: Study, phantom_command: Sequence[str]) -> Path:
+def write_page(path: Path, study: Workflow, phantom_command: Sequence[str]) -> Path:
     """Write the self-contained page.
 
     Args:
@@ -62,7 +62,7 @@ def write_page(path: Path, study: Study, phantom_command: Sequence[str]) -> Path
     return path
 
 
-def _lengths(study: Study, models: Sequence[str]) -> str:
+def _lengths(study: Workflow, models: Sequence[str]) -> str:
     """How long each model was trained, which says what its Dice is worth."""
     lengths = []
     for name in models:
@@ -92,7 +92,7 @@ def _dice_table(metrics: pd.DataFrame) -> PageTable:
     return rows_table(rows)
 
 
-def _commands(study: Study, phantom_command: Sequence[str]) -> PageTable:
+def _commands(study: Workflow, phantom_command: Sequence[str]) -> PageTable:
     """Every command in its order, with the seconds of the step that it belongs to."""
     rows = [(" ".join(["paraspinal", *phantom_command]), "")]
     total = 0.0
