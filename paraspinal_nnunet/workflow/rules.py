@@ -12,7 +12,6 @@ from paraspinal_nnunet.workflow.commands import (
     best_arm,
     find_model,
     models_of_set,
-    plans_of,
     sets_evaluated,
     shard_count,
 )
@@ -89,8 +88,3 @@ def resource(study: Workflow, rule: str, name: str, attempt: int = 1) -> Any:
     """What a job of a rule asks for; memory grows with every attempt."""
     value = study.resources(rule)[name]
     return value * MB * attempt if name == "memory_gb" else value
-
-
-def known_plans(study: Workflow) -> list[str]:
-    """For the wildcard of plans."""
-    return list(plans_of(study))

@@ -84,11 +84,6 @@ def own_spacing_mm() -> tuple[float, ...]:
     )
 
 
-def tables_folder(study: Workflow) -> Path:
-    """The evaluation of all models."""
-    return study.folder / "evaluation" / "all"
-
-
 def _run(study: Workflow) -> None:
     from paraspinal_nnunet.workflow.engine import RunOptions, check_engine, run_sequentially, run_study
 
