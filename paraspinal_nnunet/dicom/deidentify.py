@@ -54,7 +54,10 @@ def bmi_of(patient: Patient) -> float | None:
 
 
 def identity_of(patient: Patient) -> str:
-    """What tells one patient from another within a batch: PatientID, or the study where that is empty."""
+    """What tells one patient from another within a batch: PatientID, or the study where that is empty.
+
+    A study without either is nobody else's: its `study_uid` must have been given a name of its own before.
+    """
     return f"id:{patient.patient_id}" if patient.patient_id else f"study:{patient.study_uid}"
 
 

@@ -96,7 +96,7 @@ def _check_distance(seg: "Segmentation", image: StackedImage, called: str) -> No
     item = _group(seg, 0, "PixelMeasuresSequence")
     drawn_mm = number(None if item is None else item.get("SpacingBetweenSlices"))
     distance_mm = image.volume.spacing_mm[2]
-    if drawn_mm and drawn_mm != image.facts.get("slice_distance_mm") and drawn_mm > WIDER_SLICES * distance_mm:
+    if drawn_mm and drawn_mm != image.acquisition.get("slice_distance_mm") and drawn_mm > WIDER_SLICES * distance_mm:
         raise GeometryError(
             f"{called}: was drawn on slices {drawn_mm:.4g} mm apart, those of the image are {distance_mm:.4g} "
             "mm apart; it belongs to another series"

@@ -18,6 +18,7 @@ from paraspinal_nnunet.inference.options import PredictionOptions
 from paraspinal_nnunet.inference.portable import PortableModel
 from paraspinal_nnunet.inference.segmenters import PortableSegmenter, opened_segmenter
 from paraspinal_nnunet.models.description import describe_manifest, describe_model
+from paraspinal_nnunet.models.shipped import DEFAULT_NAME, resolve_model
 from paraspinal_nnunet.utils.files import atomic_path
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class SegmentationResult:
 
 def segment(
     image: ImageLike,
-    model: "Path | str | PortableModel",
+    model: "Path | str | PortableModel" = DEFAULT_NAME,
     *,
     mode: str = "tiles",
     post: Sequence[str] = (),
@@ -105,7 +106,7 @@ def segment(
     Args:
         image: See `ImageLike`.
         model: A portable model, nnU-Net's model folder, an exported model (folder or archive), or an opened portable
-            model.
+            model; ``'default'`` is the model that comes with the program, trained on computed scans only.
         mode: Portable models: ``'tiles'`` gives nnU-Net's labels, ``'fast'`` lays fewer tiles.
         post: Clean-ups by name, in this order: ``'largest-component'``, ``'fill-holes'``, ``'closing'``.
         folds: Folds to average; all when None.
@@ -145,8 +146,9 @@ def segment(
         about, ready = describe_manifest(model.manifest), PortableSegmenter(model, options)
         made, settings = ready.segment(volume), ready.settings
     else:
-        about = describe_model(Path(model))
-        with opened_segmenter(Path(model), options) as segmenter:
+        path = resolve_model(model)
+        about = describe_model(path)
+        with opened_segmenter(path, options) as segmenter:
             made, settings = segmenter.segment(volume), segmenter.settings
     return SegmentationResult(
         case=case or name,

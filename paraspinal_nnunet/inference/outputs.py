@@ -245,6 +245,7 @@ class CaseOutputs:
             meta=meta,
             patient=self.scan.patient if self.products.patient_facts else None,
             severity=result.severity if result else None,
+            levels=result.levels.by_slice if result else {},
         )
 
 

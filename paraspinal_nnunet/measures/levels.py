@@ -65,6 +65,11 @@ class Levels:
     source: str = ""
     scheme: str = ""
 
+    @property
+    def by_slice(self) -> dict[int, str]:
+        """Number of a slice -> its level."""
+        return {number: level.name for level in self.all for number in level.slices}
+
     def name_of(self, slice_number: int) -> str:
         """The level of a slice, or an empty text."""
         return next((level.name for level in self.all if slice_number in level.slices), "")

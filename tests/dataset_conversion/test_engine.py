@@ -592,10 +592,10 @@ def test_a_failed_exchange_brings_the_old_data_set_back(source, raw, monkeypatch
 def test_a_dead_worker_is_one_line(source, raw, capsys):
     from dataclasses import replace
 
-    from paraspinal_nnunet.errors import DatasetError
+    from paraspinal_nnunet.errors import WorkerDiedError
 
     dying = replace(author_source(), read_images=_die)
-    with pytest.raises(DatasetError, match=r"worker process died while converting [ab]"):
+    with pytest.raises(WorkerDiedError, match=r"[ab]: its worker process ended .*--exclude"):
         convert(dying, source, number=501, name="X", raw=raw, workers=2)
     assert list(raw.iterdir()) == []
 

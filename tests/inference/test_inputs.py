@@ -159,8 +159,8 @@ def test_dicom_studies_from_files_to_seg_page_and_measures(studies, model, tmp_p
     out = tmp_path / "out"
     assert predict(studies, out, model) == 0
     assert "input: DICOM, 2 studies" in caplog.text
-    assert "series 5 taken (axial, 10 slices" in caplog.text
-    assert caplog.text.count("passed over") == 2
+    assert "series 5 accepted (axial, 10 slices" in caplog.text
+    assert caplog.text.count("rejected") == 2
     cases = sorted(p.name.removesuffix(".nii.gz") for p in out.glob("*.nii.gz"))
     assert len(cases) == 2
     assert all(case.startswith("case-") for case in cases)
