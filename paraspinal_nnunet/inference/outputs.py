@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import InputError, reason_of
 from paraspinal_nnunet.image_io.images import images_in, stem_of
+from paraspinal_nnunet.image_io.pairing import partners
 from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.inference.records import (
     MEASURES,
@@ -76,8 +77,8 @@ class Products:
         if not self.measures or self.levels is None or self.levels.is_file():
             return self.levels if self.measures else None
         files = images_in(self.levels)
-        exact = [p for p in files if stem_of(p.name) == scan.name]
-        found = exact or [p for p in files if p.name.startswith(f"{scan.name}_")]
+        goes_with = partners(scan.name, {stem_of(p.name) for p in files})
+        found = [p for p in files if stem_of(p.name) in goes_with]
         if len(found) != 1:
             names = ", ".join(p.name for p in found[:3]) or "none"
             raise InputError(
