@@ -12,7 +12,7 @@ from paraspinal_nnunet.evaluation.report.answer import Answer
 from paraspinal_nnunet.evaluation.report.plots import CaseEntry
 from paraspinal_nnunet.evaluation.tables.table import Table
 from paraspinal_nnunet.html.document import document
-from paraspinal_nnunet.utils.text import pluralize
+from paraspinal_nnunet.utils.text import pluralize, without_folders
 
 _DENSE_COLUMNS, _DENSE_TEXT = 8, 36
 _CASES_SHOWN = 10
@@ -109,7 +109,12 @@ def _is_dense(table: Table) -> bool:
 
 
 def _figure(figure: FigureResult, folder: Path) -> dict[str, Any]:
-    known = {"number": figure.number, "title": figure.title, "caption": figure.caption, "problem": figure.problem}
+    known = {
+        "number": figure.number,
+        "title": figure.title,
+        "caption": figure.caption,
+        "problem": without_folders(figure.problem),
+    }
     if figure.problem:
         return known
     png = next(path for path in figure.files if path.suffix == ".png")
