@@ -11,7 +11,7 @@ import pandas as pd
 from paraspinal_nnunet.anatomy import ALL_STRUCTURES, BY_LABEL, Muscle, Side, Structure
 from paraspinal_nnunet.errors import GeometryError
 from paraspinal_nnunet.html.preview import thumbnail
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 
 SEVERITIES = ("serious", "warning", "info")
 """The most urgent first."""

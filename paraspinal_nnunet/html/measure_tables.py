@@ -57,6 +57,7 @@ LEVEL = (
 )
 METHODS = {
     "dixon": "Dixon",
+    "gmm3": "three-component Gaussian mixture",
     "otsu": "Otsu threshold",
     "kmeans": "k-means threshold",
     "gmm": "Gaussian mixture threshold",

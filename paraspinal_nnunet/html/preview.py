@@ -16,7 +16,7 @@ from paraspinal_nnunet.html.viewer.slices import (
     font,
     slice_image,
 )
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 
 SLICES, COLUMNS = 6, 3
 SLICE_PX, THUMBNAIL_PX = 300, 150

@@ -9,9 +9,9 @@ from paraspinal_nnunet.anatomy import Side
 from paraspinal_nnunet.errors import GeometryError, InputError
 from paraspinal_nnunet.html.viewer.colours import LABEL_COLOURS, LUMINANCE, Colour, lightened, overlay_colour
 from paraspinal_nnunet.image_io.geometry import to_ras
+from paraspinal_nnunet.image_io.images import read_image, read_labels
 from paraspinal_nnunet.quality_control.classes import LabelClass, viewer_values
 from paraspinal_nnunet.quality_control.dataset import CaseFiles
-from paraspinal_nnunet.quality_control.volumes_io import read_any_image, read_any_labels
 
 UNKNOWN = 255
 """Stands for all values that are none of the classes; drawn grey."""
@@ -54,10 +54,10 @@ def load_shown(files: CaseFiles, classes: Sequence[LabelClass]) -> ShownCase:
     """
     if not files.images:
         raise InputError(f"{files.case}: has no image")
-    image = read_any_image(files.images[0])
+    image = read_image(files.images[0])
     array, affine = to_ras(image.array, image.affine)
     try:
-        labels = None if files.labels is None else read_any_labels(files.labels)
+        labels = None if files.labels is None else read_labels(files.labels)
     except InputError:
         labels = None
     if labels is None:

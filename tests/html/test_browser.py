@@ -14,7 +14,7 @@ from PIL import Image
 
 from paraspinal_nnunet.html import PageCase, batch_page, case_page
 from paraspinal_nnunet.html.viewer.colours import LABEL_COLOURS
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 
 pytestmark = pytest.mark.slow
 

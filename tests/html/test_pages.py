@@ -28,7 +28,7 @@ from paraspinal_nnunet.html import (
 )
 from paraspinal_nnunet.html.preview import jpeg
 from paraspinal_nnunet.html.viewer.colours import LABEL_COLOURS
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 
 SHAPE = (64, 48, 8)
 AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])
