@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813 - its usual name
 
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.nifti import ENDINGS, Volume, read_image, read_labels
@@ -37,6 +36,8 @@ def read_any_labels(path: Path) -> Volume:
 
 
 def _read_by_simpleitk(path: Path) -> Volume:
+    import SimpleITK as sitk  # noqa: N813 - its usual name; 90 MB that NIfTI does not need
+
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
