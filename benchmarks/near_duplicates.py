@@ -15,7 +15,8 @@ import numpy as np
 from scipy.ndimage import rotate, zoom
 
 from paraspinal_nnunet.anatomy import PARASPINAL
-from paraspinal_nnunet.image_io.nifti import Volume, read_image
+from paraspinal_nnunet.image_io.images import read_image
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.phantom import write_cohort
 from paraspinal_nnunet.quality_control.classes import LabelClass
 from paraspinal_nnunet.quality_control.dataset import CaseFiles

@@ -14,7 +14,8 @@ from paraspinal_nnunet import __version__
 from paraspinal_nnunet.anatomy import ALL_STRUCTURES, BY_LABEL, COARSE, PARASPINAL, Muscle, Structure
 from paraspinal_nnunet.errors import InputError, LabelError
 from paraspinal_nnunet.image_io.geometry import from_ras
-from paraspinal_nnunet.image_io.nifti import Volume, stem_of
+from paraspinal_nnunet.image_io.images import stem_of
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.measures.columns import DEFAULT_METHOD, DIXON, FAT_METHODS, THRESHOLD_METHODS
 from paraspinal_nnunet.measures.comparison import asymmetries
 from paraspinal_nnunet.measures.counting import count, measure_levels, measure_slices, measure_structure

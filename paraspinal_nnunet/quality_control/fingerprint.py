@@ -8,7 +8,7 @@ import numpy as np
 from scipy.ndimage import affine_transform, gaussian_filter
 
 from paraspinal_nnunet.image_io.geometry import spacing_mm, to_ras
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 
 THUMBNAIL_SHAPE = (48, 40, 16)
 THUMBNAIL_MM = (5.0, 5.0, 8.0)

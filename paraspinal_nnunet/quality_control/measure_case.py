@@ -7,10 +7,11 @@ import numpy as np
 from nibabel.affines import obliquity
 
 from paraspinal_nnunet.anatomy import Side
-from paraspinal_nnunet.dataset_conversion.images.checks import check_image, voxel_hash
 from paraspinal_nnunet.errors import GeometryError, InputError, one_line
+from paraspinal_nnunet.image_io.checks import check_image, voxel_hash
 from paraspinal_nnunet.image_io.geometry import axis_codes, grid_difference, spacing_mm, to_ras
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.images import read_image, read_labels
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.measures.positions import (
     BeyondMidline,
     all_beyond_midline,
@@ -29,7 +30,6 @@ from paraspinal_nnunet.quality_control.measurements import (
     ClassMeasurements,
     LabelMeasurements,
 )
-from paraspinal_nnunet.quality_control.volumes_io import read_any_image, read_any_labels
 
 
 def measure_case(files: CaseFiles, *, classes: Sequence[LabelClass], ignored: int | None = None) -> CaseMeasurements:
@@ -52,7 +52,7 @@ def measure_case(files: CaseFiles, *, classes: Sequence[LabelClass], ignored: in
     grid: tuple[tuple[int, int, int], np.ndarray] | None = None
     for path in files.images:
         try:
-            image = read_any_image(path)
+            image = read_image(path)
         except InputError as error:
             errors.append(("unreadable", one_line(error)))
             continue
@@ -67,7 +67,7 @@ def measure_case(files: CaseFiles, *, classes: Sequence[LabelClass], ignored: in
         del image
     if files.labels is not None:
         try:
-            labels = read_any_labels(files.labels)
+            labels = read_labels(files.labels)
             measured = replace(measured, labels=_measure_labels(labels, grid, classes, ignored))
         except InputError as error:
             errors.append(("unreadable", one_line(error)))
