@@ -16,6 +16,8 @@ from paraspinal_nnunet.measures.case import MeasureOptions, check_options, measu
 from paraspinal_nnunet.measures.columns import TABLES
 from paraspinal_nnunet.measures.writing import (
     DICTIONARY,
+    WIDE,
+    WORKBOOK_FILE,
     known_origin,
     table_file,
     what_changed,
@@ -46,6 +48,7 @@ class BatchRequest:
         fat: Dixon fat image or folder.
         options: How to measure.
         fat_maps: Write maps of fat.
+        xlsx: Write all tables as a workbook, too.
         overwrite: Measure again what is there already.
         workers: Cases at a time; None takes one per core.
     """
@@ -58,6 +61,7 @@ class BatchRequest:
     fat: Path | None = None
     options: MeasureOptions = field(default_factory=MeasureOptions)
     fat_maps: bool = False
+    xlsx: bool = False
     overwrite: bool = False
     workers: int | None = None
 
@@ -130,7 +134,7 @@ def measure_batch(request: BatchRequest) -> BatchResult:
             raise
     good = [name for name, outcome in outcomes.items() if not isinstance(outcome, ParaspinalError)]
     measured = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, _Measured)}
-    files = write_cohort(request.output, [request.output / name for name in good]) if good else []
+    files = write_cohort(request.output, [request.output / name for name in good], xlsx=request.xlsx) if good else []
     return BatchResult(
         measured=tuple(measured),
         kept=tuple(name for name, outcome in outcomes.items() if isinstance(outcome, _Kept)),
@@ -185,7 +189,8 @@ def _tell_left_out(request: BatchRequest, cases: Sequence[_Case], listed: _Liste
 
 def _check_outputs(request: BatchRequest, cases: Sequence[_Case], listed: _Listed) -> None:
     """Refuse names that no folder can have, and outputs that are inputs."""
-    tables = [*(table_file(name) for name in TABLES), f"{DICTIONARY}.tsv", f"{DICTIONARY}.json"]
+    names = (*TABLES, WIDE, DICTIONARY)
+    tables = [*(table_file(name) for name in names), *(f"{name}.json" for name in names), WORKBOOK_FILE]
     for case in cases:
         if not case.name.strip(". ") or case.name.lower() in tables:
             raise InputError(f"{case.mask}: '{case.name}' can be no case's name here; rename the label map")
