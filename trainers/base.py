@@ -24,20 +24,21 @@ from paraspinal_nnunet.protocol.plans import PlansEntry, resolve
 from paraspinal_nnunet.protocol.table import Row, comparison, format_table
 from paraspinal_nnunet.trainers.checkpoints import WholeCheckpoints
 from paraspinal_nnunet.trainers.checks import check_fold, check_labels, check_preprocessed, protocol_in_force
-from paraspinal_nnunet.trainers.length import ExactLength
+from paraspinal_nnunet.trainers.pretrained import take_over_pretraining
+from paraspinal_nnunet.trainers.resume import training_settings
 from paraspinal_nnunet.training.augmentation.crops import AugmentedCropReader, augmented_reader
 from paraspinal_nnunet.training.augmentation.nnunet import nnunet_augmented
 from paraspinal_nnunet.training.loading import BatchDataset, CropReader, batches
 from paraspinal_nnunet.training.losses import LossFunction, build_loss
 from paraspinal_nnunet.training.optimization import build_optimizer, build_schedule
-from paraspinal_nnunet.training.sampling import FOLD_ALL, BatchSchedule, distributed_share
+from paraspinal_nnunet.training.sampling import FOLD_ALL, PASSES, BatchSchedule, distributed_share
 from paraspinal_nnunet.utils.files import write_json
 from paraspinal_nnunet.utils.memory import keep_freed_memory
 
 RECORDED_PACKAGES = ("nnunetv2", "torch", "monai", "numpy", "batchgenerators", "blosc2")
 
 
-class ParaspinalTrainer(ExactLength, WholeCheckpoints, nnUNetTrainer):
+class ParaspinalTrainer(WholeCheckpoints, nnUNetTrainer):
     """Trains one arm of the study; a leaf states its `settings` and nothing else.
 
     The fold's 'val' cases are the paper's test cases: they serve the curve and the final evaluation, and no weights are
@@ -66,9 +67,9 @@ class ParaspinalTrainer(ExactLength, WholeCheckpoints, nnUNetTrainer):
     ) -> None:
         name = type(self).__name__
         self.protocol = protocol_in_force(self.settings, plans, configuration, name)
-        check_fold(fold, plans["dataset_name"], self.protocol.validation.folds, name)
+        check_fold(fold, plans["dataset_name"], self.protocol.validation, name)
         check_labels(dataset_json["labels"], self.protocol.bookkeeping.micro_batch_size, name)
-        plans.setdefault("continue_training", False)
+        self.resuming = bool(plans.setdefault("continue_training", False))
         super().__init__(plans, configuration, fold, dataset_json, device)
         training, bookkeeping = self.protocol.training, self.protocol.bookkeeping
         self.set_length(
@@ -89,6 +90,7 @@ class ParaspinalTrainer(ExactLength, WholeCheckpoints, nnUNetTrainer):
         check_preprocessed(Path(self.preprocessed_dataset_folder), type(self).__name__)
         torch.manual_seed(self.protocol.training.seed)
         super().initialize()
+        take_over_pretraining(self)
 
     @classmethod
     def build_network_architecture(  # type: ignore[override]
@@ -125,7 +127,7 @@ class ParaspinalTrainer(ExactLength, WholeCheckpoints, nnUNetTrainer):
     def get_dataloaders(self) -> tuple[Iterator[dict[str, Any]], Iterator[dict[str, Any]]]:
         """nnU-Net's hook: the batches that are still to come, for training and for the curve."""
         train_cases, val_cases = self.do_split()
-        first = self.iterations_done
+        first = self.steps_taken
         train = self._batches("train", train_cases, range(first, self.iterations))
         first_val = self.current_epoch * self.num_val_iterations_per_epoch
         val = self._batches("val", val_cases, range(first_val, self.num_epochs * self.num_val_iterations_per_epoch))
@@ -146,6 +148,10 @@ class ParaspinalTrainer(ExactLength, WholeCheckpoints, nnUNetTrainer):
             self.print_to_log_file(f"\n{title}\n{format_table(self.settings_table())}\n", add_timestamp=False)
             write_json(Path(self.output_folder) / "protocol.json", self.record())
 
+    def training_identity(self) -> dict[str, Any]:
+        """The protocol's numbers that bear on the weights, and the data."""
+        return {**super().training_identity(), **training_settings(self.protocol, self.configuration_name)}
+
     def settings_table(self) -> list[Row]:
         """Every protocol number in force beside the paper's."""
         entry = PlansEntry.of(self.plans_manager.plans)
@@ -164,6 +170,9 @@ class ParaspinalTrainer(ExactLength, WholeCheckpoints, nnUNetTrainer):
             "device": str(self.device),
             "device_name": torch.cuda.get_device_name() if self.device.type == "cuda" else platform.processor(),
             "threads": torch.get_num_threads(),
+            "sampling_rule": "passes" if self.sampling_rule == PASSES else "each batch on its own (0.1.0)",
+            "changed_on_the_way": self.settings_changed,
+            "pretrained": self.pretrained,
             "tf32_convolutions": self.device.type == "cuda" and torch.backends.cudnn.allow_tf32,
         }
 
@@ -227,6 +236,7 @@ class ParaspinalTrainer(ExactLength, WholeCheckpoints, nnUNetTrainer):
             seed=self.protocol.training.seed,
             fold=self._fold_number(),
             stream=stream,
+            rule=self.sampling_rule,
         )
         dataset = BatchDataset(schedule, reader, self._share())
         workers = get_allowed_n_proc_DA()

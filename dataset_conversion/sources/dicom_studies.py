@@ -7,9 +7,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from paraspinal_nnunet.dataset_conversion.case import Case, Found, Person, Refusal
+from paraspinal_nnunet.dataset_conversion.case import Case, Demographics, Found, Refusal
 from paraspinal_nnunet.dataset_conversion.patterns.pairing import CASE_ID, Pattern, walk
-from paraspinal_nnunet.dicom import Kind, Selection, Series, Study, opened_source, scan_study, select_series
+from paraspinal_nnunet.dicom import Kind, Series, SeriesSelection, Study, opened_source, scan_study, select_series
 from paraspinal_nnunet.dicom.deidentify import (
     age_of,
     bmi_of,
@@ -47,13 +47,13 @@ class Choices:
     """What a user chose about studies.
 
     Attributes:
-        series: Which series to take; None for the rules of `dicom.sift`.
+        series: Which series to read; None for the rules of `dicom.selection_rules`.
         segmentation: Which DICOM SEG; None for the only one.
         second_segmentation: Which DICOM SEG is the second rater's.
         label_pattern: Where label maps lie, relative to the input folder; None for DICOM SEG.
         ids: Table of PatientID and subject; None for pseudonyms.
         keep_identifiers: Folder names as case ids, PatientIDs as subjects.
-        explain: Print why each series was taken or passed over.
+        explain: Print why each series was chosen or rejected.
     """
 
     series: str | None = None
@@ -85,14 +85,14 @@ def find_studies(folder: Path, *, choices: Choices) -> Found:
     for name, study in studies.items():
         subject = _subject(patients[name], subjects, name, choices)
         try:
-            case, sifted = _case(folder / name, study, choices, labels, ids[name], subject)
+            case, selection = _case(folder / name, study, choices, labels, ids[name], subject)
         except ParaspinalError as error:
             refusals.append(_refusal(folder / name, ids[name], error, patients[name]))
             continue
         cases.append(case)
-        notes.append(f"{case.case}: {_choice(sifted)}")
+        notes.append(f"{case.case}: {_choice(selection)}")
         if choices.explain:
-            print(f"{case.case} ({name})\n{sifted.text()}")
+            print(f"{case.case} ({name})\n{selection.text()}")
     passed = sum(study.other_files for study in studies.values())
     return Found(tuple(sorted(cases, key=lambda c: c.case)), tuple(refusals), passed, tuple(sorted(notes)))
 
@@ -141,7 +141,7 @@ def _label_files(folder: Path, label_pattern: Pattern | None) -> dict[str, list[
 
 def _case(
     path: Path, study: Study, choices: Choices, labels: Mapping[str, Sequence[Path]], case: str, subject: str
-) -> tuple[DicomCase, Selection]:
+) -> tuple[DicomCase, SeriesSelection]:
     if not CASE_ID.fullmatch(case):
         raise InputError(f"{path}: case id '{case}' must consist of letters, digits, '.', '-' and '_'; rename it")
     for what in ("study_uid", "patient_id"):
@@ -155,8 +155,8 @@ def _case(
     else:
         raters = _segmentations(path, study, choices)
         labels_of = [path / s.header.shown for s in raters]
-    sifted = select_series(study, series=choices.series, labelled=raters[0] if raters else None)
-    chosen, archive = sifted.chosen, None
+    selection = select_series(study, series=choices.series, labelled=raters[0] if raters else None)
+    chosen, archive = selection.chosen, None
     if not path.is_dir():
         chosen, raters, archive = chosen.moved(Path()), [s.moved(Path()) for s in raters], path
     return DicomCase(
@@ -169,7 +169,7 @@ def _case(
         series=chosen,
         segmentations=dict(zip(labels_of, raters, strict=False)),
         archive=archive,
-    ), sifted
+    ), selection
 
 
 def _segmentations(path: Path, study: Study, choices: Choices) -> list[Series]:
@@ -202,8 +202,8 @@ def _one_segmentation(path: Path, study: Study, found: Sequence[Series], wanted:
     raise InputError(f"{path}: holds no DICOM SEG{contours}; add one, or give --label-pattern")
 
 
-def _person(patient: Patient) -> Person:
-    return Person(sex=sex_of(patient), age=age_of(patient), bmi=bmi_of(patient))
+def _person(patient: Patient) -> Demographics:
+    return Demographics(sex=sex_of(patient), age=age_of(patient), bmi=bmi_of(patient))
 
 
 def _case_ids(patients: Mapping[str, Patient], subjects: Mapping[str, str]) -> dict[str, str]:
@@ -233,8 +233,8 @@ def _named(path: Path, reason: str) -> str:
     return reason if reason.startswith(str(path)) else f"{path}: {reason}"
 
 
-def _choice(sifted: Selection) -> str:
-    """What was taken, without descriptions, which may hold anything."""
-    others = len([line for line in sifted.lines if not line.taken])
-    reason = next(line.reason for line in sifted.lines if line.taken)
-    return f"series {sifted.chosen.key} taken ({reason}), {others} passed over"
+def _choice(selection: SeriesSelection) -> str:
+    """What was chosen, without descriptions, which may hold anything."""
+    others = len([line for line in selection.lines if not line.accepted])
+    reason = next(line.reason for line in selection.lines if line.accepted)
+    return f"series {selection.chosen.key} chosen ({reason}), {others} rejected"

@@ -102,7 +102,7 @@ def _find_channels(folder: Path) -> Found:
     fat_labels = {k.removesuffix("_fat"): v for k, v in labels.items() if k.endswith("_fat")}
     unused = sum(len(v) for k, v in labels.items() if k.endswith("_water"))
     found = with_channel(pair_up(fat, fat_labels, {}), water, "water image")
-    notes = (f"the fat images' labels are taken, not those of the water images ({unused})",) if unused else ()
+    notes = (f"the fat images' labels are used, not those of the water images ({unused})",) if unused else ()
     return replace(found, other_files=others, notes=notes)
 
 

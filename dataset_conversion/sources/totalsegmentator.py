@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from paraspinal_nnunet.anatomy import COARSE, Muscle
-from paraspinal_nnunet.dataset_conversion.case import Found, Person, Refusal, Source
+from paraspinal_nnunet.dataset_conversion.case import Demographics, Found, Refusal, Source
 from paraspinal_nnunet.dataset_conversion.images.readers import read_labels
 from paraspinal_nnunet.dataset_conversion.labels.masks import MaskCase, mask_labels, read_case_masks
 from paraspinal_nnunet.dataset_conversion.sources import given_texts
@@ -46,7 +46,7 @@ def source_from(args: argparse.Namespace) -> Source:
 
 
 def totalsegmentator_source(*, licence: str = LICENCE, reference: str = REFERENCE) -> Source:
-    """Declare the data set; scans that show none of the four classes are passed over."""
+    """Declare the data set; scans that show none of the four classes are left out."""
     return Source(
         "totalsegmentator",
         mask_labels("totalsegmentator", KEYS),
@@ -79,7 +79,7 @@ def _find(folder: Path) -> Found:
             refusals.append(Refusal(name, str(error), (image,)))
             continue
         if shown:
-            person = people.get(name, Person())
+            person = people.get(name, Demographics())
             cases.append(MaskCase(name, name, (image,), masks, person=person, masks={masks: found}))
         without += not shown
     return Found(tuple(cases), tuple(refusals), notes=_notes(without, people, [c.case for c in cases]))
@@ -89,17 +89,17 @@ def _has_voxels(mask: tuple[str, Path]) -> bool:
     return bool(read_labels(mask[1]).array.any())
 
 
-def _notes(without: int, people: Mapping[str, Person], cases: list[str]) -> tuple[str, ...]:
+def _notes(without: int, people: Mapping[str, Demographics], cases: list[str]) -> tuple[str, ...]:
     notes = []
     if without:
-        notes.append(f"passed over, since they show none of the four classes: {without}")
+        notes.append(f"left out, since they show none of the four classes: {without}")
     absent = [case for case in cases if case not in people]
     if people and absent:
         notes.append(f"{META} has no row for {', '.join(absent)}")
     return tuple(notes)
 
 
-def _people(path: Path) -> dict[str, Person]:
+def _people(path: Path) -> dict[str, Demographics]:
     """Sex and age of each scan; the releases separate by semicolons."""
     if not path.is_file():
         return {}

@@ -48,7 +48,7 @@ def find_series(path: Path) -> list[Series]:
 def scan_study(path: Path, *, name: str = "") -> Study:
     """Read all headers below a folder and group them.
 
-    A file is DICOM by its content, whatever its name; all others are passed over and counted.
+    A file is DICOM by its content, whatever its name; all others are counted.
 
     Args:
         path: A folder, or one DICOM file; for a zip archive open it with `opened_source` first.
@@ -72,7 +72,7 @@ def scan_study(path: Path, *, name: str = "") -> Study:
             frames[frame.header.series_uid].append(frame)
     if not frames:
         others = "1 other file" if other_files == 1 else f"{other_files} other files"
-        raise InputError(f"{name or path}: holds no DICOM file ({others} passed over)")
+        raise InputError(f"{name or path}: holds no DICOM file ({others} not used)")
     ordered = sorted(frames.values(), key=_order)
     return Study(
         tuple(s for group, key in zip(ordered, _keys(ordered), strict=True) for s in split_frames(group, key)),

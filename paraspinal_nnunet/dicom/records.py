@@ -143,8 +143,8 @@ class Series:
         key: What ``--series`` takes: the number, or number and part as in ``'5.2'``.
         frames: In no order.
         part: How this part differs from the others of the series, e.g. ``'TE 96 ms'``; '' for a whole series.
-        torn: Whether the parts differ in geometry, so that they may be one scan torn apart; a part is then taken only
-            when it is asked for.
+        torn: Whether the parts differ in geometry, so that they may be one scan torn apart; a part is then accepted
+            only when it is asked for.
         siblings: Number of parts of the series.
     """
 

@@ -1,4 +1,4 @@
-"""The rules by which a series is passed over, in the order in which they are asked; the first that speaks gives the
+"""The rules by which a series is rejected, in the order in which they are asked; the first that speaks gives the
 reason.
 
 Words are few, whole (not parts of others) and in lower case: English, German, French, Spanish, Italian.
@@ -182,4 +182,4 @@ RULES: tuple[Callable[[Series, Sequence[Series]], str], ...] = (
     _other_region,
     _no_grid,
 )
-"""Each takes a series and all series of the study and gives the reason to pass it over, or ''."""
+"""Each takes a series and all series of the study and gives the reason to reject it, or ''."""

@@ -14,7 +14,7 @@ ZIP_LIMITS = Limits(members=100_000, total_bytes=16 * 1024**3, ratio=1100)
 """A study has thousands of small files, and empty images shrink as far as deflate goes (1032 to 1); the total bounds
 what is written."""
 
-_PASSED_OVER_FOLDERS = ("__MACOSX",)
+_SHADOW_FOLDERS = ("__MACOSX",)
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def files_below(folder: Path) -> list[Path]:
         kept = []
         for name in sorted(folders):
             real = os.path.realpath(os.path.join(parent, name))
-            if not name.startswith(".") and name not in _PASSED_OVER_FOLDERS and real not in seen:
+            if not name.startswith(".") and name not in _SHADOW_FOLDERS and real not in seen:
                 seen.add(real)
                 kept.append(name)
         folders[:] = kept

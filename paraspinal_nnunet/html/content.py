@@ -18,7 +18,7 @@ SEVERITIES = ("serious", "warning", "info")
 _WEIGHTS = {"serious": 100.0, "warning": 10.0, "info": 1.0}
 
 
-class Flag(Protocol):
+class ReviewFlag(Protocol):
     """Something about a case that a person should look at, e.g. `measures.result.Flag`."""
 
     @property
@@ -61,7 +61,7 @@ class PageCase:
         plots: SVG of measures along the spine as this package draws it, or None. Goes into the page as it is; scripts
             in it do not run.
         meta: How the mask came about.
-        patient: Facts of the patient to show, by name; only where they are asked for.
+        patient: What is to be shown of the patient, by name; only where they are asked for.
         severity: Order of review, the larger the sooner; None counts the flags.
         docs: Address of the documentation, or empty.
     """
@@ -70,7 +70,7 @@ class PageCase:
     image: Volume
     labels: Volume
     measures: Mapping[str, pd.DataFrame] | None = None
-    flags: Sequence[Flag] | None = None
+    flags: Sequence[ReviewFlag] | None = None
     plots: str | None = None
     meta: PageMeta = PageMeta()
     patient: Mapping[str, str] | None = None

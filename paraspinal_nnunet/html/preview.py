@@ -40,6 +40,11 @@ class Tile:
     mm: float
     picture: Image.Image
 
+    @property
+    def place(self) -> str:
+        """Where it lies, in words."""
+        return f"slice {self.number}, z = {self.mm:.0f} mm"
+
 
 def preview_png(image: Volume, labels: Volume, *, slices: int = SLICES, title: str = "") -> bytes:
     """A picture of a few slices with the muscles' outlines, the marks R and L, and the legend.
@@ -69,7 +74,7 @@ def preview_png(image: Volume, labels: Volume, *, slices: int = SLICES, title: s
     for n, tile in enumerate(tiles):
         x, y = _GAP + (n % columns) * (width + _GAP), top + (n // columns) * (height + _LINE + _GAP)
         sheet.paste(tile.picture, (x, y))
-        draw.text((x, y + height + 2), f"slice {tile.number}, z = {tile.mm:.0f} mm", fill="#444", font=font(13))
+        draw.text((x, y + height + 2), tile.place, fill="#444", font=font(13))
     bottom = _draw_legend(draw, labels, top + rows * (height + _LINE + _GAP), size[0])
     return encoded(sheet.crop((0, 0, size[0], min(bottom + _GAP, size[1]))), "PNG")
 

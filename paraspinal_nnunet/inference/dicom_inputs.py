@@ -1,4 +1,4 @@
-"""DICOM studies as scans: one series of each, chosen by `dicom.sift`, under a name that hides the patient."""
+"""DICOM studies as scans: one series of each, chosen by `dicom.selection`, under a name that hides the patient."""
 
 import hashlib
 import logging
@@ -13,7 +13,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from paraspinal_nnunet.dicom import Kind, Selection, Series, Study, opened_source, read_stack, scan_study, select_series
+from paraspinal_nnunet.dicom import (
+    Kind,
+    Series,
+    SeriesSelection,
+    Study,
+    opened_source,
+    read_stack,
+    scan_study,
+    select_series,
+)
 from paraspinal_nnunet.dicom.deidentify import age_of, without_identifiers
 from paraspinal_nnunet.dicom.records import Patient
 from paraspinal_nnunet.dicom.source import files_below
@@ -76,7 +85,7 @@ def find_dicom(path: Path, choice: InputChoice) -> FoundScans:
     """One scan per study.
 
     A study is what shares a StudyInstanceUID, however its files are spread over folders; a zip archive is looked at by
-    itself. Whatever cannot be read or sifted is refused, and the others are taken.
+    itself. Whatever cannot be read or selected is refused, and the others go on.
 
     Args:
         path: A file, a zip archive, or a folder with files of one or several studies, or zip archives of them.
@@ -95,14 +104,14 @@ def find_dicom(path: Path, choice: InputChoice) -> FoundScans:
             refused.append(replace(source, private=private))
             continue
         try:
-            scan, sifted = _sifted(source, choice, path)
+            scan, selection = _selected(source, choice, path)
         except ParaspinalError as error:
             patients = [s.header.patient for s in source.series]
             name = _folder_name(source, path) if choice.keep_identifiers else _pseudonym(source.series[0].uid)
             refused.append(Refused(name, without_identifiers(str(error), patients), private))
             continue
         scans.append(scan)
-        notes += _notes(scan, sifted, explain=choice.explain)
+        notes += _notes(scan, selection, explain=choice.explain)
     if not scans and not refused:
         raise nothing_in(path)
     scans.sort(key=lambda scan: scan.name)
@@ -160,12 +169,12 @@ def _by_study(series: Sequence[Series]) -> list[tuple[Series, ...]]:
     return [tuple(group) for group in found.values() if any(s.kind is Kind.IMAGE for s in group)]
 
 
-def _sifted(source: _Source, choice: InputChoice, path: Path) -> tuple[Scan, Selection]:
+def _selected(source: _Source, choice: InputChoice, path: Path) -> tuple[Scan, SeriesSelection]:
     people = {s.header.patient.patient_id for s in source.series if s.kind is Kind.IMAGE}
     if len(people) > 1:
         raise InputError(f"a study of {len(people)} patients; give each a folder of its own")
-    sifted = select_series(Study(source.series, 0), series=choice.series)
-    chosen = sifted.chosen
+    selection = select_series(Study(source.series, 0), series=choice.series)
+    chosen = selection.chosen
     name = _folder_name(source, path) if choice.keep_identifiers else _pseudonym(f"{chosen.uid}{chosen.part}")
     study = StudyFiles(chosen, source.archive)
 
@@ -174,7 +183,7 @@ def _sifted(source: _Source, choice: InputChoice, path: Path) -> tuple[Scan, Sel
             return read_stack(series, name=f"{name}: series {series.key}").volume
 
     what = f"DICOM series {chosen.key}"
-    return Scan(name, f"{name}{MASK_ENDING}", what, read, study, _facts(chosen.header.patient)), sifted
+    return Scan(name, f"{name}{MASK_ENDING}", what, read, study, _facts(chosen.header.patient)), selection
 
 
 def _pseudonym(uid: str) -> str:
@@ -210,9 +219,9 @@ def _date(text: str) -> str:
     return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 and text.isdecimal() else text
 
 
-def _notes(scan: Scan, sifted: Selection, *, explain: bool) -> Sequence[str]:
+def _notes(scan: Scan, selection: SeriesSelection, *, explain: bool) -> Sequence[str]:
     if explain:
-        return [f"{scan.name}:", *sifted.text().splitlines()]
-    others = sum(not line.taken for line in sifted.lines)
-    reason = next(line.reason for line in sifted.lines if line.taken)
-    return [f"{scan.name}: series {sifted.chosen.key} taken ({reason}), {others} passed over"]
+        return [f"{scan.name}:", *selection.text().splitlines()]
+    others = sum(not line.accepted for line in selection.lines)
+    reason = next(line.reason for line in selection.lines if line.accepted)
+    return [f"{scan.name}: series {selection.chosen.key} chosen ({reason}), {others} rejected"]

@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -20,7 +20,7 @@ from paraspinal_nnunet.measures.comparison import asymmetries
 from paraspinal_nnunet.measures.counting import count, measure_levels, measure_slices, measure_structure
 from paraspinal_nnunet.measures.fat import FAT_PER, FatPer, FatShares, fat_map, fat_shares
 from paraspinal_nnunet.measures.inputs import REGRIDS, ImageLike, Input, Regrid, as_input, as_labels
-from paraspinal_nnunet.measures.levels import TOTALSPINESEG, Levels, find_levels
+from paraspinal_nnunet.measures.levels import Levels, find_levels
 from paraspinal_nnunet.measures.quality import (
     Evidence,
     TrainingDescription,
@@ -47,7 +47,8 @@ class MeasureOptions:
             classes, what it has.
         regrid: What happens to images that are not on the labels' grid: ``'refuse'``, ``'resample'``, ``'by-voxel'``.
         label_values: Source value -> canonical value of the label map; None takes canonical maps.
-        level_names: Value in a levels label map -> level.
+        level_names: Value in a levels label map -> level; None where `levels_scheme` or the map itself tells.
+        levels_scheme: A name in `level_names.LEVEL_SCHEMES` that the values of a levels label map follow.
         training: What the model that made the mask was trained on.
     """
 
@@ -56,7 +57,8 @@ class MeasureOptions:
     muscles: tuple[Muscle, ...] | None = None
     regrid: Regrid = "refuse"
     label_values: Mapping[int, int] | None = None
-    level_names: Mapping[int, str] = field(default_factory=lambda: TOTALSPINESEG)
+    level_names: Mapping[int, str] | None = None
+    levels_scheme: str | None = None
     training: TrainingDescription | None = None
 
 
@@ -109,7 +111,7 @@ def measure(
         case: The case's name; None takes the label map's file name.
         disagreement: Structure's key -> mean of 1 - Dice between the folds' masks, where the mask was predicted.
         **options: The fields of `MeasureOptions`: fat_methods, fat_per, muscles, regrid, label_values, level_names,
-            training.
+            levels_scheme, training.
 
     Returns:
         All measures; ``.table()`` gives a pandas table, ``.to_json()`` a dictionary.
@@ -179,7 +181,13 @@ def measure_with_maps(
     name = case if case is not None else stem_of(found.name)
     voxels = gather(found, Images(**given), regrid=options.regrid)
     structures = _structures(options.muscles, voxels)
-    placed = find_levels(levels, Volume(voxels.volume, voxels.stack.affine), case=name, names=options.level_names)
+    placed = find_levels(
+        levels,
+        Volume(voxels.volume, voxels.stack.affine),
+        case=name,
+        names=options.level_names,
+        scheme=options.levels_scheme,
+    )
     shares = fat_shares(voxels, structures, methods, per=options.fat_per)
     shapes = measure_shapes(voxels.volume, voxels.stack, [each.label for each in structures])
     counted = [count(voxels, each, shapes[each.label], shares) for each in structures]
@@ -213,7 +221,8 @@ def settings(options: MeasureOptions, methods: Sequence[str]) -> dict[str, Any]:
         "muscles": None if options.muscles is None else [m.value for m in options.muscles],
         "regrid": options.regrid,
         "label_values": None if options.label_values is None else {str(k): v for k, v in options.label_values.items()},
-        "level_names": {str(value): name for value, name in options.level_names.items()},
+        "level_names": None if options.level_names is None else {str(k): v for k, v in options.level_names.items()},
+        "levels_scheme": options.levels_scheme,
         "training": None if options.training is None else _plain(asdict(options.training)),
     }
 

@@ -18,6 +18,7 @@ from paraspinal_nnunet.measures.positions import (
 from paraspinal_nnunet.measures.result import StructureMeasures
 from paraspinal_nnunet.measures.shapes import LabelShape, Stack
 from paraspinal_nnunet.measures.voxels import Voxels
+from paraspinal_nnunet.models.manifest import COMPUTED_ONLY
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,12 @@ class TrainingDescription:
     Attributes:
         spacing_mm: Along z, y, x; None where unknown.
         muscle_intensity: Structure's key -> mean and SD over training cases of `StructureMeasures.intensity_z`.
+        computed_only: Whether no person's scan was among them.
     """
 
     spacing_mm: tuple[float, float, float] | None = None
     muscle_intensity: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    computed_only: bool = False
 
     @classmethod
     def from_entry(cls, entry: Mapping[str, Any]) -> "TrainingDescription":
@@ -50,7 +53,8 @@ class TrainingDescription:
             }
         except (TypeError, ValueError, KeyError) as error:
             raise InputError(f"the model's training entry cannot be understood ({error})") from error
-        return cls((spacing[0], spacing[1], spacing[2]) if len(spacing) == 3 else None, intensity)
+        known = (spacing[0], spacing[1], spacing[2]) if len(spacing) == 3 else None
+        return cls(known, intensity, bool(entry.get(COMPUTED_ONLY)))
 
 
 @dataclass(frozen=True)

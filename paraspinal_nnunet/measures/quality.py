@@ -12,6 +12,7 @@ from paraspinal_nnunet.measures.evidence import TrainingDescription as TrainingD
 from paraspinal_nnunet.measures.evidence import gather_evidence as gather_evidence
 from paraspinal_nnunet.measures.positions import LEAST_SHARE, scheme_text
 from paraspinal_nnunet.measures.result import Flag, Severity
+from paraspinal_nnunet.models.manifest import CAUTION
 from paraspinal_nnunet.protocol.paper import PAPER
 from paraspinal_nnunet.utils.text import slice_ranges
 
@@ -54,7 +55,8 @@ KINDS: Mapping[str, str] = {
     "field of view": "the stack is shorter than the paper's, so that volumes are not comparable",
     "spacing": "voxels unlike those that the model was trained on",
     "intensity": "intensities unlike those that the model was trained on",
-    "folds": "the folds' masks differ more than the limit",
+    "folds": "the masks of the folds, or of the scan in other contrast and frame, differ more than the limit",
+    "training": "no person's scan was among those that the model was trained on",
 }
 """What each kind of flag means."""
 
@@ -227,8 +229,15 @@ def _intensity(evidence: Evidence) -> Iterator[Flag]:
 def _folds(evidence: Evidence) -> Iterator[Flag]:
     for key, value in evidence.disagreement.items():
         if value > DISAGREEMENT:
-            text = f"{BY_KEY[key].display_name}: the folds' masks differ by 1 - Dice = {value:.2f} on average"
+            alone = evidence.training and evidence.training.computed_only
+            who = "masks of the scan in other contrast and frame" if alone else "the folds' masks"
+            text = f"{BY_KEY[key].display_name}: {who} differ by 1 - Dice = {value:.2f} on average"
             yield Flag("folds", _graded(value, DISAGREEMENT_SERIOUS), key, text, value, DISAGREEMENT)
+
+
+def _training(evidence: Evidence) -> Iterator[Flag]:
+    if evidence.training and evidence.training.computed_only:
+        yield Flag("training", "info", "", f"the model was {CAUTION}", float("nan"), float("nan"))
 
 
 _CHECKS: tuple[Callable[[Evidence], Iterator[Flag]], ...] = (
@@ -246,7 +255,7 @@ _CHECKS: tuple[Callable[[Evidence], Iterator[Flag]], ...] = (
         _no_fat,
         _field_of_view,
     ),
-    *(_spacing, _intensity, _folds),
+    *(_spacing, _intensity, _folds, _training),
 )
 
 

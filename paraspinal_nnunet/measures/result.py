@@ -253,6 +253,7 @@ class CaseMeasures:
                 "pixel_mm2": self.stack.pixel_mm2,
                 "length_mm": self.stack.length_mm,
             },
+            "levels_scheme": self.levels.scheme or None,
             "severity": self.severity,
             **{name: [plain_row(row) for row in self._rows(name)] for name in TABLES},
         }

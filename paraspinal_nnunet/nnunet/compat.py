@@ -9,9 +9,10 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from io import StringIO
 from pathlib import Path
 from types import ModuleType
 
@@ -95,6 +96,22 @@ def register_trainers() -> None:
     os.environ["nnUNet_extTrainer"] = trainer_path(os.environ)
     os.environ["PYTHONPATH"] = fixed_python_path(os.environ)  # one process per GPU: each starts afresh and looks up
     fix_trainer_lookup()
+
+
+def find_trainer(name: str) -> type:
+    """The class of a trainer, ours or nnU-Net's, by nnU-Net's own look-up; see `register_trainers`.
+
+    Raises:
+        SetupError: There is none of that name.
+    """
+    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+
+    try:
+        with redirect_stdout(StringIO()):
+            found: type = recursive_find_trainer_class_by_name(name)
+    except (RuntimeError, AssertionError, ValueError):
+        raise SetupError(f"-tr {name}: no such trainer; 'paraspinal trainers' lists ours") from None
+    return found
 
 
 def trainer_path(environment: Mapping[str, str]) -> str:

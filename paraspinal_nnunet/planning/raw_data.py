@@ -13,7 +13,6 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from tqdm import tqdm
 
 from paraspinal_nnunet.errors import DatasetError, InputError, ParaspinalError, one_line
 from paraspinal_nnunet.image_io.geometry import axis_codes, centroids_x_mm, grid_difference
@@ -21,6 +20,7 @@ from paraspinal_nnunet.image_io.nifti import read_image
 from paraspinal_nnunet.image_io.nifti_header import affine_mm
 from paraspinal_nnunet.nnunet.datasets import case_ids, read_cases
 from paraspinal_nnunet.planning.dataset_json import CONVERT, FILE_ENDING, IGNORE, Description, read_description
+from paraspinal_nnunet.utils.progress import progress
 from paraspinal_nnunet.utils.workers import results_of
 
 log = logging.getLogger(__name__)
@@ -79,13 +79,8 @@ def check_raw_data(raw: Path, *, processes: int) -> None:
         problems[case.name] += _header_problems(case, description)
     readable = [case for case in cases if not problems[case.name]]
     examine = partial(examine_voxels, labels=dict(description.labels))
-    found = tqdm(
-        results_of(examine, readable, workers=processes),
-        total=len(readable),
-        desc="checking",
-        unit="case",
-        disable=None,
-    )
+    found = results_of(examine, readable, workers=processes, name=lambda case: case.name)
+    found = progress(found, what="checking", total=len(readable), disable=None)
     findings = {case.name: finding for case, finding in zip(readable, found, strict=True)}
     for name, finding in findings.items():
         problems[name] += finding.problems

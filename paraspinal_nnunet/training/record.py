@@ -35,6 +35,7 @@ def record_training(trainer: Any) -> None:
         {
             "trainer": type(trainer).__name__,
             "epochs": len(epochs),
+            "iterations": trainer.steps_taken,
             "training_seconds": round(sum(epochs), 3),
             "parameters": sum(p.numel() for p in trainer.network.parameters()),
             "seed": getattr(getattr(getattr(trainer, "protocol", None), "training", None), "seed", None),

@@ -124,7 +124,7 @@ def test_the_data_set(source, raw, capsys):
     assert description["provenance"]["source_folder"] == "scans"
     assert str(source.parent) not in (dataset / "dataset.json").read_text()
     assert str(source.parent) not in (dataset / "conversion_report.json").read_text()
-    assert "2 cases of 2 subjects taken" in capsys.readouterr().out
+    assert "2 cases of 2 subjects accepted" in capsys.readouterr().out
 
 
 def test_images_keep_voxels_type_and_grid(source, raw):

@@ -1,6 +1,6 @@
 import pytest
 
-from paraspinal_nnunet.dataset_conversion.case import Person
+from paraspinal_nnunet.dataset_conversion.case import Demographics
 from paraspinal_nnunet.dataset_conversion.sources.participants import read_participants
 from paraspinal_nnunet.errors import InputError
 
@@ -12,7 +12,7 @@ def read(tmp_path, text):
 
 def test_values_and_their_absence(tmp_path):
     people = read(tmp_path, "Participant_ID\tAge\tsex\tgroup\nsub-01\t45.5\tFemale\tx\n02\tn/a\tm\t\n03\t\tN/A\t\n")
-    assert people == {"01": Person("F", 45.5, None), "02": Person("M"), "03": Person()}
+    assert people == {"01": Demographics("F", 45.5, None), "02": Demographics("M"), "03": Demographics()}
 
 
 @pytest.mark.parametrize(

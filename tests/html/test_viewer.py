@@ -198,7 +198,7 @@ class TestPage:
         page = viewer_page([case(evil, caption=evil)], evil)
         assert "<b>" not in page
         assert "<!--" not in page
-        assert page.count("</script>") == 2  # the data's and the program's own
+        assert page.count("</script>") == 3  # the mark of running programs, the data and the program
         assert page.isascii()
         (shown,) = data_of(page)
         assert (shown["name"], shown["caption"]) == (evil, evil)

@@ -363,7 +363,7 @@ def test_curves_and_plot():
 
 
 def test_examples_run():
-    for name in ("case", "thresholds", "comparison", "levels"):
+    for name in ("case", "thresholds", "comparison", "level_names"):
         module = __import__(f"paraspinal_nnunet.measures.{name}", fromlist=["_"])
         found = doctest.testmod(module)
         assert found.attempted > 0

@@ -25,8 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", dest="output", type=Path, required=True, metavar="OUT", help="folder for masks and all else"
     )
     parser.add_argument(
-        "-m", dest="model", type=Path, required=True, metavar="MODEL",
-        help="what 'paraspinal export' wrote, folder or zip, or nnU-Net's model folder",
+        "-m", dest="model", type=Path, metavar="MODEL",
+        help="what 'paraspinal export' wrote, folder or zip, or nnU-Net's model folder (default: the model that comes "
+        "with the program, see 'paraspinal models'; it was trained on computed scans only)",
     )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="make again what is there already")
     parser.add_argument(
@@ -75,7 +76,7 @@ def _add_input_arguments(group: argparse._ArgumentGroup) -> None:
         "--series", metavar="NUMBER|UID|REGEX",
         help="DICOM: the series to take in every study (default: the axial T2 stack, by the rules)",
     )  # fmt: skip
-    group.add_argument("--explain", action="store_true", help="DICOM: say why each series was taken or passed over")
+    group.add_argument("--explain", action="store_true", help="DICOM: say why each series was accepted or rejected")
     group.add_argument(
         "--keep-identifiers", action="store_true",
         help="DICOM: name files by the studies' folders (default: pseudonyms)",
@@ -125,12 +126,13 @@ def request_from(args: argparse.Namespace) -> "PredictionRequest":
     """The request that the command line describes."""
     from paraspinal_nnunet.inference.inputs import InputChoice
     from paraspinal_nnunet.inference.outputs import Products
+    from paraspinal_nnunet.models.shipped import resolve_model
     from paraspinal_nnunet.prediction import PredictionRequest
 
     return PredictionRequest(
         scans=args.input,
         output=args.output,
-        model=args.model,
+        model=resolve_model(args.model),
         folds=args.folds,
         device=args.device,
         step_size=args.step_size,

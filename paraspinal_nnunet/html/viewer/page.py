@@ -1,19 +1,17 @@
 """The overlay viewer as a piece of HTML that needs no network, and the contact sheet that prints."""
 
-import base64
-import html
-import json
 import zlib
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from PIL import Image, ImageDraw
 
 from paraspinal_nnunet.anatomy import BY_LABEL
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.html.document import base64_text, document, fragment
 from paraspinal_nnunet.html.viewer.slices import (
     DIFFERENCE_COLOURS,
     DIFFERENCES,
@@ -26,6 +24,7 @@ from paraspinal_nnunet.html.viewer.slices import (
     display_stack,
     encoded,
     font,
+    hex_colour,
     slice_image,
 )
 
@@ -35,30 +34,10 @@ MARGIN_MM = 15.0
 DIFFERENCE_OPACITY = 0.75
 """Differences are thin, and what lies below them is of less interest."""
 
-_ASSETS = resources.files("paraspinal_nnunet.html") / "assets"
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>
-</head>
-<body style="margin: 1rem">
-{body}
-</body>
-</html>
-"""
-_FRAGMENT = """<section class="paraspinal-viewer">
-<style>
-{css}</style>
-<h2>{title}</h2>
-<script type="application/json">{data}</script>
-<script>
-{js}</script>
-</section>
-"""
-
 
 def viewer_html(
     cases: Sequence[ViewerCase], title: str, *, most_slices: int | None = 24, margin_mm: float | None = MARGIN_MM
-) -> str:
+) -> Markup:
     """A viewer of one or more cases, to be placed anywhere in a page; several may stand in one page.
 
     Slices are scrolled by wheel, keys and slider; grey values are windowed, and overlays filled or outlined, as the
@@ -72,7 +51,7 @@ def viewer_html(
         margin_mm: Shown around the labels; None shows whole slices.
 
     Returns:
-        HTML with its styles, script and pictures in it, in ASCII.
+        HTML with the pictures in it, for a page made with the part ``'viewer'``.
 
     Raises:
         InputError: No cases.
@@ -80,19 +59,13 @@ def viewer_html(
     """
     if not cases:
         raise InputError("a viewer needs at least one case")
-    data = json.dumps([_case_data(case, most_slices, margin_mm) for case in cases], separators=(",", ":"))
-    return _FRAGMENT.format(
-        title=as_text(title),
-        css=asset("viewer.css"),
-        js=asset("viewer.js"),
-        # Inside a script element only '<' could end it or open a comment.
-        data=data.replace("<", "\\u003c"),
-    )
+    data = [_case_data(case, most_slices, margin_mm) for case in cases]
+    return fragment("parts.html", "viewer", title, data)
 
 
 def viewer_page(cases: Sequence[ViewerCase], title: str, **options: Any) -> str:
     """A whole HTML page that holds nothing but `viewer_html`."""
-    return _PAGE.format(title=as_text(title), body=viewer_html(cases, title, **options))
+    return document("viewer.html", title, parts=("viewer",), viewer=viewer_html(cases, title, **options))
 
 
 def contact_sheet(
@@ -128,26 +101,6 @@ def contact_sheet(
         tiles = [slice_image(stack, index, shown, height_px=height_px) for index in range(len(stack.grey))]
         rows.append((f"{case.name}   {case.caption}".strip(), tiles))
     return _sheet(title, rows, _legend(sorted(present), LABEL_COLOURS))
-
-
-def asset(name: str) -> str:
-    """A style sheet or program of the viewers."""
-    return (_ASSETS / name).read_text(encoding="utf-8")
-
-
-def as_text(text: str) -> str:
-    """Any text as HTML that shows it, in ASCII."""
-    return html.escape(text).encode("ascii", "xmlcharrefreplace").decode("ascii")
-
-
-def hex_colour(colour: tuple[int, int, int]) -> str:
-    """Red, green, blue as ``'#rrggbb'``."""
-    return "#{:02x}{:02x}{:02x}".format(*colour)
-
-
-def base64_text(content: bytes) -> str:
-    """Bytes as base64."""
-    return base64.b64encode(content).decode("ascii")
 
 
 def _case_data(case: ViewerCase, most_slices: int | None, margin_mm: float | None) -> dict[str, Any]:

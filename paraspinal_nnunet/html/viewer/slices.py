@@ -246,6 +246,11 @@ def encoded(picture: Image.Image, kind: str) -> bytes:
     return target.getvalue()
 
 
+def hex_colour(colour: tuple[int, int, int]) -> str:
+    """Red, green, blue as ``'#rrggbb'``."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
 def font(height_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Pillow's own typeface."""
     return ImageFont.load_default(size=height_px)
