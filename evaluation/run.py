@@ -1,6 +1,5 @@
 """Evaluating models: every case of every model against its reference, several cases at a time."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -20,17 +19,11 @@ from paraspinal_nnunet.evaluation.metrics.surface_elements import Convention
 from paraspinal_nnunet.evaluation.predictions import Predictions, gather_predictions
 from paraspinal_nnunet.evaluation.record import COLUMNS, METRICS_FILE, write_evaluation
 from paraspinal_nnunet.evaluation.references import Label, References, find_references
-
-MOST_WORKERS = 8
+from paraspinal_nnunet.utils.workers import default_workers
 
 Cleaning = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """A label map and its affine -> the label map cleaned up."""
 Rows = dict[str, list[dict[str, Any]]]  # file -> its rows
-
-
-def default_workers() -> int:
-    """As many cases at a time as the machine has cores, at most `MOST_WORKERS`."""
-    return min(MOST_WORKERS, os.cpu_count() or 1)
 
 
 def evaluate(

@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tqdm import tqdm
-
 from paraspinal_nnunet.dataset_conversion.case import Case, Demographics, Found, Refusal
 from paraspinal_nnunet.dataset_conversion.patterns.pairing import CASE_ID, Pattern, walk
 from paraspinal_nnunet.dicom import Kind, Series, SeriesSelection, Study, opened_source, scan_study, select_series
@@ -23,8 +21,7 @@ from paraspinal_nnunet.dicom.deidentify import (
 from paraspinal_nnunet.dicom.records import Patient
 from paraspinal_nnunet.dicom.selection import pick
 from paraspinal_nnunet.errors import InputError, ParaspinalError
-
-_BAR_DELAY_S = 2.0
+from paraspinal_nnunet.utils.progress import progress
 
 
 @dataclass(frozen=True)
@@ -106,7 +103,7 @@ def _studies(folder: Path, choices: Choices) -> tuple[dict[str, Study], list[Ref
     ]
     studies: dict[str, Study] = {}
     refusals = []
-    for child in tqdm(children, desc="reading studies", unit="study", delay=_BAR_DELAY_S):
+    for child in progress(children, what="reading studies", unit="study"):
         try:
             with opened_source(child) as root:
                 studies[child.name] = scan_study(root, name=str(child))

@@ -5,15 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from paraspinal_nnunet.dicom.headers import read_file
 from paraspinal_nnunet.dicom.records import Frame, Kind, Series
 from paraspinal_nnunet.dicom.source import files_below
 from paraspinal_nnunet.dicom.splitting import split_frames
 from paraspinal_nnunet.errors import InputError
-
-BAR_DELAY_S = 2.0
+from paraspinal_nnunet.utils.progress import progress
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ def scan_study(path: Path, *, name: str = "") -> Study:
     root, files = (path, files_below(path)) if path.is_dir() else (path.parent, [path])
     frames: dict[str, list[Frame]] = defaultdict(list)
     other_files = 0
-    for file in tqdm(files, desc="reading DICOM headers", unit="file", delay=BAR_DELAY_S):
+    for file in progress(files, what="reading DICOM headers", unit="file"):
         found = read_file(file, file.relative_to(root).as_posix())
         if found is None:
             other_files += 1

@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 - its usual name
-from tqdm import tqdm
 
 from paraspinal_nnunet.dicom.packages import get_pydicom
 from paraspinal_nnunet.dicom.records import Frame
 from paraspinal_nnunet.errors import InputError, one_line
-
-BAR_DELAY_S = 2.0
+from paraspinal_nnunet.utils.progress import progress
 
 _DECODERS = "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
 
@@ -39,9 +37,7 @@ def read_voxels(frames: Sequence[Frame], name: str) -> np.ndarray:
     """
     whole = all(f.slope == 1 and f.intercept == int(f.intercept) for f in frames)
     slices: list[np.ndarray | None] = [None] * len(frames)
-    for place, plane in tqdm(
-        _planes(frames), desc="reading slices", total=len(frames), unit="slice", delay=BAR_DELAY_S
-    ):
+    for place, plane in progress(_planes(frames), what="reading slices", total=len(frames), unit="slice"):
         frame = frames[place]
         if plane.shape != (frame.rows, frame.columns):
             raise InputError(f"{frame.shown}: holds voxels of shape {plane.shape}, not {(frame.rows, frame.columns)}")

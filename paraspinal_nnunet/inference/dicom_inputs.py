@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from os.path import commonpath
 from pathlib import Path
 
-from tqdm import tqdm
-
 from paraspinal_nnunet.dicom import (
     Kind,
     Series,
@@ -30,11 +28,11 @@ from paraspinal_nnunet.errors import InputError, ParaspinalError, one_line
 from paraspinal_nnunet.image_io.nifti import Volume
 from paraspinal_nnunet.inference.inputs import nothing_in
 from paraspinal_nnunet.inference.scans import MASK_ENDING, FoundScans, InputChoice, Refused, Scan, unique
+from paraspinal_nnunet.utils.progress import progress
 
 NAME_DIGITS = 10
 """Hexadecimal digits of a pseudonym: two of a million series share one with a probability of 0.4."""
 
-_BAR_DELAY_S = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +135,7 @@ def _sources(path: Path) -> Iterator[_Source | Refused]:
         series, refused = _unpacked(path)
         yield from refused
         yield from (_Source(study, None) for study in _by_study(series))
-    for archive in tqdm(archives, desc="reading studies", unit="study", delay=_BAR_DELAY_S):
+    for archive in progress(archives, what="reading studies", unit="study"):
         try:
             with opened_source(archive) as folder:
                 studies = _by_study(scan_study(folder).series)
