@@ -15,6 +15,9 @@ from paraspinal_nnunet.phantom.randomised.cohort import draw_stack
 from paraspinal_nnunet.utils.files import atomic_path
 
 SEED, CASES, COLUMNS = 1, 12, 4
+GREYS = 48
+"""Grey levels of the file."""
+
 TILE_MM, TILE = (300.0, 240.0), (250, 200)
 """What a tile shows of a scan, and its pixels."""
 
@@ -31,7 +34,7 @@ def main() -> None:
         place = (case % COLUMNS * TILE[0], case // COLUMNS * TILE[1])
         picture.paste(_tile(case), place)
     with atomic_path(output) as temporary:
-        picture.quantize(128, dither=Image.Dither.NONE).save(temporary, optimize=True)
+        picture.quantize(palette=_palette(), dither=Image.Dither.NONE).save(temporary, optimize=True)
 
 
 def _tile(case: int) -> Image.Image:
@@ -49,7 +52,14 @@ def _tile(case: int) -> Image.Image:
     spacing = float(stack.affine[0, 0])
     size = tuple(round(mm / spacing) for mm in TILE_MM)
     left, top = ((a - b) // 2 for a, b in zip(whole.size, size, strict=True))
-    return whole.crop((left, top, left + size[0], top + size[1])).resize(TILE, Image.Resampling.LANCZOS)
+    return whole.crop((left, top, left + size[0], top + size[1])).resize(TILE, Image.Resampling.NEAREST)
+
+
+def _palette() -> Image.Image:
+    greys = [(round(v),) * 3 for v in np.linspace(0, 255, GREYS)]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([value for colour in (*greys, *(s.colour for s in PARASPINAL)) for value in colour])
+    return palette
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from paraspinal_nnunet.dataset_conversion.case import Case, Demographics, Found, Refusal
@@ -18,10 +18,13 @@ from paraspinal_nnunet.dicom.deidentify import (
     sex_of,
     without_identifiers,
 )
+from paraspinal_nnunet.dicom.headers import read_file
 from paraspinal_nnunet.dicom.records import Patient
 from paraspinal_nnunet.dicom.selection import pick
+from paraspinal_nnunet.dicom.studies import check_one_patient, check_series_apart
 from paraspinal_nnunet.errors import InputError, ParaspinalError
 from paraspinal_nnunet.utils.progress import progress
+from paraspinal_nnunet.utils.text import pluralize
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,9 @@ def find_studies(folder: Path, *, choices: Choices) -> Found:
         InputError: No such folder, no study in it, or patients whom the table of ids lacks.
     """
     studies, refusals = _studies(folder, choices)
+    spread = dict(zip(studies, map(check_series_apart(list(studies.values())).get, range(len(studies))), strict=True))
     labels = _label_files(folder, choices.label_pattern)
-    patients = {name: _patient(study) for name, study in studies.items()}
+    patients = {name: _patient(study, name) for name, study in studies.items()}
     table = read_ids(choices.ids) if choices.ids else None
     subjects = pseudonyms(patients.values(), table=table)
     ids = {n: n.removesuffix(".zip") for n in patients} if choices.keep_identifiers else _case_ids(patients, subjects)
@@ -82,12 +86,17 @@ def find_studies(folder: Path, *, choices: Choices) -> Found:
     for name, study in studies.items():
         subject = _subject(patients[name], subjects, name, choices)
         try:
+            if fault := spread[name]:
+                raise InputError(f"{folder / name}: {fault}")
             case, selection = _case(folder / name, study, choices, labels, ids[name], subject)
         except ParaspinalError as error:
             refusals.append(_refusal(folder / name, ids[name], error, patients[name]))
             continue
         cases.append(case)
         notes.append(f"{case.case}: {_choice(selection)}")
+        if study.copies:
+            copies = pluralize(study.copies, "file")
+            notes.append(f"{case.case}: {copies} left out, each the same byte for byte as another")
         if choices.explain:
             print(f"{case.case} ({name})\n{selection.text()}")
     passed = sum(study.other_files for study in studies.values())
@@ -102,7 +111,7 @@ def _studies(folder: Path, choices: Choices) -> tuple[dict[str, Study], list[Ref
         p for p in sorted(folder.iterdir()) if not p.name.startswith(".") and (p.is_dir() or p.suffix.lower() == ".zip")
     ]
     studies: dict[str, Study] = {}
-    refusals = []
+    refusals = _loose_files(folder)
     for child in progress(children, what="reading studies", unit="study"):
         try:
             with opened_source(child) as root:
@@ -116,9 +125,29 @@ def _studies(folder: Path, choices: Choices) -> tuple[dict[str, Study], list[Ref
     return studies, refusals
 
 
-def _patient(study: Study) -> Patient:
-    """Whom the images show: other programs' objects often lack sex, age and weight."""
-    return (*study.of_kind(Kind.IMAGE), *study.series)[0].header.patient
+def _loose_files(folder: Path) -> list[Refusal]:
+    """DICOM files beside the studies' folders: they are no study of their own, and are not left out in silence."""
+    loose = []
+    for file in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
+        try:
+            if read_file(file, file.name) is not None:
+                loose.append(file)
+        except InputError:
+            loose.append(file)
+    if not loose:
+        return []
+    what = f"{loose[0]}: a DICOM file" if len(loose) == 1 else f"{loose[0]} and {len(loose) - 1} more DICOM files"
+    reason = f"{what} beside the studies' folders; give each study a folder of its own"
+    return [Refusal("", reason, tuple(loose))]
+
+
+def _patient(study: Study, name: str) -> Patient:
+    """Whom the images show: other programs' objects often lack sex, age and weight.
+
+    Without PatientID and StudyInstanceUID a study stands for itself.
+    """
+    patient = (*study.of_kind(Kind.IMAGE), *study.series)[0].header.patient
+    return patient if patient.patient_id or patient.study_uid else replace(patient, study_uid=f"folder {name}")
 
 
 def _notes(patients: Mapping[str, Patient]) -> list[str]:
@@ -141,11 +170,11 @@ def _case(
 ) -> tuple[DicomCase, SeriesSelection]:
     if not CASE_ID.fullmatch(case):
         raise InputError(f"{path}: case id '{case}' must consist of letters, digits, '.', '-' and '_'; rename it")
-    for what in ("study_uid", "patient_id"):
-        found = {getattr(s.header.patient, what) for s in study.of_kind(Kind.IMAGE)}
-        if len(found) > 1:
-            noun = "studies" if what == "study_uid" else "patients"
-            raise InputError(f"{path}: holds {len(found)} {noun}; give each a folder of its own")
+    study.check_sound()
+    found = len({s.header.patient.study_uid for s in study.of_kind(Kind.IMAGE)})
+    if found > 1:
+        raise InputError(f"{path}: holds {found} studies; give each a folder of its own")
+    check_one_patient(study)
     if choices.label_pattern:
         raters: list[Series] = []
         labels_of = [_one_label(path, labels)]
@@ -234,4 +263,4 @@ def _choice(selection: SeriesSelection) -> str:
     """What was chosen, without descriptions, which may hold anything."""
     others = len([line for line in selection.lines if not line.accepted])
     reason = next(line.reason for line in selection.lines if line.accepted)
-    return f"series {selection.chosen.key} chosen ({reason}), {others} rejected"
+    return f"series {selection.chosen.key} accepted ({reason}), {others} rejected"

@@ -16,12 +16,12 @@ import numpy as np
 
 from paraspinal_nnunet.anatomy import LABEL_SCHEMES
 from paraspinal_nnunet.dataset_conversion.case import Found, Source
-from paraspinal_nnunet.dataset_conversion.images.readers import read_labels
 from paraspinal_nnunet.dataset_conversion.labels.translation import LabelTranslation, from_entries
 from paraspinal_nnunet.dataset_conversion.patterns.pairing import pair_up, walk
 from paraspinal_nnunet.dataset_conversion.sources import given_texts
 from paraspinal_nnunet.dataset_conversion.sources.musclemap_codes import OTHER_CODES
 from paraspinal_nnunet.errors import InputError, LabelError, ParaspinalError
+from paraspinal_nnunet.image_io.images import read_labels
 from paraspinal_nnunet.utils.progress import progress
 
 HELP = "scans with MuscleMap's masks beside them"

@@ -24,6 +24,7 @@ from paraspinal_nnunet.evaluation.record import (
 from paraspinal_nnunet.evaluation.references import some
 from paraspinal_nnunet.evaluation.run import evaluate
 from paraspinal_nnunet.nnunet.datasets import CASES_FILE, read_case_table
+from paraspinal_nnunet.utils.tables import read_table
 
 MEASURES = (*METRICS, *VOLUME_COLUMNS)
 _MUSCLE_ORDER = [muscle.value for muscle in Muscle]
@@ -222,7 +223,7 @@ def _cases_file(given: Path | None, record: EvaluationRecord | None) -> Path | N
 
 def _people(path: Path, cases: list[str]) -> pd.DataFrame:
     table = read_case_table(path, cases)  # checks that it fits the metrics
-    every = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)["case"].tolist()
+    every = read_table(path, ("case",), kind=DatasetError)["case"].tolist()
     table = read_case_table(path, every)
     people = table[["subject", "sex", "age", "bmi"]].drop_duplicates()
     twice = people["subject"][people["subject"].duplicated()]

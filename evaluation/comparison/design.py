@@ -14,6 +14,7 @@ from paraspinal_nnunet.evaluation.record import EvaluationRecord, ModelRecord
 from paraspinal_nnunet.evaluation.references import some
 from paraspinal_nnunet.protocol.paper import PAPER
 from paraspinal_nnunet.utils.files import read_json
+from paraspinal_nnunet.utils.tables import read_table
 
 DESIGN_FILE = "design.csv"
 COLUMNS = ("model", "dimension", "augmentation", "depth", "is_baseline")
@@ -104,13 +105,7 @@ def read_design(path: Path, models: Sequence[str]) -> pd.DataFrame:
     Raises:
         InputError: Unreadable, other columns, a model missing or twice, or values that cannot be understood.
     """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a table ({error})") from error
-    if set(COLUMNS) - set(table.columns):
-        raise InputError(f"{path} has the columns {', '.join(table.columns)}; expected {', '.join(COLUMNS)}")
-    table = table[list(COLUMNS)].apply(lambda column: column.str.strip())
+    table = read_table(path, COLUMNS, lower=True)[list(COLUMNS)]
     if table["model"].duplicated().any():
         raise InputError(f"{path} names the model {table['model'][table['model'].duplicated()].iloc[0]} twice")
     absent = [model for model in models if model not in set(table["model"])]

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from paraspinal_nnunet.dicom.find import Study, scan_study
+from paraspinal_nnunet.dicom.grid import slice_grid
 from paraspinal_nnunet.dicom.records import Kind, Series
-from paraspinal_nnunet.dicom.selection_rules import RULES
-from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.dicom.selection_rules import RULES, RULES_OF_KIND
+from paraspinal_nnunet.errors import GeometryError, InputError
 from paraspinal_nnunet.utils.text import pluralize
 
 TYPICAL_TE_MS = 100.0
@@ -136,6 +137,9 @@ def _choose(series: Sequence[Series], sources: Sequence[str]) -> list[SeriesVerd
         lines = "; ".join(f"{s.name}: {reasons[id(s)]}" for s in series if s.kind is Kind.IMAGE) or "no images"
         raise InputError(f"no axial T2 stack found ({lines}); {_HINT}")
     best, beaten = _best(candidates)
+    parts = [s for s in series if s is not best and not any(rule(s, series) for rule in RULES_OF_KIND)]
+    if parts := [s for s in parts if _complete_each_other(best, s)]:
+        raise InputError(f"{_listing([best, *parts])} make one even stack together, and none is whole alone; {_HINT}")
     verdicts = []
     for s in series:
         if s is best:
@@ -223,6 +227,17 @@ def _covers_same(a: Series, b: Series) -> bool:
     (low_a, high_a), (low_b, high_b) = (_extent_mm(s) for s in (a, b))
     common = min(high_a, high_b) - max(low_a, low_b)
     return common >= SAME_COVERAGE * min(high_a - low_a, high_b - low_b)
+
+
+def _complete_each_other(a: Series, b: Series) -> bool:
+    """Whether two series are one stack that was torn apart: no place twice, and all together at equal distances."""
+    if a.header.frame_of_reference_uid != b.header.frame_of_reference_uid:
+        return False
+    try:
+        slice_grid([*a.frames, *b.frames], "")
+    except GeometryError:
+        return False
+    return True
 
 
 def _extent_mm(series: Series) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,15 +42,19 @@ def opened_source(path: Path) -> Iterator[Path]:
         raise InputError(f"{path}: {fault}; give a folder or a zip archive of DICOM files")
 
 
-def files_below(folder: Path) -> list[Path]:
+def files_below(folder: Path, *, onerror: Callable[[OSError], object] | None = None) -> list[Path]:
     """All visible files below a folder, sorted; links are followed once, hidden files and macOS's shadows left out.
+
+    Args:
+        folder: The folder.
+        onerror: Is told of sub-folders that cannot be read; None makes the first an error.
 
     Raises:
         InputError: A sub-folder that cannot be read.
     """
     found: list[Path] = []
     seen = {os.path.realpath(folder)}
-    for parent, folders, names in os.walk(folder, followlinks=True, onerror=_unreadable):
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=onerror or _unreadable):
         kept = []
         for name in sorted(folders):
             real = os.path.realpath(os.path.join(parent, name))

@@ -7,10 +7,10 @@ from urllib.parse import quote
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.anatomy import Muscle
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.html.case_page import viewer_case, worded_flag
+from paraspinal_nnunet.html.case_page import FLAGS_SHOWN, viewer_case, worded_flag
 from paraspinal_nnunet.html.content import SEVERITIES, CaseSummary, PageCase, PageMeta, summarise_case
 from paraspinal_nnunet.html.document import document
-from paraspinal_nnunet.html.measure_tables import NOTHING
+from paraspinal_nnunet.html.measure_tables import MISSING, NOTHING
 from paraspinal_nnunet.html.viewer.page import viewer_html
 from paraspinal_nnunet.utils.text import pluralize
 
@@ -91,18 +91,22 @@ def _row(line: CaseSummary, muscles: Sequence[Muscle], is_embedded: bool) -> dic
     flags = [worded_flag(severity, text) for severity, text in [*failure, *(line.flags or ())]]
     urgent = [flag for flag in flags if flag[0] in SEVERITIES[:2]]
     notes = [flag for flag in flags if flag[0] not in SEVERITIES[:2]]
+    folded = urgent[FLAGS_SHOWN:] + notes
     return {
         "case": line.case,
         "is_urgent": bool(urgent),
         "thumbnail": line.thumbnail,
         "href": quote(line.link) if line.link else embedded,
-        "urgent": urgent,
-        "notes": notes,
-        "folded": pluralize(len(notes), "note"),
+        "urgent": urgent[:FLAGS_SHOWN],
+        "notes": folded,
+        "folded": f"{len(folded)} more" if len(folded) > len(notes) else pluralize(len(notes), "note"),
         "unflagged": "not checked" if line.flags is None else "none",
         "volumes": [_pair(line.volumes_ml, muscle) for muscle in muscles],
     }
 
 
-def _pair(volumes: Mapping[Muscle, tuple[float | None, float | None]], muscle: Muscle) -> str:
-    return " / ".join(NOTHING if side is None else f"{side:.0f}" for side in volumes.get(muscle, (None, None)))
+def _pair(volumes: Mapping[Muscle, tuple[float | None, float | None]], muscle: Muscle) -> list[tuple[str, bool]]:
+    """Text of each side, and whether the side is missing."""
+    if muscle not in volumes:
+        return [(NOTHING, False)]
+    return [(MISSING, True) if side is None else (f"{side:.0f}", False) for side in volumes[muscle]]

@@ -14,13 +14,17 @@ from paraspinal_nnunet.html.measure_tables import meanings, measure_tables
 from paraspinal_nnunet.html.preview import jpeg, legend, montage
 from paraspinal_nnunet.html.surface.mesh import Mesh, surface_meshes
 from paraspinal_nnunet.html.surface.view import snapshot, surface_html
+from paraspinal_nnunet.html.viewer.colours import hex_colour
 from paraspinal_nnunet.html.viewer.page import viewer_html
-from paraspinal_nnunet.html.viewer.slices import ViewerCase, encoded, hex_colour
+from paraspinal_nnunet.html.viewer.slices import ViewerCase, encoded
 from paraspinal_nnunet.image_io.geometry import axis_codes
 
 MONTAGE_SLICES, MONTAGE_PX = 9, 260
 SNAPSHOTS = {"front": "from the front", "behind": "from behind", "left": "from the left"}
 SNAPSHOT_PX = 330
+FLAGS_SHOWN = 3
+"""The most serious flags that are shown at once; the rest is folded away."""
+
 _NAMES = {"serious": "Serious", "warning": "Look", "info": "Note"}
 
 
@@ -50,6 +54,8 @@ def case_page(case: PageCase) -> str:
         viewer=viewer_html([viewer_case(case)], "Slices", most_slices=None),
         tiles=_tiles(case),
         legend=[(name, hex_colour(colour)) for name, colour in legend(case.labels)],
+        missing=[structure.display_name for structure in case.missing],
+        flags_shown=FLAGS_SHOWN,
         surface=surface_html(meshes) if meshes else "",
         snapshots=_snapshots(meshes),
         tables=measure_tables(tables),
@@ -62,7 +68,14 @@ def case_page(case: PageCase) -> str:
 
 def viewer_case(case: PageCase) -> ViewerCase:
     """The case as the viewer takes it."""
-    return ViewerCase(case.case, case.image.array, case.image.affine, predictions={"muscles": case.labels.array})
+    return ViewerCase(
+        case.case,
+        case.image.array,
+        case.image.affine,
+        predictions={"muscles": case.labels.array},
+        levels=case.levels,
+        expected=[structure.label for structure in case.missing],
+    )
 
 
 def ordered_flags(flags: Sequence[ReviewFlag]) -> list[tuple[str, str, str]]:
@@ -87,8 +100,17 @@ def _origin(case: PageCase) -> str:
 
 
 def _tiles(case: PageCase) -> list[dict[str, Any]]:
+    levels = case.levels
     tiles = montage(case.image, case.labels, slices=MONTAGE_SLICES, height_px=MONTAGE_PX)
-    return [{"content": jpeg(tile.picture), "number": tile.number, "place": tile.place} for tile in tiles]
+    return [
+        {
+            "content": jpeg(tile.picture),
+            "number": tile.number,
+            "place": tile.place,
+            "level": levels.get(tile.number),
+        }
+        for tile in tiles
+    ]
 
 
 def _snapshots(meshes: Sequence[Mesh]) -> list[tuple[str, bytes]]:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from paraspinal_nnunet.anatomy import BY_KEY
 from paraspinal_nnunet.html.tables import Heading, PageCell, PageRow, PageTable
+from paraspinal_nnunet.html.viewer.colours import hex_colour, overlay_colour
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ SIZE = (
     MeasureColumn("volume_ml", "Volume", "ml", 1, "All voxels of the muscle within the scan."),
     MeasureColumn(
         "cohort_percentile", "Percentile", "%", 0,
-        "Where the volume stands among the people of Wesselink et al. 2022. It depends on how much of the muscle the "
-        "scan covers.",
+        "Where the volume stands among the people of Wesselink et al. 2022; not given where the scan is too short for "
+        "the comparison.",
     ),
     MeasureColumn("length_mm", "Length", "mm", 0, "Slices with the muscle times their distance."),
     MeasureColumn("csa_mean_mm2", "Mean CSA", "mm²", 0, "Area in the plane of the slices (CSA), mean over them."),
@@ -56,6 +57,7 @@ LEVEL = (
 )
 METHODS = {
     "dixon": "Dixon",
+    "gmm3": "three-component Gaussian mixture",
     "otsu": "Otsu threshold",
     "kmeans": "k-means threshold",
     "gmm": "Gaussian mixture threshold",
@@ -68,7 +70,8 @@ _ASYMMETRY = {
     "fat_fraction": "Fat",
     "functional_csa_mean_mm2": "Mean lean CSA",
 }
-NOTHING = "–"
+NOTHING, MISSING = "–", "missing"
+"""What stands where there is no number, and where a muscle that was looked for has no voxels."""
 
 
 def measure_tables(tables: Mapping[str, pd.DataFrame]) -> list[PageTable]:
@@ -131,6 +134,19 @@ def _asymmetry(table: pd.DataFrame) -> PageTable:
     return PageTable(headings, tuple(rows), "Asymmetry, right minus left")
 
 
+def _values(row: Mapping[Any, Any], columns: Sequence[MeasureColumn]) -> list[PageCell]:
+    if row.get("voxels") == 0:
+        return [PageCell(MISSING if place == 0 else NOTHING, kind="missing") for place, _ in enumerate(columns)]
+    # A volume that only part of the muscle has cannot be ranked among whole ones.
+    hidden = {"cohort_percentile"} if isinstance(row.get("cohort_note"), str) and row["cohort_note"] else set()
+    return [PageCell(NOTHING if c.name in hidden else number(row[c.name], c.digits, c.factor)) for c in columns]
+
+
+def _colour(muscle: str, side: str) -> str:
+    structure = BY_KEY.get(f"{muscle}_{side}")
+    return hex_colour(overlay_colour(structure)) if structure else ""
+
+
 def _signed(value: Any) -> str:
     return NOTHING if value is None or pd.isna(value) else f"{value:+.1f}"
 
@@ -144,11 +160,10 @@ def _table(
     rows, last = [], None
     for row in table.to_dict("records"):
         muscle, side = str(row["muscle"]), str(row["side"])
-        structure = BY_KEY.get(f"{muscle}_{side}")
         cells = [PageCell(str(row[before]), is_name=True)] if before else []
-        cells.append(PageCell(muscle_name(muscle), is_name=True, colour=structure.hex_colour if structure else ""))
+        cells.append(PageCell(muscle_name(muscle), is_name=True, colour=_colour(muscle, side)))
         cells.append(PageCell(side, kind="name"))
-        cells += [PageCell(number(row[c.name], c.digits, c.factor)) for c in present]
+        cells += _values(row, present)
         group = (row[before], muscle) if before else muscle
         rows.append(PageRow(tuple(cells), starts_group=last not in (None, group)))
         last = group

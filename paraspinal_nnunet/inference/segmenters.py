@@ -10,7 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.image_io.nifti import Volume, read_labels, write_image
+from paraspinal_nnunet.image_io.images import read_labels
+from paraspinal_nnunet.image_io.nifti import write_image
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.inference.options import PredictionOptions
 from paraspinal_nnunet.inference.portable import PortableModel, Segmentation, is_portable, open_model
 from paraspinal_nnunet.inference.portable.stability import with_disagreement

@@ -1,7 +1,7 @@
 """Measuring many cases: label maps with the scans, levels and Dixon images of the same name."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from paraspinal_nnunet.errors import InputError, ParaspinalError, one_line
-from paraspinal_nnunet.image_io.nifti import ENDINGS, stem_of
+from paraspinal_nnunet.image_io.images import ENDINGS, ending_of, images_in, stem_of
 from paraspinal_nnunet.measures.case import MeasureOptions, check_options, measure_with_maps, methods_of, settings
 from paraspinal_nnunet.measures.columns import TABLES
 from paraspinal_nnunet.measures.writing import (
@@ -152,7 +152,7 @@ def _check(request: BatchRequest) -> None:
 def _cases(request: BatchRequest) -> list[_Case]:
     """One case per label map; in a folder that holds scans too, label maps are known by their ending."""
     labels = request.labels
-    masks = [labels] if labels.is_file() else _images(labels)
+    masks = [labels] if labels.is_file() else images_in(labels)
     if labels in (request.scans, request.levels, request.water, request.fat):
         masks = [mask for mask in masks if _is_mask(mask)]
     if not masks:
@@ -185,7 +185,7 @@ def _listed(request: BatchRequest) -> dict[Path, list[Path]]:
     """The image files of each folder in which cases look for theirs; without label maps where these lie among them."""
     places = (request.scans, request.levels, request.water, request.fat)
     return {
-        place: [path for path in _images(place) if place != request.labels or not _is_mask(path)]
+        place: [path for path in images_in(place) if place != request.labels or not _is_mask(path)]
         for place in places
         if place is not None and place.is_dir()
     }
@@ -231,7 +231,7 @@ def _levels_of(request: BatchRequest, case: _Case, listed: _Listed, *, alone: bo
 
 
 def _is_table(path: Path) -> bool:
-    return path.is_file() and not path.name.lower().endswith(ENDINGS)
+    return path.is_file() and not ending_of(path.name)
 
 
 def _partner(place: Path, case: _Case, what: str, listed: _Listed, *, alone: bool) -> Path:
@@ -248,16 +248,6 @@ def _partner(place: Path, case: _Case, what: str, listed: _Listed, *, alone: boo
         names = ", ".join(path.name for path in found[:3]) or "none"
         raise InputError(f"case {case.name}: needs one {what} in {place} whose name begins with it; found {names}")
     return found[0]
-
-
-def _images(folder: Path) -> list[Path]:
-    return sorted(_visible(folder))
-
-
-def _visible(folder: Path) -> Iterator[Path]:
-    for path in folder.iterdir():
-        if path.is_file() and path.name.lower().endswith(ENDINGS) and not path.name.startswith("."):
-            yield path
 
 
 def _case_of(mask: Path) -> str:

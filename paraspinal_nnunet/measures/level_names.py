@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.utils.tables import read_text
 
 Kind = Literal["vertebra", "disc", "other"]
 
@@ -176,10 +177,7 @@ def read_level_names(path: Path) -> dict[int, str]:
         InputError: Unreadable, or no such mapping.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    text = read_text(path)
     names: dict[int, str] = {}
     for key, value in _parsed(text, path).items():
         number, name = (value, key) if isinstance(value, int) else (key, value)

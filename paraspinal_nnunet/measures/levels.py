@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from paraspinal_nnunet.errors import InputError, LabelError
+from paraspinal_nnunet.image_io.images import ending_of
 from paraspinal_nnunet.image_io.level_table import read_levels
-from paraspinal_nnunet.image_io.nifti import ENDINGS, Volume
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.measures.inputs import ImageLike, as_labels, nearest_labels
 from paraspinal_nnunet.measures.level_names import (
     LEVEL_SCHEMES,
@@ -64,6 +65,11 @@ class Levels:
     source: str = ""
     scheme: str = ""
 
+    @property
+    def by_slice(self) -> dict[int, str]:
+        """Number of a slice -> its level."""
+        return {number: level.name for level in self.all for number in level.slices}
+
     def name_of(self, slice_number: int) -> str:
         """The level of a slice, or an empty text."""
         return next((level.name for level in self.all if slice_number in level.slices), "")
@@ -97,7 +103,7 @@ def find_levels(
         return given
     if isinstance(given, Mapping):
         return from_slices(given, grid.shape[2], "slices")
-    if isinstance(given, str | Path) and not str(given).lower().endswith(ENDINGS):
+    if isinstance(given, str | Path) and not ending_of(str(given)):
         return from_slices(_rows(Path(given), case), grid.shape[2], Path(given).name)
     return from_map(given, grid, names, scheme=scheme)
 

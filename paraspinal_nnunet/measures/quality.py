@@ -14,7 +14,7 @@ from paraspinal_nnunet.measures.positions import LEAST_SHARE, scheme_text
 from paraspinal_nnunet.measures.result import Flag, Severity
 from paraspinal_nnunet.models.manifest import CAUTION
 from paraspinal_nnunet.protocol.paper import PAPER
-from paraspinal_nnunet.utils.text import slice_ranges
+from paraspinal_nnunet.utils.text import pluralize, slice_ranges
 
 COHORT_SDS = 3.0
 """Volumes further than this from the paper's mean, in its SDs, are flagged. Source: ours."""
@@ -157,7 +157,8 @@ def _asymmetry(evidence: Evidence) -> Iterator[Flag]:
 def _border(evidence: Evidence) -> Iterator[Flag]:
     for each in evidence.structures:
         if each.border_voxels:
-            text = f"{each.structure.display_name} touches the border of the image with {each.border_voxels} voxels"
+            voxels = pluralize(each.border_voxels, "voxel")
+            text = f"{each.structure.display_name} touches the border of the image with {voxels}"
             yield Flag("border", "warning", each.structure.key, text, float(each.border_voxels), 0.0)
 
 
@@ -169,17 +170,26 @@ def _ends(evidence: Evidence) -> Iterator[Flag]:
         if ends:
             reaching.setdefault(ends, []).append(each.structure)
     for ends, structures in reaching.items():
-        names = ", ".join(s.abbreviation for s in structures)
-        who = f"{structures[0].display_name} reaches" if len(structures) == 1 else f"{names} reach"
+        who = f"{_named(structures)} {'reaches' if len(structures) == 1 else 'reach'}"
         subject = structures[0].key if len(structures) == 1 else ""
         text = f"{who} the {' and the '.join(ends)} slice of the stack"
         yield Flag("end of stack", "info", subject, text, float(len(ends)), 0.0)
 
 
+def _named(structures: Sequence[Structure]) -> str:
+    """Names in full, both sides of a muscle together."""
+    sides: dict[Muscle, list[str]] = {}
+    for structure in structures:
+        sides.setdefault(structure.muscle, []).append(structure.side.value)
+    text = ", ".join(f"{muscle.display_name} {' and '.join(each)}" for muscle, each in sides.items())
+    return text[0] + text[1:].lower()
+
+
 def _gaps(evidence: Evidence) -> Iterator[Flag]:
     for each in evidence.structures:
         if each.gap_slices:
-            text = f"{each.structure.display_name} is absent from {each.gap_slices} slices between slices with it"
+            slices = pluralize(each.gap_slices, "slice")
+            text = f"{each.structure.display_name} is absent from {slices} between slices with it"
             yield Flag("gap", "warning", each.structure.key, text, float(each.gap_slices), 0.0)
 
 

@@ -33,7 +33,8 @@ from pydicom.uid import generate_uid
 
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.image_io.geometry import to_ras
-from paraspinal_nnunet.image_io.nifti import read_image, write_image, write_labels
+from paraspinal_nnunet.image_io.images import read_image
+from paraspinal_nnunet.image_io.nifti import write_image, write_labels
 
 OBLIQUE = rotated(AXIAL, 12, (1, 0.3, 0.1))
 
@@ -127,7 +128,7 @@ def test_voxels_labels_and_people_land_and_no_identifier_does(raw, studies, mult
     assert provenance["settings"]["identifiers"] == "removed"
     shown = capsys.readouterr().out
     assert "series 2 'T2 sag Geheimrat^Adelheid^von': sagittal" in shown
-    assert "case001: series 5 chosen (axial, 10 slices, TE 102 ms" in shown
+    assert "case001: series 5 accepted (axial, 10 slices, TE 102 ms" in shown
 
 
 def test_the_same_scan_through_nifti_and_dicom_is_identical(raw, studies, tmp_path):

@@ -18,9 +18,10 @@ from paraspinal_nnunet.image_io.nifti import Volume, read_image
 from paraspinal_nnunet.inference.portable import open_model
 from paraspinal_nnunet.inference.portable.stability import disagreement
 from paraspinal_nnunet.inference.scan_checks import check_is_mr
-from paraspinal_nnunet.models.manifest import CAUTION, sha256
+from paraspinal_nnunet.models.manifest import CAUTION
 from paraspinal_nnunet.models.shipped import resolve_model, shipped_models
 from paraspinal_nnunet.phantom.randomised.cohort import draw_stack
+from paraspinal_nnunet.utils.fingerprint import file_sha256
 
 LPM = {1: 3, 2: 1, 3: 2, 4: 4}
 """Codes of the TUM labels: erector spinae right, multifidus right, multifidus left, erector spinae left."""
@@ -42,7 +43,7 @@ def test_the_archive_is_what_the_recipe_says():
     (shipped,) = shipped_models()
     assert shipped.version == VERSION
     assert shipped.path.stat().st_size < 8e6
-    assert shipped.sha256 == sha256(shipped.path)
+    assert shipped.sha256 == file_sha256(shipped.path)
     training = shipped.manifest["training"]
     assert training["computed_only"] is True
     assert training["recipe"]["iterations"] == DEFAULT.iterations
@@ -197,7 +198,7 @@ def test_every_output_says_by_which_weights_and_that_masks_must_be_looked_at(tmp
     assert weights in page
     for text in (record, page, table):
         assert CAUTION in text
-    result = segment(scan, resolve_model(None))
+    result = segment(scan)
     assert result.settings["caution"] == CAUTION
 
 

@@ -105,7 +105,7 @@ def test_a_written_design(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("model,dimension\nm,2D\n", "expected model, dimension, augmentation, depth, is_baseline"),
+        ("model,dimension\nm,2D\n", "needed are model, dimension, augmentation, depth, is_baseline"),
         ("model,dimension,augmentation,depth,is_baseline\nn,2D,no,5,\n", "no row for model m"),
         ("model,dimension,augmentation,depth,is_baseline\nm,2D,no,5,\nm,2D,no,5,\n", "names the model m twice"),
         ("model,dimension,augmentation,depth,is_baseline\nm,2D,no,deep,\n", "depth of m is 'deep'"),

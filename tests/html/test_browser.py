@@ -12,9 +12,9 @@ import pytest
 from helpers.html_pages import with_program
 from PIL import Image
 
-from paraspinal_nnunet.anatomy import BY_LABEL
 from paraspinal_nnunet.html import PageCase, batch_page, case_page
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.html.viewer.colours import LABEL_COLOURS
+from paraspinal_nnunet.image_io.volume import Volume
 
 pytestmark = pytest.mark.slow
 
@@ -149,7 +149,7 @@ def browse(page: Path, tmp_path: Path, *options: str, fragment: str = "") -> tup
 
 def probed(page: str) -> str:
     """The page with the probe."""
-    right, left = (str(list(BY_LABEL[label].colour)) for label in (1, 2))
+    right, left = (str(list(LABEL_COLOURS[label])) for label in (1, 2))
     return with_program(page, PROBE.replace("RIGHT", right).replace("LEFT", left))
 
 
@@ -199,7 +199,7 @@ def test_without_programs_and_on_paper(tmp_path):
     page.write_text(silent, encoding="utf-8")
     browse(page, tmp_path, *RUN, f"--screenshot={tmp_path / 'still.png'}")
     pixels = np.asarray(Image.open(tmp_path / "still.png").convert("RGB")).astype(int)
-    right, left = (np.nonzero(np.abs(pixels - BY_LABEL[n].colour).sum(axis=-1) < 40) for n in (1, 2))
+    right, left = (np.nonzero(np.abs(pixels - LABEL_COLOURS[n]).sum(axis=-1) < 40) for n in (1, 2))
     assert min(len(right[0]), len(left[0])) > 1000
     page.write_text(case_page(one_case()), encoding="utf-8")
     browse(page, tmp_path, *RUN, "--no-pdf-header-footer", f"--print-to-pdf={tmp_path / 'paper.pdf'}")

@@ -62,7 +62,7 @@ def test_files_of_a_batch(cases):
         joined = (cases / "out" / f"{name}.tsv").read_text().splitlines()
         single = [(cases / "out" / c / f"{name}.tsv").read_text().splitlines() for c in ("a", "ab")]
         assert joined == single[0] + single[1][1:]
-        assert tuple(joined[0].split("\t")) == column_names(name, ["otsu"])
+        assert tuple(joined[0].split("\t")) == column_names(name, ["gmm3"])
     masks = [cases / "masks" / f"{c}_dseg.nii.gz" for c in ("a", "ab")]
     scans = [cases / "scans" / f"{c}_0000.nii.gz" for c in ("a", "ab")]
     for case, mask, scan in zip(("a", "ab"), masks, scans, strict=True):
@@ -123,7 +123,7 @@ def test_what_changed_is_measured_again_and_said(cases, capsys):
     assert "made again, another setting of fat_methods: a, ab" in again(*scans, "--fat", "gmm")[0]
     assert "fat_fraction_gmm" in table(cases).columns
     assert "made again, another setting of fat_methods: a, ab" in again(*scans)[0]
-    assert "made again, no fat map by otsu: a, ab" in again(*scans, "--fat-maps")[0]
+    assert "made again, no fat map by gmm3: a, ab" in again(*scans, "--fat-maps")[0]
     assert "another setting of fat_methods" in again()[0]
     assert "made again, made from labels, now from image, labels: a, ab" in again(*scans, "--fat")[0]
     assert "measured: 0, kept: 2, failed: 0" in again(*scans, "--fat")[0]
@@ -235,10 +235,10 @@ def test_every_flag_changes_something(cases, tmp_path, capsys):
     plain = table(cases, out="plain")
 
     assert run(cases, *scans, "--fat-per", "side", out="side") == 0
-    per_side = table(cases, out="side").query("muscle == 'multifidus'")["threshold_otsu"]
-    assert per_side.nunique() > plain.query("muscle == 'multifidus'")["threshold_otsu"].nunique()
+    per_side = table(cases, out="side").query("muscle == 'multifidus'")["threshold_gmm3"]
+    assert per_side.nunique() > plain.query("muscle == 'multifidus'")["threshold_gmm3"].nunique()
     assert run(cases, *scans, "--fat", out="none") == 0
-    assert not [c for c in table(cases, out="none").columns if "otsu" in c]
+    assert not [c for c in table(cases, out="none").columns if "gmm3" in c]
     assert run(cases, *scans, "--muscles", "psoas_major", out="psoas") == 0
     assert set(table(cases, out="psoas")["muscle"]) == {"psoas_major"}
 

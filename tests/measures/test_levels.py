@@ -9,7 +9,7 @@ import pytest
 from paraspinal_nnunet import measure
 from paraspinal_nnunet.cli.scans.measure import LEVEL_SCHEMES as CHOICES
 from paraspinal_nnunet.errors import InputError, LabelError
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.measures.level_names import LEVEL_SCHEMES, TOTALSPINESEG, read_level_names, standard_name
 from paraspinal_nnunet.measures.levels import find_levels
 

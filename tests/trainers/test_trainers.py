@@ -143,6 +143,43 @@ def test_the_number_of_workers_changes_nothing_and_the_seed_does(tiny, monkeypat
     assert digest(files(other)["checkpoint_final.pth"]) != digests[0]
 
 
+def test_the_cache_changes_no_weight_and_is_recorded(tiny):
+    digests = {}
+    for cache in ("disk", "ram", "device"):
+        trainer = trainer_of(tiny, iterations=3, cache=cache)
+        trainer.run_training()
+        digests[cache] = digest(files(trainer)["checkpoint_final.pth"])
+        assert json.loads(files(trainer)["protocol.json"].read_text())["cache"] == cache
+    assert len(set(digests.values())) == 1
+    assert trainer_of(tiny).cache_taken == "disk"  # auto, on a CPU
+
+
+def test_precision_and_tf32_change_the_training_where_asked(tiny):
+    single, half = (trainer_of(tiny, iterations=1, precision=precision) for precision in ("fp32", "bf16"))
+    losses = []
+    for trainer in (single, half):
+        trainer.initialize()
+        assert trainer.grad_scaler is None
+        losses.append(trainer.train_step(next(trainer._batches("train", ["sub-001", "sub-002"], range(1))))["loss"])
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)  # bfloat16 has 8 bits
+    for choice in ("off", "on"):
+        trainer = trainer_of(tiny, iterations=1, tf32=choice)
+        trainer.on_train_start()
+        assert torch.backends.cudnn.allow_tf32 == (choice == "on")
+
+
+@pytest.mark.parametrize(
+    ("choice", "asked", "compiled"), [("off", True, False), ("on", True, True), ("on", False, False)]
+)
+def test_the_network_is_compiled_where_asked_and_nnunet_agrees(tiny, monkeypatch, choice, asked, compiled):
+    """nnU-Net compiles on CUDA, unless its own variable says no."""
+    trainer = trainer_of(tiny, compile=choice)
+    trainer.device = torch.device("cuda")
+    monkeypatch.setenv("nnUNet_compile", str(asked).lower())
+    assert trainer._do_i_compile() == compiled
+
+
 def test_validation_batches_do_not_touch_the_weights(tiny):
     digests = set()
     for count in (1, 3):

@@ -14,7 +14,7 @@ from paraspinal_nnunet.html.document import document
 from paraspinal_nnunet.html.tables import PageTable, rows_table
 from paraspinal_nnunet.html.viewer.page import contact_sheet, viewer_html
 from paraspinal_nnunet.html.viewer.slices import ViewerCase, encoded
-from paraspinal_nnunet.image_io.nifti import read_image, read_labels
+from paraspinal_nnunet.image_io.images import read_image, read_labels
 from paraspinal_nnunet.protocol.paper import PAPER
 from paraspinal_nnunet.utils.files import read_json, write_text
 from paraspinal_nnunet.utils.text import pluralize

@@ -47,8 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="whose values levels label maps have (default: the one known scheme that fits)",
     )  # fmt: skip
     parser.add_argument(
-        "--fat", nargs="*", choices=("otsu", "kmeans", "gmm"), default=["otsu"], metavar="METHOD",
-        help="thresholds that part fat from muscle in the scan: otsu, kmeans, gmm; none without a name (default: otsu)",
+        "--fat", nargs="*", choices=("gmm3", "otsu", "kmeans", "gmm"), default=["gmm3"], metavar="METHOD",
+        help="thresholds that part fat from muscle in the scan: gmm3, otsu, kmeans, gmm; none without a name (default: "
+        "gmm3)",
     )  # fmt: skip
     parser.add_argument(
         "--fat-per", choices=("muscle", "side"), default="muscle",

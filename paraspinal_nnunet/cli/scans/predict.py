@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 HELP = "segment new scans with a trained model, measure them, and make a page of each"
 
 POST_STEPS = ("largest-component", "fill-holes", "closing")
-THRESHOLDS = ("otsu", "kmeans", "gmm")
+THRESHOLDS = ("gmm3", "otsu", "kmeans", "gmm")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,8 +93,8 @@ def _add_product_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--no-pages", action="store_true", help="no pages and pictures")
     group.add_argument("--no-seg", action="store_true", help="DICOM: no DICOM SEG")
     group.add_argument(
-        "--fat", nargs="*", choices=THRESHOLDS, default=["otsu"], metavar="METHOD",
-        help=f"thresholds that part fat from muscle: {', '.join(THRESHOLDS)}; none without a name (default: otsu)",
+        "--fat", nargs="*", choices=THRESHOLDS, default=["gmm3"], metavar="METHOD",
+        help=f"thresholds that part fat from muscle: {', '.join(THRESHOLDS)}; none without a name (default: gmm3)",
     )  # fmt: skip
     group.add_argument(
         "--levels", type=Path, metavar="PATH",

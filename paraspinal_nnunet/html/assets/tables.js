@@ -1,4 +1,4 @@
-// A button beside each table's caption that saves what the table shows as a CSV file.
+// What pages with tables share: a button that saves a table as CSV, and details that stand open on paper.
 (function () {
   "use strict";
 
@@ -41,6 +41,10 @@
     link.remove();
     setTimeout(function () { URL.revokeObjectURL(link.href); }, 60000);
   }
+
+  window.addEventListener("beforeprint", function () {
+    document.querySelectorAll("details").forEach(function (each) { each.open = true; });
+  });
 
   document.querySelectorAll("table").forEach(function (table, place) {
     const titled = table.caption ? textOf(table.caption) : "";

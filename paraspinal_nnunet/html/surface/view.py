@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw
 
 from paraspinal_nnunet.html.document import base64_text, fragment
 from paraspinal_nnunet.html.surface.mesh import Mesh, vertex_normals
-from paraspinal_nnunet.html.viewer.slices import font, hex_colour
+from paraspinal_nnunet.html.viewer.colours import hex_colour
+from paraspinal_nnunet.html.viewer.slices import font
 
 RESOLUTION_MM = 0.1
 """Vertices are stored to so much."""

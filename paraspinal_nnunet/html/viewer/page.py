@@ -12,19 +12,21 @@ from PIL import Image, ImageDraw
 from paraspinal_nnunet.anatomy import BY_LABEL
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.html.document import base64_text, document, fragment
-from paraspinal_nnunet.html.viewer.slices import (
+from paraspinal_nnunet.html.viewer.colours import (
     DIFFERENCE_COLOURS,
     DIFFERENCES,
-    FILL_OPACITY,
     LABEL_COLOURS,
     UNKNOWN_COLOUR,
+    hex_colour,
+)
+from paraspinal_nnunet.html.viewer.slices import (
+    FILL_OPACITY,
     DisplayStack,
     ViewerCase,
     difference_map,
     display_stack,
     encoded,
     font,
-    hex_colour,
     slice_image,
 )
 
@@ -33,6 +35,7 @@ MARGIN_MM = 15.0
 
 DIFFERENCE_OPACITY = 0.75
 """Differences are thin, and what lies below them is of less interest."""
+_NO_OVERLAY = {"name": "none", "legend": [], "missing": [], "opacity": FILL_OPACITY, "labels": ""}
 
 
 def viewer_html(
@@ -106,10 +109,15 @@ def contact_sheet(
 def _case_data(case: ViewerCase, most_slices: int | None, margin_mm: float | None) -> dict[str, Any]:
     stack = display_stack(case.image, case.label_maps, case.affine, most_slices=most_slices, margin_mm=margin_mm)
     width, height = stack.display_size
-    overlays: list[dict[str, Any]] = [{"name": "none", "legend": [], "opacity": FILL_OPACITY, "labels": ""}]
+    overlays: list[dict[str, Any]] = [
+        {"name": "none", "legend": [], "opacity": FILL_OPACITY, "labels": "", "missing": []}
+    ]
     names = {value: name for value, (name, _) in case.legend.items()}
     colours = {value: colour for value, (_, colour) in case.legend.items()} or LABEL_COLOURS
-    overlays += [_overlay(name, labels, colours, names) for name, labels in stack.labels.items()]
+    expected = {*case.expected, *(() if case.reference is None else np.unique(case.reference).tolist())} - {0}
+    for name, labels in stack.labels.items():
+        wanted = expected if name in case.predictions else ()
+        overlays.append(_overlay(name, labels, colours, names, expected=sorted(wanted)))
     if case.reference is not None:
         for name in case.predictions:
             difference = difference_map(stack.labels["reference"], stack.labels[name])
@@ -126,13 +134,18 @@ def _case_data(case: ViewerCase, most_slices: int | None, margin_mm: float | Non
         "count": stack.total,
         "start": min(1, len(overlays) - 1),
         "overlays": overlays,
-        "slices": _slices(stack),
+        "slices": _slices(stack, case.levels),
     }
 
 
-def _slices(stack: DisplayStack) -> list[dict[str, Any]]:
+def _slices(stack: DisplayStack, levels: Mapping[int, str]) -> list[dict[str, Any]]:
     return [
-        {"image": base64_text(encoded(Image.fromarray(plane), "JPEG")), "number": number, "mm": f"{position:.0f}"}
+        {
+            "image": base64_text(encoded(Image.fromarray(plane), "JPEG")),
+            "number": number,
+            "mm": f"{position:.0f}",
+            "level": levels.get(number, ""),
+        }
         for plane, number, position in zip(stack.grey, stack.numbers, stack.positions_mm, strict=True)
     ]
 
@@ -142,6 +155,8 @@ def _overlay(
     labels: np.ndarray,
     colours: Mapping[int, tuple[int, int, int]],
     names: Mapping[int, str] = MappingProxyType({}),
+    *,
+    expected: Sequence[int] = (),
 ) -> dict[str, Any]:
     """One choice of the viewer, with its labels (slices, rows, columns) deflated.
 
@@ -156,6 +171,7 @@ def _overlay(
     return {
         "name": name,
         "legend": [{"value": value, "name": text, "colour": hex_colour(colour)} for value, text, colour in named],
+        "missing": [names.get(value) or _canonical_name(value) for value in expected if value not in values],
         "opacity": opacity,
         "labels": base64_text(zlib.compress(labels.tobytes())) if values else "",
     }

@@ -1,6 +1,6 @@
 """A cohort of randomly drawn trunks to look at: whole stacks with labels, each of its own contrast and grid."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nibabel
@@ -57,14 +57,15 @@ def draw_stack(seed: int, case: int) -> Stack:
         raise ProtocolError(f"seed {seed}, case {case}: give numbers of 0 or greater")
     rng = np.random.default_rng([seed, case, 1])
     body, pose = draw_body(rng), Pose.draw(rng)
-    pose = Pose(**{**vars(pose), "elastic": (0.0, 0.0), "patch": (0.0, 0.0)})
+    middle = (float(np.clip(pose.middle[0], -30, 30)), float(np.clip(pose.middle[1], -30, 30)))
+    pose = replace(pose, elastic=(0.0, 0.0), patch=(0.0, 0.0), middle=middle)
     spacing = float(rng.uniform(0.5, 1.2))
     size = [16 * round(2 * half / spacing / 16) for half in pose.half]
     frame = Frame((size[1], size[0]), spacing)
     distance, count = float(rng.uniform(3, 8)), int(rng.integers(18, 34))
-    middle = rng.uniform(1.5, 3.5)
+    level = rng.uniform(1.5, 3.5)
     contrast = int(rng.integers(1 << 31))
-    levels = [middle + (count / 2 - k) * distance / (PITCH_MM * body.size) for k in range(count)]  # from the feet up
+    levels = [level + (count / 2 - k) * distance / (PITCH_MM * body.size) for k in range(count)]  # from the feet up
     slices = [_draw(body, pose, frame, float(level), contrast, rng) for level in levels]
     signal = np.stack([image for image, _ in slices]).transpose(2, 1, 0)
     labels = np.stack([found for _, found in slices]).transpose(2, 1, 0)
