@@ -106,7 +106,11 @@ def test_few_modules_stand_loose_at_the_root():
     assert len(loose) <= MOST_LOOSE, loose
 
 
-STILL_CROWDED = {"paraspinal_nnunet/measures": 20, "paraspinal_nnunet/quality_control": 20}
+STILL_CROWDED = {
+    "paraspinal_nnunet/measures": 20,
+    "paraspinal_nnunet/quality_control": 19,
+    "paraspinal_nnunet/dicom": 17,
+}
 """Folders that are to be sorted yet; they may not grow."""
 
 
