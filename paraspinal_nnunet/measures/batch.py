@@ -4,7 +4,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from os import cpu_count
 from pathlib import Path
 
 from tqdm import tqdm
@@ -26,8 +25,7 @@ from paraspinal_nnunet.measures.writing import (
 )
 from paraspinal_nnunet.utils.files import refuse_overwriting_inputs
 from paraspinal_nnunet.utils.fingerprint import fingerprint
-
-MOST_WORKERS = 8
+from paraspinal_nnunet.utils.workers import default_workers
 
 MASK_SUFFIXES = ("_dseg", "_seg", "_GT", "_mask", "_labels", "_label")
 """Endings of label maps' names that are no part of the case's name."""
@@ -123,7 +121,7 @@ def measure_batch(request: BatchRequest) -> BatchResult:
     _tell_left_out(request, cases, listed)
     _check_outputs(request, cases, listed)
     outcomes: dict[str, _Outcome] = {}
-    workers = request.workers or min(MOST_WORKERS, cpu_count() or 1)
+    workers = request.workers or default_workers()
     with ThreadPoolExecutor(workers) as pool, tqdm(total=len(cases), desc="measure", unit="case") as bar:
         try:
             for case, outcome in pool.map(lambda c: (c, _outcome(request, c, listed, alone=len(cases) == 1)), cases):

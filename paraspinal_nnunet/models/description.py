@@ -13,9 +13,11 @@ import numpy as np
 from paraspinal_nnunet.anatomy import ALL_STRUCTURES, BY_KEY, PARASPINAL, Structure
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.models.manifest import FILE_NAME, LARGEST_BYTES, Manifest, label_entries, parse_manifest
-from paraspinal_nnunet.models.training_statistics import training_spacing_mm
 from paraspinal_nnunet.utils.files import read_json
 from paraspinal_nnunet.utils.fingerprint import Fingerprint, fingerprint
+
+FINGERPRINT = "dataset_fingerprint.json"
+"""nnU-Net copies it into every model folder."""
 
 NO_MODEL = Fingerprint("")
 
@@ -120,3 +122,11 @@ def canonical_values(labels: Mapping[str, Any]) -> np.ndarray | None:
 def _structures(entries: Sequence[Mapping[str, Any]]) -> tuple[Structure, ...] | None:
     keys = {entry["key"] for entry in entries}
     return tuple(s for s in ALL_STRUCTURES if s.key in keys) if keys <= set(BY_KEY) else None
+
+
+def training_spacing_mm(model_folder: Path) -> list[float] | None:
+    """Median voxel size of the training cases along z, y, x; None where nnU-Net's fingerprint is not at hand."""
+    path = model_folder / FINGERPRINT
+    if not path.is_file():
+        return None
+    return [round(float(mm), 6) for mm in np.median(read_json(path)["spacings"], axis=0)]

@@ -9,7 +9,7 @@ from typing import Any
 
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.models.exported import CHECKPOINT, check_ending, initialize_predictor, is_exported, opened_model
-from paraspinal_nnunet.nnunet.compat import register_trainers
+from paraspinal_nnunet.nnunet.compat import register_trainers, torch_device
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,6 @@ def open_predictor(
     register_trainers()
 
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-
-    from paraspinal_nnunet.training.run import torch_device
 
     with redirect_stdout(StringIO()):
         predictor = nnUNetPredictor(
