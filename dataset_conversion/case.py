@@ -5,16 +5,16 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from paraspinal_nnunet.dataset_conversion.images.readers import read_image, read_labels
-from paraspinal_nnunet.dataset_conversion.labels.translation import LabelMap
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.dataset_conversion.labels.translation import LabelTranslation
+from paraspinal_nnunet.image_io.images import read_image, read_labels
+from paraspinal_nnunet.image_io.volume import Volume
 
 SidePolicy = Literal["refuse", "trust-labels", "swap-sides"]
 """``trust-labels``: the header's left and right are wrong; ``swap-sides``: the labels' names are."""
 
 
 @dataclass(frozen=True)
-class Person:
+class Demographics:
     """What is known of a subject; '' and None where it is not.
 
     Attributes:
@@ -47,7 +47,7 @@ class Case:
     images: tuple[Path, ...]
     label: Path
     second_label: Path | None = None
-    person: Person = field(default_factory=Person)
+    person: Demographics = field(default_factory=Demographics)
 
     @property
     def image(self) -> Path:
@@ -62,7 +62,7 @@ def paths_of(case: Case) -> list[Path]:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A case or file that cannot be taken, and why.
+    """A case or file that cannot be accepted, and why.
 
     Attributes:
         case: Id, or ''.
@@ -124,7 +124,7 @@ class Source:
     """
 
     name: str
-    labels: LabelMap
+    labels: LabelTranslation
     find_cases: Callable[[Path], Found]
     channels: tuple[str, ...] = ("T2",)
     read_images: Callable[[Case], tuple[Volume, ...]] = read_case_images
@@ -158,12 +158,12 @@ class Checks:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CaseOutcome:
     """What became of one case.
 
     Attributes:
         case: The case.
-        reason: Why it was refused, in one line that names the file; None when it was taken.
+        reason: Why it was refused, in one line that names the file; None when it was accepted.
         image_hash: SHA-256 of the voxels, the same for every stored orientation and number type; '' when refused.
         facts: Grid, volumes and remarks, fit for JSON.
     """

@@ -1,4 +1,4 @@
-"""Taking one case: load, check, translate the labels, write; the part of a conversion that runs in worker processes."""
+"""Converting one case: load, check, translate the labels, write; this part of a conversion runs in worker processes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,17 +9,18 @@ from typing import Any
 import numpy as np
 
 from paraspinal_nnunet.anatomy import Structure
-from paraspinal_nnunet.dataset_conversion.case import Case, Checks, Outcome, Source, paths_of
+from paraspinal_nnunet.dataset_conversion.case import Case, CaseOutcome, Checks, Source, paths_of
 from paraspinal_nnunet.dataset_conversion.images.bias_field import check_magnitudes, correct_bias_field
 from paraspinal_nnunet.dataset_conversion.images.channels import match_channels
-from paraspinal_nnunet.dataset_conversion.images.checks import check_classes, check_image, match_grid, voxel_hash
 from paraspinal_nnunet.dataset_conversion.images.crop import cropped, labelled_range
 from paraspinal_nnunet.dataset_conversion.labels.sides import SidesError, settle_sides
-from paraspinal_nnunet.dataset_conversion.labels.translation import LabelMap
+from paraspinal_nnunet.dataset_conversion.labels.translation import LabelTranslation
 from paraspinal_nnunet.dataset_conversion.resume import StagingFolder, Task
 from paraspinal_nnunet.errors import DatasetError, GeometryError, InputError, ParaspinalError, one_line
+from paraspinal_nnunet.image_io.checks import check_classes, check_image, match_grid, voxel_hash
 from paraspinal_nnunet.image_io.geometry import axis_codes, side_evidence, through_plane_axis
-from paraspinal_nnunet.image_io.nifti import Volume, write_image, write_labels
+from paraspinal_nnunet.image_io.nifti import write_image, write_labels
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.measures.positions import check_positions
 
 IMAGES = "imagesTr"
@@ -28,14 +29,14 @@ SECOND_LABELS = "labels_rater2"
 FILE_ENDING = ".nii.gz"
 
 
-def convert_case(task: Task, *, source: Source, checks: Checks, bench: StagingFolder | None) -> Outcome:
+def convert_case(task: Task, *, source: Source, checks: Checks, staging: StagingFolder | None) -> CaseOutcome:
     """Check one case and write its files.
 
     Args:
         task: What the finder found.
         source: How it is read and labelled.
         checks: What is demanded of it.
-        bench: The unfinished data set; None checks only.
+        staging: The unfinished data set; None checks only.
 
     Returns:
         The outcome; a known fault of the case is a refusal, not an exception.
@@ -45,26 +46,22 @@ def convert_case(task: Task, *, source: Source, checks: Checks, bench: StagingFo
         OSError: The files cannot be written.
     """
     case = task.case
-    if bench is not None:
-        bench.begin(case)
     try:
-        checked, outcome = _checked(case, source, checks, written=bench is not None)
+        checked, outcome = _checked(case, source, checks, written=staging is not None)
     except SidesError as error:
-        facts = {"sides": "contradict" if error.mendable else "contradict in part"}
-        checked, outcome = None, Outcome(case, reason=one_line(error), facts=facts)
+        facts = {"sides": "contradict" if error.fixable else "contradict in part"}
+        checked, outcome = None, CaseOutcome(case, reason=one_line(error), facts=facts)
     except ParaspinalError as error:
-        checked, outcome = None, Outcome(case, reason=one_line(error))
+        checked, outcome = None, CaseOutcome(case, reason=one_line(error))
     except OSError as error:
         reason = f"{error.filename or case.image}: cannot be read ({error.strerror or error})"
-        checked, outcome = None, Outcome(case, reason=one_line(reason))
+        checked, outcome = None, CaseOutcome(case, reason=one_line(reason))
     except MemoryError as error:
         raise DatasetError(
             f"{case.image}: memory does not suffice for this case; give fewer workers with -np"
         ) from error
-    if bench is not None:
-        if checked is not None:
-            bench.keep(task, outcome, _write(case, checked, bench.dataset))
-        bench.end(case)
+    if staging is not None and checked is not None:
+        staging.keep(task, outcome, _write(case, checked, staging.dataset))
     return outcome
 
 
@@ -76,7 +73,7 @@ class _Checked:
     maps: tuple[Volume, ...]
 
 
-def _checked(case: Case, source: Source, checks: Checks, *, written: bool) -> tuple[_Checked, Outcome]:
+def _checked(case: Case, source: Source, checks: Checks, *, written: bool) -> tuple[_Checked, CaseOutcome]:
     raters = [case.label, *([case.second_label] if case.second_label else [])]
     _check_links(paths_of(case))
     images, channel_facts = _checked_images(case, source, checks)
@@ -108,7 +105,9 @@ def _checked(case: Case, source: Source, checks: Checks, *, written: bool) -> tu
             "of": images[0].shape[through_plane_axis(affine)],
         }
         images, labels = (tuple(cropped(volume, kept) for volume in group) for group in (images, labels))
-    return _Checked(images, labels), Outcome(case, image_hash=stored_hash, facts={**_grid_facts(images[0]), **facts})
+    return _Checked(images, labels), CaseOutcome(
+        case, image_hash=stored_hash, facts={**_grid_facts(images[0]), **facts}
+    )
 
 
 def _write(case: Case, checked: _Checked, dataset: Path) -> list[Path]:
@@ -125,7 +124,7 @@ def _write(case: Case, checked: _Checked, dataset: Path) -> list[Path]:
 def _check_links(paths: Sequence[Path]) -> None:
     for path in paths:
         if path.is_symlink() and not path.exists():
-            raise InputError(f"{path}: is a broken link to {path.readlink()}; restore the file or mend the link")
+            raise InputError(f"{path}: is a broken link to {path.readlink()}; restore the file or fix the link")
 
 
 def _checked_images(case: Case, source: Source, checks: Checks) -> tuple[tuple[Volume, ...], dict[str, Any]]:
@@ -191,6 +190,6 @@ def _grid_facts(image: Volume) -> dict[str, Any]:
     }
 
 
-def _dropped_voxels(array: np.ndarray, labels: LabelMap) -> Mapping[str, int]:
+def _dropped_voxels(array: np.ndarray, labels: LabelTranslation) -> Mapping[str, int]:
     counts = {str(value): int(np.count_nonzero(array == value)) for value in labels.dropped}
     return {value: count for value, count in counts.items() if count}

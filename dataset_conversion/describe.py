@@ -11,7 +11,7 @@ from paraspinal_nnunet.anatomy import BY_KEY, QUADRATUS
 from paraspinal_nnunet.dataset_conversion.case import Checks, Source
 from paraspinal_nnunet.dataset_conversion.convert_case import FILE_ENDING
 from paraspinal_nnunet.dataset_conversion.report import Report
-from paraspinal_nnunet.dataset_conversion.selection import Selection
+from paraspinal_nnunet.dataset_conversion.selection import CaseSelection
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.nnunet.datasets import CASE_COLUMNS, CASES_FILE, MISSING
 from paraspinal_nnunet.utils.files import write_json, write_text
@@ -40,7 +40,9 @@ def notes_on(source: Source, dataset: str, replaced: Sequence[Path], elsewhere: 
     return notes
 
 
-def describe(dataset: Path, source: Source, report: Report, folder: Path, checks: Checks, selection: Selection) -> None:
+def describe(
+    dataset: Path, source: Source, report: Report, folder: Path, checks: Checks, selection: CaseSelection
+) -> None:
     """Write all that a data set says of itself.
 
     Args:
@@ -73,7 +75,7 @@ def write_report(path: Path, report: Report) -> None:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def _provenance(source: Source, folder: Path, checks: Checks, selection: Selection) -> dict[str, Any]:
+def _provenance(source: Source, folder: Path, checks: Checks, selection: CaseSelection) -> dict[str, Any]:
     labels = source.labels
     return {
         "converter": source.name,
@@ -94,7 +96,7 @@ def _provenance(source: Source, folder: Path, checks: Checks, selection: Selecti
     }
 
 
-def _chosen(selection: Selection) -> dict[str, Any]:
+def _chosen(selection: CaseSelection) -> dict[str, Any]:
     table = selection.participants
     return {**asdict(selection), "participants": table.name if table else None}
 
@@ -104,7 +106,7 @@ def _dataset_json(source: Source, report: Report, provenance: dict[str, Any]) ->
     return {
         "channel_names": {str(n): name for n, name in enumerate(source.channels)},
         "labels": {"background": 0, **source.labels.dataset_labels},
-        "numTraining": len(report.taken),
+        "numTraining": len(report.accepted),
         "file_ending": FILE_ENDING,
         "overwrite_image_reader_writer": READER,
         "name": report.dataset,
@@ -116,7 +118,7 @@ def _dataset_json(source: Source, report: Report, provenance: dict[str, Any]) ->
 
 def _cases_table(report: Report, source: Source, folder: Path) -> str:
     lines: list[tuple[str, ...]] = [CASE_COLUMNS]
-    for outcome in report.taken:
+    for outcome in report.accepted:
         case, person = outcome.case, outcome.case.person
         age, bmi = (MISSING if v is None else f"{v:g}" for v in (person.age, person.bmi))
         paths = [_relative(path, source, folder) for path in (case.image, case.label)]

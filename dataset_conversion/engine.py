@@ -1,18 +1,18 @@
 """The engine of all converters: find, check and write every case, then name the data set; or refuse it whole."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from paraspinal_nnunet.dataset_conversion.case import Case, Checks, Found, Outcome, Source
+from paraspinal_nnunet.dataset_conversion.case import Case, CaseOutcome, Checks, Found, Source
 from paraspinal_nnunet.dataset_conversion.convert_case import IMAGES, LABELS, SECOND_LABELS, convert_case
 from paraspinal_nnunet.dataset_conversion.describe import describe, notes_on
 from paraspinal_nnunet.dataset_conversion.lock import number_lock
 from paraspinal_nnunet.dataset_conversion.report import Mode, Report
-from paraspinal_nnunet.dataset_conversion.resume import StagingFolder, Task, tasks_of, workbench
-from paraspinal_nnunet.dataset_conversion.selection import Selection, select
+from paraspinal_nnunet.dataset_conversion.resume import StagingFolder, Task, staging_folder, tasks_of
+from paraspinal_nnunet.dataset_conversion.selection import CaseSelection, select
 from paraspinal_nnunet.dataset_conversion.target import (
     cannot_write,
     check_place,
@@ -34,12 +34,12 @@ class RefusedError(DatasetError):
     """Cases were refused and no data set was written.
 
     Attributes:
-        report: What would have been taken, and what was refused.
+        report: What would have been accepted, and what was refused.
     """
 
     def __init__(self, report: Report) -> None:
         refusals = report.refusals
-        total = len(refusals) + len(report.taken)
+        total = len(refusals) + len(report.accepted)
         super().__init__(
             f"{refusals[0].reason}; nothing was written"
             if len(refusals) == 1
@@ -56,16 +56,16 @@ def convert(
     name: str,
     raw: Path,
     checks: Checks | None = None,
-    selection: Selection | None = None,
+    selection: CaseSelection | None = None,
     workers: int = 1,
     overwrite: bool = False,
     mode: Mode = "whole",
-    previews: bool = False,
+    draw_previews: Callable[[Path, Path], None] | None = None,
 ) -> Report:
     """Convert a folder to an nnU-Net data set.
 
     Images keep their voxels and grid; labels take the consecutive values that dataset.json lists. All cases are
-    checked; the data set appears under its final name only when all of them are taken (or, by `mode`, all that can
+    checked; the data set appears under its final name only when all of them are accepted (or, by `mode`, all that can
     be). Finished cases of a conversion that was interrupted, refused or stopped by a full disk wait in
     ``.Dataset<number>.unfinished``; the next conversion into that number takes over those whose settings and source
     files are still the same, and removes the folder when it succeeds.
@@ -77,11 +77,11 @@ def convert(
         name: Data set name.
         raw: nnU-Net's raw folder.
         checks: What is demanded of every case; everything when None.
-        selection: Which cases are taken, and whose they are; all when None.
+        selection: Which cases are wanted, and whose they are; all when None.
         workers: Number of processes.
         overwrite: Replace data sets of that number.
         mode: What refusals mean.
-        previews: Draw every case's labels over its image into the data set's folder.
+        draw_previews: Called with the data set and the folder in which it draws every case's labels over its image.
 
     Returns:
         The report, also written as conversion_report.json and conversion_report.tsv.
@@ -91,52 +91,52 @@ def convert(
         RefusedError: One or more cases were refused.
         InputError: Folder missing or without cases.
     """
-    checks, selection = checks or Checks(), selection or Selection()
-    target, bench = raw / dataset_name(number, name), workbench(raw, number)
+    checks, selection = checks or Checks(), selection or CaseSelection()
+    target, staging = raw / dataset_name(number, name), staging_folder(raw, number)
     check_place(raw, folder)
     if mode == "dry run":
         replaced = free_number(target, number, folder, overwrite=overwrite)
         found = _found(source, folder, selection, replaced)
-        outcomes = _take_all(tasks_of(found.cases, source, checks), source, checks, workers, None)
+        outcomes = _convert_all(tasks_of(found.cases, source, checks), source, checks, workers, None)
         return _refuse_any(_report(source, found, outcomes, target, replaced, mode))
-    with _writing(target, number, bench):
+    with _writing(target, number, staging):
         sweep(raw)
         replaced = free_number(target, number, folder, overwrite=overwrite)
         found = _found(source, folder, selection, replaced)
         tasks = tasks_of(found.cases, source, checks)
         second = [SECOND_LABELS] if any(c.second_label for c in found.cases) else []
-        done = bench.prepare(tasks, [IMAGES, LABELS, *second])
-        new = _take_all([t for t in tasks if t.case.case not in done], source, checks, workers, bench)
+        done = staging.prepare(tasks, [IMAGES, LABELS, *second])
+        new = _convert_all([t for t in tasks if t.case.case not in done], source, checks, workers, staging)
         by_id = {**done, **{o.case.case: o for o in new}}
         outcomes = [by_id[t.case.case] for t in tasks]
         report = replace(_report(source, found, outcomes, target, replaced, mode), taken_over=len(done))
-        _refuse_any(replace(report, kept=bench.folder.name if report.taken else ""))
+        _refuse_any(replace(report, kept=staging.folder.name if report.accepted else ""))
         for outcome in report.outcomes:
             if outcome.reason is not None:
-                bench.discard(outcome.case)
-        describe(bench.dataset, source, report, folder, checks, selection)
-        if previews:
-            _draw_previews(bench.dataset, target.name, workers)
-        replace_folders(bench.dataset, target, replaces=replaced)
-        bench.remove()
+                staging.discard(outcome.case)
+        describe(staging.dataset, source, report, folder, checks, selection)
+        if draw_previews:
+            draw_previews(staging.dataset, staging.dataset / PREVIEWS)
+        replace_folders(staging.dataset, target, replaces=replaced)
+        staging.remove()
     return report
 
 
 @contextmanager
-def _writing(target: Path, number: int, bench: StagingFolder) -> Iterator[None]:
+def _writing(target: Path, number: int, staging: StagingFolder) -> Iterator[None]:
     """Hold the number; afterwards, keep the unfinished data set only for the sake of finished cases."""
     try:
         with number_lock(target.parent, number):
             try:
                 yield
             finally:
-                if not bench.finished:
-                    bench.remove()
+                if not staging.finished:
+                    staging.remove()
     except OSError as error:
-        raise cannot_write(target, error, kept=bench.finished) from error
+        raise cannot_write(target, error, kept=staging.finished) from error
 
 
-def _found(source: Source, folder: Path, selection: Selection, replaced: Sequence[Path]) -> Found:
+def _found(source: Source, folder: Path, selection: CaseSelection, replaced: Sequence[Path]) -> Found:
     try:
         found = select(source.find_cases(folder), folder, source, selection)
         check_sources_stay(found.cases, replaced)
@@ -145,24 +145,18 @@ def _found(source: Source, folder: Path, selection: Selection, replaced: Sequenc
     return found
 
 
-def _take_all(
-    tasks: Sequence[Task], source: Source, checks: Checks, workers: int, bench: StagingFolder | None
-) -> list[Outcome]:
-    take = partial(convert_case, source=source, checks=checks, bench=bench)
+def _convert_all(
+    tasks: Sequence[Task], source: Source, checks: Checks, workers: int, staging: StagingFolder | None
+) -> list[CaseOutcome]:
+    work = partial(convert_case, source=source, checks=checks, staging=staging)
     try:
-        return list(each(take, tasks, workers=workers, what="converting", name=lambda task: task.case.case))
+        return list(each(work, tasks, workers=workers, what="converting", name=lambda task: task.case.case))
     except WorkerDiedError as error:
         raise WorkerDiedError(f"{error}, or leave the case out with --exclude") from None
 
 
-def _draw_previews(dataset: Path, title: str, workers: int) -> None:
-    from paraspinal_nnunet.quality_control.previews import write_previews
-
-    write_previews(dataset, dataset / PREVIEWS, workers=workers, title=title)
-
-
 def _report(
-    source: Source, found: Found, outcomes: Sequence[Outcome], target: Path, replaced: Sequence[Path], mode: Mode
+    source: Source, found: Found, outcomes: Sequence[CaseOutcome], target: Path, replaced: Sequence[Path], mode: Mode
 ) -> Report:
     notes = (*found.notes, *notes_on(source, target.name, replaced, elsewhere(int(target.name[7:10]))))
     checked = _refuse_repeated(outcomes)
@@ -170,12 +164,12 @@ def _report(
 
 
 def _refuse_any(report: Report) -> Report:
-    if report.refusals and (report.mode != "without refused" or not report.taken):
+    if report.refusals and (report.mode != "without refused" or not report.accepted):
         raise RefusedError(report)
     return report
 
 
-def _refuse_repeated(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
+def _refuse_repeated(outcomes: Sequence[CaseOutcome]) -> tuple[CaseOutcome, ...]:
     first: dict[str, Case] = {}
     checked = []
     for outcome in outcomes:

@@ -1,4 +1,4 @@
-"""The report of a conversion: what was taken, what was refused and why; as text, as a table and as JSON."""
+"""The report of a conversion: what was accepted, what was refused and why; as text, as a table and as JSON."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from paraspinal_nnunet.dataset_conversion.case import Case, Outcome, Refusal
+from paraspinal_nnunet.dataset_conversion.case import Case, CaseOutcome, Refusal
 from paraspinal_nnunet.image_io.geometry import by_text
 from paraspinal_nnunet.utils.text import pluralize
 from paraspinal_nnunet.utils.text_table import aligned
@@ -37,7 +37,7 @@ class Report:
     """
 
     dataset: str
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[CaseOutcome, ...]
     unpaired: tuple[Refusal, ...]
     notes: tuple[str, ...]
     other_files: int
@@ -47,7 +47,7 @@ class Report:
     private: bool = False
 
     @property
-    def taken(self) -> tuple[Outcome, ...]:
+    def accepted(self) -> tuple[CaseOutcome, ...]:
         """The cases that are in the data set."""
         return tuple(o for o in self.outcomes if o.reason is None)
 
@@ -59,8 +59,8 @@ class Report:
 
     @property
     def subjects(self) -> int:
-        """Number of subjects among the taken cases."""
-        return len({o.case.subject for o in self.taken})
+        """Number of subjects among the accepted cases."""
+        return len({o.case.subject for o in self.accepted})
 
     def text(self) -> str:
         """The report as an aligned table with a closing line."""
@@ -71,14 +71,14 @@ class Report:
 
     def table(self) -> str:
         """The report as tab-separated values, with the volumes in ml; a refused case's remark is the reason."""
-        classes = list(dict.fromkeys(key for o in self.taken for key in o.facts["volumes_ml"]))
+        classes = list(dict.fromkeys(key for o in self.accepted for key in o.facts["volumes_ml"]))
         lines = [("case", "subject", "status", "shape", "spacing_mm", "stored_axes", *_columns(classes), "remark")]
         for row in sorted([*map(_row, self.outcomes), *map(_unpaired_row, self.unpaired)]):
             lines.append((*row[:-1], *[""] * len(classes), row[-1]))
-        volumes = {o.case.case: [str(o.facts["volumes_ml"][key]) for key in classes] for o in self.taken}
+        volumes = {o.case.case: [str(o.facts["volumes_ml"][key]) for key in classes] for o in self.accepted}
         reasons = {r.case: self._on_disk(r) for r in self.refusals}
         for n, line in enumerate(lines[1:], start=1):
-            if line[2] == "taken":
+            if line[2] == "accepted":
                 lines[n] = (*line[:6], *volumes[line[0]], line[-1])
             else:
                 lines[n] = (*line[:-1], reasons[line[0]])
@@ -89,14 +89,14 @@ class Report:
         return {
             "dataset": self.dataset,
             "mode": self.mode,
-            "cases_taken": len(self.taken),
+            "cases_taken": len(self.accepted),
             "subjects": self.subjects,
             "cases_refused": len(self.refusals),
             "other_files": self.other_files,
             "notes": list(self.notes),
             "cases": [
                 {"case": o.case.case, "subject": o.case.subject, "image_sha256": o.image_hash, **o.facts}
-                for o in self.taken
+                for o in self.accepted
             ],
             "refused": [{"case": r.case, "reason": self._on_disk(r)} for r in self.refusals],
         }
@@ -116,16 +116,16 @@ class Report:
             yield f"finished cases stay in {self.kept} for the next try, which removes it when it succeeds"
 
     def _closing_line(self) -> str:
-        others = f"; {pluralize(self.other_files, 'other file')} passed over" if self.other_files else ""
-        cases, refused = pluralize(len(self.taken), "case"), len(self.refusals)
+        others = f"; {pluralize(self.other_files, 'other file')} not used" if self.other_files else ""
+        cases, refused = pluralize(len(self.accepted), "case"), len(self.refusals)
         subjects = f"of {pluralize(self.subjects, 'subject')}"
         if self.mode == "dry run":
             return f"dry run: {cases} {subjects} fit, {refused} refused{others}; nothing was written"
         if not refused:
-            return f"{cases} {subjects} taken{others}"
-        if self.mode == "whole" or not self.taken:
+            return f"{cases} {subjects} accepted{others}"
+        if self.mode == "whole" or not self.accepted:
             return f"{cases} fit, {refused} refused{others}; nothing was written"
-        return f"{cases} {subjects} taken, {refused} refused and left out{others}"
+        return f"{cases} {subjects} accepted, {refused} refused and left out{others}"
 
     def _on_disk(self, refusal: Refusal) -> str:
         if not self.private:
@@ -156,7 +156,7 @@ def _parts_below(path: Path) -> set[str]:
         return set()
 
 
-def _row(outcome: Outcome) -> tuple[str, ...]:
+def _row(outcome: CaseOutcome) -> tuple[str, ...]:
     case = outcome.case
     if outcome.reason is not None:
         return (case.case, case.subject, "refused", "", "", "", outcome.reason)
@@ -164,7 +164,7 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
     return (
         case.case,
         case.subject,
-        "taken",
+        "accepted",
         "x".join(str(n) for n in facts["shape"]),
         by_text(facts["spacing_mm"]),
         facts["stored_axes"],

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from paraspinal_nnunet import __version__
-from paraspinal_nnunet.dataset_conversion.case import Case, Checks, Outcome, Source, paths_of
+from paraspinal_nnunet.dataset_conversion.case import Case, CaseOutcome, Checks, Source, paths_of
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.utils.files import read_json, write_json
 
@@ -49,11 +49,7 @@ class StagingFolder:
         """Number of cases that a later conversion can take over."""
         return sum(1 for _ in self._cases.glob("*.json"))
 
-    def begun(self) -> list[str]:
-        """Cases that were begun and not ended: when a worker process died, one of these killed it."""
-        return sorted(p.name for p in self._begun.iterdir())
-
-    def prepare(self, tasks: Sequence[Task], parts: Sequence[str]) -> dict[str, Outcome]:
+    def prepare(self, tasks: Sequence[Task], parts: Sequence[str]) -> dict[str, CaseOutcome]:
         """Make the folders, take over what still holds and remove everything else.
 
         Args:
@@ -63,14 +59,13 @@ class StagingFolder:
         Returns:
             Case id -> outcome, of the cases that need not be done again.
         """
-        shutil.rmtree(self._begun, ignore_errors=True)
-        for path in (self._cases, self._begun, *(self.dataset / part for part in parts)):
+        for path in (self._cases, *(self.dataset / part for part in parts)):
             path.mkdir(parents=True, exist_ok=True)
         outcomes, wanted = {}, set()
         for task in tasks:
             record = self._record(task)
             if record is not None:
-                outcomes[task.case.case] = Outcome(task.case, image_hash=record["hash"], facts=record["facts"])
+                outcomes[task.case.case] = CaseOutcome(task.case, image_hash=record["hash"], facts=record["facts"])
                 wanted |= {self._state(task.case), *(self.dataset / name for name in record["files"])}
         for path in [*_files(self._cases), *_files(self.dataset)]:
             if path not in wanted:
@@ -80,15 +75,7 @@ class StagingFolder:
                 shutil.rmtree(path)
         return outcomes
 
-    def begin(self, case: Case) -> None:
-        """Note that a case's work begins."""
-        (self._begun / case.case).touch()
-
-    def end(self, case: Case) -> None:
-        """Note that a case's work has ended, well or not."""
-        (self._begun / case.case).unlink(missing_ok=True)
-
-    def keep(self, task: Task, outcome: Outcome, files: Sequence[Path]) -> None:
+    def keep(self, task: Task, outcome: CaseOutcome, files: Sequence[Path]) -> None:
         """Note a case's outcome, after its files are written.
 
         Args:
@@ -114,10 +101,6 @@ class StagingFolder:
     def _cases(self) -> Path:
         return self.folder / "cases"
 
-    @property
-    def _begun(self) -> Path:
-        return self.folder / "begun"
-
     def _state(self, case: Case) -> Path:
         return self._cases / f"{case.case}.json"
 
@@ -134,7 +117,7 @@ class StagingFolder:
         return record if whole else None
 
 
-def workbench(raw: Path, number: int) -> StagingFolder:
+def staging_folder(raw: Path, number: int) -> StagingFolder:
     """The unfinished data set of a number."""
     return StagingFolder(raw / f".Dataset{number:03d}.unfinished")
 

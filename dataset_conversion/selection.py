@@ -1,4 +1,4 @@
-"""Which of the found cases are taken, whose they are, and whether the second rater's labels come with them."""
+"""Which of the found cases are wanted, whose they are, and whether the second rater's labels come with them."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -13,12 +13,12 @@ from paraspinal_nnunet.errors import InputError
 
 
 @dataclass(frozen=True)
-class Selection:
+class CaseSelection:
     """What is wanted of a folder's cases.
 
     Attributes:
-        include: Globs; a case is taken when its id, its subject or the path of one of its files, relative to the input
-            folder, matches one of them. None takes all.
+        include: Globs; a case is wanted when its id, its subject or the path of one of its files, relative to the input
+            folder, matches one of them. None accepts all.
         exclude: Globs of cases that are left out, also of those included.
         subject_pattern: Regular expression whose first group, found in the case id, is the subject; None leaves the
             source's own subjects.
@@ -48,7 +48,7 @@ def with_channels(source: Source, names: Sequence[str]) -> Source:
     return replace(source, channels=tuple(names)) if names else source
 
 
-def select(found: Found, folder: Path, source: Source, selection: Selection) -> Found:
+def select(found: Found, folder: Path, source: Source, selection: CaseSelection) -> Found:
     """Apply a selection to what a finder found.
 
     Raises:
@@ -99,7 +99,7 @@ def _without_second(found: Found) -> Found:
         found,
         cases=tuple(replace(c, second_label=None) for c in found.cases),
         refusals=tuple(r for r in found.refusals if not r.second_rater),
-        notes=(*found.notes, f"a second rater's labels are there ({left}) and are not taken; --rater2 keeps them"),
+        notes=(*found.notes, f"a second rater's labels are there ({left}) and are not used; --rater2 keeps them"),
     )
 
 
@@ -127,7 +127,7 @@ def _refusal(case: str, paths: list[Path]) -> Refusal:
     return Refusal(case, reason, tuple(paths), second_rater=True)
 
 
-def _selected(found: Found, folder: Path, selection: Selection) -> Found:
+def _selected(found: Found, folder: Path, selection: CaseSelection) -> Found:
     if not selection.include and not selection.exclude:
         return found
     items: list[Case | Refusal] = [*found.cases, *found.refusals]

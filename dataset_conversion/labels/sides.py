@@ -21,15 +21,15 @@ class SidesError(LabelError):
     """Labels that contradict the scanner's left and right.
 
     Attributes:
-        mendable: Every muscle contradicts, so that one of the two flags can settle it.
+        fixable: Every muscle contradicts, so that one of the two flags can settle it.
     """
 
-    def __init__(self, message: str, *, mendable: bool) -> None:
+    def __init__(self, message: str, *, fixable: bool) -> None:
         super().__init__(message)
-        self.mendable = mendable
+        self.fixable = fixable
 
     def __reduce__(self) -> "tuple[object, ...]":
-        return _rebuilt, (str(self), self.mendable)
+        return _rebuilt, (str(self), self.fixable)
 
 
 def settle_sides(
@@ -61,17 +61,17 @@ def settle_sides(
         return list(maps), affine, None if any(evidence) else NOT_CHECKED
     for found, contradicting, name in zip(evidence, wrong, names, strict=True):
         if contradicting and len(contradicting) < len(found):
-            raise SidesError(_mixed(found, contradicting, name), mendable=False)
+            raise SidesError(_mixed(found, contradicting, name), fixable=False)
     agreeing = [name for found, name in zip(wrong, names, strict=True) if not found]
     place = next(n for n, found in enumerate(wrong) if found)
     if agreeing:
         text = f"{names[place]}: {_sides(wrong[place])}, but {agreeing[0]} does not; correct one rater's label map"
-        raise SidesError(text, mendable=False)
+        raise SidesError(text, fixable=False)
     if policy == "refuse":
         raise SidesError(
             f"{names[place]}: {_sides(wrong[place])}; look at the scan, then give --swap-sides if the header is right "
             "and the labels' names are exchanged, or --trust-labels if the header's left and right are wrong",
-            mendable=True,
+            fixable=True,
         )
     if policy == "swap-sides":
         mended = [_EXCHANGED[labels] for labels in maps]
@@ -98,8 +98,8 @@ def _evidence(labels: np.ndarray, affine: np.ndarray, classes: tuple[Structure, 
     return [*side_evidence(labels, affine, classes), *lone_side_evidence(labels, affine, classes)]
 
 
-def _rebuilt(message: str, mendable: bool) -> SidesError:
-    return SidesError(message, mendable=mendable)
+def _rebuilt(message: str, fixable: bool) -> SidesError:
+    return SidesError(message, fixable=fixable)
 
 
 def _exchanged() -> np.ndarray:

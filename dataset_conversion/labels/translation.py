@@ -20,7 +20,7 @@ from paraspinal_nnunet.errors import LabelError
 
 
 @dataclass(frozen=True)
-class LabelMap:
+class LabelTranslation:
     """Source values and what they stand for.
 
     Attributes:
@@ -84,7 +84,7 @@ class LabelMap:
         return f"{name}: unknown label value {found}; '{self.name}' knows {known}; map it or mark it 'ignore'"
 
 
-def label_map(name: str, *, quadratus: bool = False) -> LabelMap:
+def label_map(name: str, *, quadratus: bool = False) -> LabelTranslation:
     """A label map by scheme name or from a file.
 
     Args:
@@ -102,12 +102,12 @@ def label_map(name: str, *, quadratus: bool = False) -> LabelMap:
     return from_entries(path.name, read_label_file(path), quadratus=quadratus)
 
 
-def from_scheme(scheme: LabelScheme, *, quadratus: bool = False) -> LabelMap:
+def from_scheme(scheme: LabelScheme, *, quadratus: bool = False) -> LabelTranslation:
     """The label map of a known scheme."""
     return from_entries(scheme.name, scheme.values, quadratus=quadratus)
 
 
-def from_entries(name: str, entries: Mapping[int, str], *, quadratus: bool = False) -> LabelMap:
+def from_entries(name: str, entries: Mapping[int, str], *, quadratus: bool = False) -> LabelTranslation:
     """The label map of source values and what they stand for.
 
     Args:
@@ -123,4 +123,4 @@ def from_entries(name: str, entries: Mapping[int, str], *, quadratus: bool = Fal
     dropped = {v: key for v, key in sorted(entries.items()) if v not in values and v != BACKGROUND}
     if not values:
         raise LabelError(f"{name}: maps no value to a class; classes are {', '.join(BY_KEY)}")
-    return LabelMap(name, values, dropped)
+    return LabelTranslation(name, values, dropped)

@@ -30,7 +30,7 @@ def find_pairs(
     `structure_pairs.with_masks`.
 
     Args:
-        folder: Searched with all its sub-folders; hidden files are passed over.
+        folder: Searched with all its sub-folders; hidden files are left out.
         image: Where images are.
         label: Where labels are.
         second_label: Where a second rater's labels are; not every case needs one.

@@ -9,12 +9,12 @@ from paraspinal_nnunet.anatomy import LABEL_SCHEMES
 from paraspinal_nnunet.dataset_conversion.case import Case, Found, Refusal, Source
 from paraspinal_nnunet.dataset_conversion.labels.files import read_label_file
 from paraspinal_nnunet.dataset_conversion.labels.masks import MaskCase, Masks, mask_labels, read_case_masks
-from paraspinal_nnunet.dataset_conversion.labels.translation import LabelMap, from_entries, label_map
+from paraspinal_nnunet.dataset_conversion.labels.translation import LabelTranslation, from_entries, label_map
 from paraspinal_nnunet.dataset_conversion.sources import given_texts
 from paraspinal_nnunet.dataset_conversion.sources.bids_layout import (
     DERIVATIVES,
+    BidsLayout,
     Choice,
-    Layout,
     labels_by_image,
     mask_class,
     read_layout,
@@ -109,7 +109,7 @@ def bids_source(
     )
 
 
-def _from_tables(layout: Layout, quadratus: bool) -> LabelMap:
+def _from_tables(layout: BidsLayout, quadratus: bool) -> LabelTranslation:
     """The label map of all look-up tables together."""
     entries: dict[int, str] = {}
     origin: dict[int, str] = {}
@@ -156,14 +156,14 @@ def _find(folder: Path, *, choice: Choice, kept: frozenset[str]) -> Found:
     if not (folder / "dataset_description.json").is_file():
         notes.append("dataset_description.json is missing: no valid BIDS data set, read as one all the same")
     if without:
-        notes.append(f"passed over, since another image of the subject has the label: {', '.join(without)}")
+        notes.append(f"left out, since another image of the subject has the label: {', '.join(without)}")
     refused = {r.case for r in refusals if not r.second_rater}
-    taken = tuple(case for case in cases if case is not None and case.case not in refused)
-    return Found(taken, tuple(refusals), layout.others, tuple(notes))
+    accepted = tuple(case for case in cases if case is not None and case.case not in refused)
+    return Found(accepted, tuple(refusals), layout.others, tuple(notes))
 
 
 def _case(
-    layout: Layout,
+    layout: BidsLayout,
     image: BidsName,
     labels: Sequence[BidsName],
     second: Sequence[BidsName],

@@ -34,7 +34,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Layout:
+class BidsLayout:
     """What a data set holds of what was chosen.
 
     Attributes:
@@ -63,7 +63,7 @@ class Layout:
         return [label for root in self.derivatives for label in self.labels[root]]
 
 
-def read_layout(folder: Path, choice: Choice) -> Layout:
+def read_layout(folder: Path, choice: Choice) -> BidsLayout:
     """Look through a data set.
 
     Raises:
@@ -86,7 +86,7 @@ def read_layout(folder: Path, choice: Choice) -> Layout:
     kept = {root: tuple(n for n in labels[root] if (n.suffix == "mask") is masks) for root in derivatives}
     tables = tuple(n for n in names if n.suffix == "dseg" and n.ending == ".tsv")
     others = len(files) - len(chosen) - sum(map(len, kept.values()))
-    return Layout(folder, raw, chosen, kept, masks, tables, derivatives, others)
+    return BidsLayout(folder, raw, chosen, kept, masks, tables, derivatives, others)
 
 
 def chosen_images(
@@ -125,7 +125,7 @@ def mask_class(mask: BidsName) -> str | None:
         raise LabelError(f"{mask.path}: {error}") from error
 
 
-def labels_by_image(layout: Layout, root: str, refusals: list[Refusal]) -> dict[str, list[BidsName]]:
+def labels_by_image(layout: BidsLayout, root: str, refusals: list[Refusal]) -> dict[str, list[BidsName]]:
     """Image path -> its labels, of one derivative.
 
     Args:

@@ -11,15 +11,15 @@ from pathlib import Path
 
 from paraspinal_nnunet.anatomy import BY_KEY, LABEL_SCHEMES, STRUCTURES
 from paraspinal_nnunet.dataset_conversion.case import Case, Source
-from paraspinal_nnunet.dataset_conversion.images.readers import read_labels
-from paraspinal_nnunet.dataset_conversion.labels.translation import LabelMap, from_entries, label_map
+from paraspinal_nnunet.dataset_conversion.labels.translation import LabelTranslation, from_entries, label_map
 from paraspinal_nnunet.dataset_conversion.patterns.pairing import pattern
 from paraspinal_nnunet.dataset_conversion.sources import given_texts
 from paraspinal_nnunet.dataset_conversion.sources.dicom_studies import Choices, DicomCase, find_studies
 from paraspinal_nnunet.dicom import Series, opened_source, read_grid, read_segmentation, read_stack
 from paraspinal_nnunet.dicom.deidentify import without_identifiers
 from paraspinal_nnunet.errors import InputError, ParaspinalError
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.images import read_labels
+from paraspinal_nnunet.image_io.volume import Volume
 
 HELP = "DICOM studies, one folder or zip each, with DICOM SEG objects or label maps"
 LAYOUT = "STUDY/... or STUDY.zip, any files below [+ a DICOM SEG among them | labels by --label-pattern]"
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="name cases by their folders and subjects by PatientID, and write file names (default: pseudonyms)",
     )
-    parser.add_argument("--explain", action="store_true", help="print why each series was taken or passed over")
+    parser.add_argument("--explain", action="store_true", help="print why each series was chosen or rejected")
 
 
 def source_from(args: argparse.Namespace) -> Source:
@@ -142,7 +142,7 @@ def read_series_labels(case: Case, *, mapping: Mapping[int, str] | None) -> Volu
         return read_segmentation(there, grid, mapping=mapping, name=_shown(case, there))
 
 
-def _segment_labels(own: LabelMap | None, quadratus: bool) -> tuple[LabelMap, dict[int, str] | None]:
+def _segment_labels(own: LabelTranslation | None, quadratus: bool) -> tuple[LabelTranslation, dict[int, str] | None]:
     """The label map of canonical values, and what the numbers of segments stand for, where that is given."""
     if own is None:
         return from_entries("DICOM SEG", {s.label: s.key for s in STRUCTURES}, quadratus=quadratus), None

@@ -2,14 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tqdm import tqdm
-
-from paraspinal_nnunet.dataset_conversion.case import Case, Found, Person, Refusal
+from paraspinal_nnunet.dataset_conversion.case import Case, Demographics, Found, Refusal
 from paraspinal_nnunet.dataset_conversion.patterns.pairing import CASE_ID, Pattern, walk
-from paraspinal_nnunet.dicom import Kind, Selection, Series, Study, opened_source, scan_study, select_series
+from paraspinal_nnunet.dicom import Kind, Series, SeriesSelection, Study, opened_source, scan_study, select_series
 from paraspinal_nnunet.dicom.deidentify import (
     age_of,
     bmi_of,
@@ -20,11 +18,13 @@ from paraspinal_nnunet.dicom.deidentify import (
     sex_of,
     without_identifiers,
 )
+from paraspinal_nnunet.dicom.headers import read_file
 from paraspinal_nnunet.dicom.records import Patient
 from paraspinal_nnunet.dicom.selection import pick
+from paraspinal_nnunet.dicom.studies import check_one_patient, check_series_apart
 from paraspinal_nnunet.errors import InputError, ParaspinalError
-
-_BAR_DELAY_S = 2.0
+from paraspinal_nnunet.utils.progress import progress
+from paraspinal_nnunet.utils.text import pluralize
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class Choices:
     """What a user chose about studies.
 
     Attributes:
-        series: Which series to take; None for the rules of `dicom.sift`.
+        series: Which series to read; None for the rules of `dicom.selection_rules`.
         segmentation: Which DICOM SEG; None for the only one.
         second_segmentation: Which DICOM SEG is the second rater's.
         label_pattern: Where label maps lie, relative to the input folder; None for DICOM SEG.
         ids: Table of PatientID and subject; None for pseudonyms.
         keep_identifiers: Folder names as case ids, PatientIDs as subjects.
-        explain: Print why each series was taken or passed over.
+        explain: Print why each series was chosen or rejected.
     """
 
     series: str | None = None
@@ -76,8 +76,9 @@ def find_studies(folder: Path, *, choices: Choices) -> Found:
         InputError: No such folder, no study in it, or patients whom the table of ids lacks.
     """
     studies, refusals = _studies(folder, choices)
+    spread = dict(zip(studies, map(check_series_apart(list(studies.values())).get, range(len(studies))), strict=True))
     labels = _label_files(folder, choices.label_pattern)
-    patients = {name: _patient(study) for name, study in studies.items()}
+    patients = {name: _patient(study, name) for name, study in studies.items()}
     table = read_ids(choices.ids) if choices.ids else None
     subjects = pseudonyms(patients.values(), table=table)
     ids = {n: n.removesuffix(".zip") for n in patients} if choices.keep_identifiers else _case_ids(patients, subjects)
@@ -85,14 +86,19 @@ def find_studies(folder: Path, *, choices: Choices) -> Found:
     for name, study in studies.items():
         subject = _subject(patients[name], subjects, name, choices)
         try:
-            case, sifted = _case(folder / name, study, choices, labels, ids[name], subject)
+            if fault := spread[name]:
+                raise InputError(f"{folder / name}: {fault}")
+            case, selection = _case(folder / name, study, choices, labels, ids[name], subject)
         except ParaspinalError as error:
             refusals.append(_refusal(folder / name, ids[name], error, patients[name]))
             continue
         cases.append(case)
-        notes.append(f"{case.case}: {_choice(sifted)}")
+        notes.append(f"{case.case}: {_choice(selection)}")
+        if study.copies:
+            copies = pluralize(study.copies, "file")
+            notes.append(f"{case.case}: {copies} left out, each the same byte for byte as another")
         if choices.explain:
-            print(f"{case.case} ({name})\n{sifted.text()}")
+            print(f"{case.case} ({name})\n{selection.text()}")
     passed = sum(study.other_files for study in studies.values())
     return Found(tuple(sorted(cases, key=lambda c: c.case)), tuple(refusals), passed, tuple(sorted(notes)))
 
@@ -105,8 +111,8 @@ def _studies(folder: Path, choices: Choices) -> tuple[dict[str, Study], list[Ref
         p for p in sorted(folder.iterdir()) if not p.name.startswith(".") and (p.is_dir() or p.suffix.lower() == ".zip")
     ]
     studies: dict[str, Study] = {}
-    refusals = []
-    for child in tqdm(children, desc="reading studies", unit="study", delay=_BAR_DELAY_S):
+    refusals = _loose_files(folder)
+    for child in progress(children, what="reading studies", unit="study"):
         try:
             with opened_source(child) as root:
                 studies[child.name] = scan_study(root, name=str(child))
@@ -119,9 +125,29 @@ def _studies(folder: Path, choices: Choices) -> tuple[dict[str, Study], list[Ref
     return studies, refusals
 
 
-def _patient(study: Study) -> Patient:
-    """Whom the images show: other programs' objects often lack sex, age and weight."""
-    return (*study.of_kind(Kind.IMAGE), *study.series)[0].header.patient
+def _loose_files(folder: Path) -> list[Refusal]:
+    """DICOM files beside the studies' folders: they are no study of their own, and are not left out in silence."""
+    loose = []
+    for file in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
+        try:
+            if read_file(file, file.name) is not None:
+                loose.append(file)
+        except InputError:
+            loose.append(file)
+    if not loose:
+        return []
+    what = f"{loose[0]}: a DICOM file" if len(loose) == 1 else f"{loose[0]} and {len(loose) - 1} more DICOM files"
+    reason = f"{what} beside the studies' folders; give each study a folder of its own"
+    return [Refusal("", reason, tuple(loose))]
+
+
+def _patient(study: Study, name: str) -> Patient:
+    """Whom the images show: other programs' objects often lack sex, age and weight.
+
+    Without PatientID and StudyInstanceUID a study stands for itself.
+    """
+    patient = (*study.of_kind(Kind.IMAGE), *study.series)[0].header.patient
+    return patient if patient.patient_id or patient.study_uid else replace(patient, study_uid=f"folder {name}")
 
 
 def _notes(patients: Mapping[str, Patient]) -> list[str]:
@@ -141,22 +167,22 @@ def _label_files(folder: Path, label_pattern: Pattern | None) -> dict[str, list[
 
 def _case(
     path: Path, study: Study, choices: Choices, labels: Mapping[str, Sequence[Path]], case: str, subject: str
-) -> tuple[DicomCase, Selection]:
+) -> tuple[DicomCase, SeriesSelection]:
     if not CASE_ID.fullmatch(case):
         raise InputError(f"{path}: case id '{case}' must consist of letters, digits, '.', '-' and '_'; rename it")
-    for what in ("study_uid", "patient_id"):
-        found = {getattr(s.header.patient, what) for s in study.of_kind(Kind.IMAGE)}
-        if len(found) > 1:
-            noun = "studies" if what == "study_uid" else "patients"
-            raise InputError(f"{path}: holds {len(found)} {noun}; give each a folder of its own")
+    study.check_sound()
+    found = len({s.header.patient.study_uid for s in study.of_kind(Kind.IMAGE)})
+    if found > 1:
+        raise InputError(f"{path}: holds {found} studies; give each a folder of its own")
+    check_one_patient(study)
     if choices.label_pattern:
         raters: list[Series] = []
         labels_of = [_one_label(path, labels)]
     else:
         raters = _segmentations(path, study, choices)
         labels_of = [path / s.header.shown for s in raters]
-    sifted = select_series(study, series=choices.series, labelled=raters[0] if raters else None)
-    chosen, archive = sifted.chosen, None
+    selection = select_series(study, series=choices.series, labelled=raters[0] if raters else None)
+    chosen, archive = selection.chosen, None
     if not path.is_dir():
         chosen, raters, archive = chosen.moved(Path()), [s.moved(Path()) for s in raters], path
     return DicomCase(
@@ -169,7 +195,7 @@ def _case(
         series=chosen,
         segmentations=dict(zip(labels_of, raters, strict=False)),
         archive=archive,
-    ), sifted
+    ), selection
 
 
 def _segmentations(path: Path, study: Study, choices: Choices) -> list[Series]:
@@ -202,8 +228,8 @@ def _one_segmentation(path: Path, study: Study, found: Sequence[Series], wanted:
     raise InputError(f"{path}: holds no DICOM SEG{contours}; add one, or give --label-pattern")
 
 
-def _person(patient: Patient) -> Person:
-    return Person(sex=sex_of(patient), age=age_of(patient), bmi=bmi_of(patient))
+def _person(patient: Patient) -> Demographics:
+    return Demographics(sex=sex_of(patient), age=age_of(patient), bmi=bmi_of(patient))
 
 
 def _case_ids(patients: Mapping[str, Patient], subjects: Mapping[str, str]) -> dict[str, str]:
@@ -233,8 +259,8 @@ def _named(path: Path, reason: str) -> str:
     return reason if reason.startswith(str(path)) else f"{path}: {reason}"
 
 
-def _choice(sifted: Selection) -> str:
-    """What was taken, without descriptions, which may hold anything."""
-    others = len([line for line in sifted.lines if not line.taken])
-    reason = next(line.reason for line in sifted.lines if line.taken)
-    return f"series {sifted.chosen.key} taken ({reason}), {others} passed over"
+def _choice(selection: SeriesSelection) -> str:
+    """What was chosen, without descriptions, which may hold anything."""
+    others = len([line for line in selection.lines if not line.accepted])
+    reason = next(line.reason for line in selection.lines if line.accepted)
+    return f"series {selection.chosen.key} accepted ({reason}), {others} rejected"

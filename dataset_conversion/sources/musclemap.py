@@ -17,12 +17,12 @@ from tqdm import tqdm
 
 from paraspinal_nnunet.anatomy import LABEL_SCHEMES
 from paraspinal_nnunet.dataset_conversion.case import Found, Source
-from paraspinal_nnunet.dataset_conversion.images.readers import read_labels
-from paraspinal_nnunet.dataset_conversion.labels.translation import LabelMap, from_entries
+from paraspinal_nnunet.dataset_conversion.labels.translation import LabelTranslation, from_entries
 from paraspinal_nnunet.dataset_conversion.patterns.pairing import pair_up, walk
 from paraspinal_nnunet.dataset_conversion.sources import given_texts
 from paraspinal_nnunet.dataset_conversion.sources.musclemap_codes import OTHER_CODES
 from paraspinal_nnunet.errors import InputError, LabelError, ParaspinalError
+from paraspinal_nnunet.image_io.images import read_labels
 
 HELP = "scans with MuscleMap's masks beside them"
 LAYOUT = "NAME.nii.gz (or NAME_image.nii.gz) + NAME_dseg.nii.gz [+ participants.tsv]"
@@ -42,7 +42,7 @@ _BAR_DELAY_S = 2.0
 
 
 @dataclass(frozen=True)
-class Evidence:
+class CodesFound:
     """Which codes the maps of a folder hold.
 
     Attributes:
@@ -93,7 +93,7 @@ def musclemap_source(
         evidence = tell_codes(maps)
     else:
         scheme = "musclemap" if codes == "wholebody" else "musclemap-abdomen"
-        evidence = Evidence(scheme, f"label values are read as --codes {codes} says")
+        evidence = CodesFound(scheme, f"label values are read as --codes {codes} says")
     finder = partial(_find, note=evidence.text)
     return Source(
         "musclemap",
@@ -106,7 +106,7 @@ def musclemap_source(
     )
 
 
-def tell_codes(paths: Sequence[Path]) -> Evidence:
+def tell_codes(paths: Sequence[Path]) -> CodesFound:
     """Tell from their values which model made the maps.
 
     Args:
@@ -131,7 +131,7 @@ def tell_codes(paths: Sequence[Path]) -> Evidence:
         raise LabelError(f"{path}: values {_some(values)} are of neither MuscleMap model; give --codes to see which")
     ((scheme, maps),) = seen.items()
     values = np.unique(np.concatenate(list(maps.values())))
-    return Evidence(
+    return CodesFound(
         scheme, f"codes of '{scheme}': {len(maps)} of {len(paths)} maps looked at hold the values {_some(values)}"
     )
 
@@ -156,7 +156,7 @@ def _some(values: np.ndarray, most: int = 12) -> str:
     return ", ".join(str(v) for v in values[:most]) + (" ..." if len(values) > most else "")
 
 
-def _labels(scheme: str, quadratus: bool) -> LabelMap:
+def _labels(scheme: str, quadratus: bool) -> LabelTranslation:
     known = LABEL_SCHEMES[scheme]
     others = OTHER_CODES if scheme == "musclemap" else {}
     return from_entries(known.name, {**others, **known.values}, quadratus=quadratus)
@@ -181,7 +181,7 @@ def _find(folder: Path, *, note: str) -> Found:
     cases = tuple(replace(c, subject=_subject(c.label.relative_to(folder).as_posix()) or c.case) for c in found.cases)
     used = {path for files in (by_image, by_label) for paths in files.values() for path in paths}
     scans = sum(name.endswith((".nii", ".nii.gz")) and folder / name not in used for name in files)
-    notes = (note, f"scans without a mask beside them, passed over: {scans}") if scans else (note,)
+    notes = (note, f"scans without a mask beside them, left out: {scans}") if scans else (note,)
     return replace(found, cases=cases, other_files=len(files) - len(used), notes=notes)
 
 

@@ -73,7 +73,7 @@ def myosegmentum_source(
 
     Args:
         dixon: Fat and water images as two cases of one subject, or as the channels of one case.
-        lpm: The LPM_Segmentator release, whose labels of multifidus and erector spinae are taken; None for the
+        lpm: The LPM_Segmentator release, whose labels of multifidus and erector spinae are used; None for the
             database alone.
         resample: Where LPM's image is no cut-out of the database's, resample its labels by the headers.
         licence: Of the data; '' for the database's own.

@@ -8,7 +8,7 @@ from pathlib import Path
 from paraspinal_nnunet.anatomy import LABEL_SCHEMES
 from paraspinal_nnunet.dataset_conversion.case import Found, Source
 from paraspinal_nnunet.dataset_conversion.labels.masks import mask_labels, read_case_masks
-from paraspinal_nnunet.dataset_conversion.labels.translation import LabelMap, label_map
+from paraspinal_nnunet.dataset_conversion.labels.translation import LabelTranslation, label_map
 from paraspinal_nnunet.dataset_conversion.patterns.pairing import find_pairs
 from paraspinal_nnunet.dataset_conversion.patterns.placeholders import Pattern, pattern
 from paraspinal_nnunet.dataset_conversion.sources import given_texts
@@ -74,7 +74,7 @@ def pairs_source(
     *,
     image_patterns: Sequence[str],
     label_pattern: str,
-    labels: LabelMap,
+    labels: LabelTranslation,
     structures: Mapping[str, str] | None = None,
     second_label_pattern: str | None = None,
     channels: Sequence[str] = ("T2",),

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
-
-from paraspinal_nnunet.dataset_conversion.case import Found, Person
+from paraspinal_nnunet.dataset_conversion.case import Demographics, Found
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.nnunet.datasets import MISSING
+from paraspinal_nnunet.utils.tables import number, read_table
 
 FILE_NAME = "participants.tsv"
 
@@ -16,12 +15,12 @@ _SEXES = {"f": "F", "female": "F", "m": "M", "male": "M", "o": "O", "other": "O"
 _NOT_KNOWN = ("", MISSING, "na", "nan")
 
 
-def read_participants(path: Path) -> dict[str, Person]:
+def read_participants(path: Path) -> dict[str, Demographics]:
     """Read a table as BIDS has it.
 
     Args:
-        path: Tab-separated, with participant_id and any of sex (F, M, O or in full), age (years), bmi (kg/m2); other
-            columns are passed over.
+        path: With participant_id and any of sex (F, M, O or in full), age (years), bmi (kg/m2); other
+            columns are left out.
 
     Returns:
         Participant id, without a leading ``sub-``, to what is known.
@@ -29,14 +28,8 @@ def read_participants(path: Path) -> dict[str, Person]:
     Raises:
         InputError: Missing, no such column, an id twice, or a value that cannot be understood.
     """
-    try:
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as a tab-separated table ({error})") from error
-    table.columns = [str(column).strip().lower() for column in table.columns]
-    if "participant_id" not in table:
-        raise InputError(f"{path}: has no column participant_id; is it separated by tabs?")
-    people: dict[str, Person] = {}
+    table = read_table(path, ("participant_id",), lower=True)
+    people: dict[str, Demographics] = {}
     for row in table.to_dict("records"):
         name = _bare(str(row["participant_id"]))
         if name in people:
@@ -46,7 +39,7 @@ def read_participants(path: Path) -> dict[str, Person]:
     return people
 
 
-def person_of(name: str, *, path: Path, sex: str = "", age: str = "", bmi: str = "") -> Person:
+def person_of(name: str, *, path: Path, sex: str = "", age: str = "", bmi: str = "") -> Demographics:
     """A person from the cells of a table.
 
     Args:
@@ -59,10 +52,12 @@ def person_of(name: str, *, path: Path, sex: str = "", age: str = "", bmi: str =
     Raises:
         InputError: A value that cannot be understood.
     """
-    return Person(_sex(sex, path, name), _number(age, path, f"age of {name}"), _number(bmi, path, f"bmi of {name}"))
+    return Demographics(
+        _sex(sex, path, name), _number(age, path, f"age of {name}"), _number(bmi, path, f"bmi of {name}")
+    )
 
 
-def with_people(found: Found, people: Mapping[str, Person], file_name: str) -> Found:
+def with_people(found: Found, people: Mapping[str, Demographics], file_name: str) -> Found:
     """Give each case what is known of its subject, and note the subjects that are not in the table."""
     cases = tuple(replace(c, person=people.get(_bare(c.subject), c.person)) for c in found.cases)
     absent = sorted({c.subject for c in found.cases if _bare(c.subject) not in people})
@@ -87,9 +82,9 @@ def _number(text: str, path: Path, what: str) -> float | None:
     if text.strip().lower() in _NOT_KNOWN:
         return None
     try:
-        number = float(text)
+        value = number(text)
     except ValueError:
-        number = -1.0
-    if not 0 < number < float("inf"):
+        value = -1.0
+    if not 0 < value < float("inf"):
         raise InputError(f"{path}: {what} is '{text}'; write a number greater than 0 or {MISSING}")
-    return number
+    return value

@@ -5,7 +5,6 @@ Source: Akinci D'Antonoli et al., Radiology 2025, doi 10.1148/radiol.241613.
 """
 
 import argparse
-import csv
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -13,12 +12,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from paraspinal_nnunet.anatomy import COARSE, Muscle
-from paraspinal_nnunet.dataset_conversion.case import Found, Person, Refusal, Source
-from paraspinal_nnunet.dataset_conversion.images.readers import read_labels
+from paraspinal_nnunet.dataset_conversion.case import Demographics, Found, Refusal, Source
 from paraspinal_nnunet.dataset_conversion.labels.masks import MaskCase, mask_labels, read_case_masks
 from paraspinal_nnunet.dataset_conversion.sources import given_texts
 from paraspinal_nnunet.dataset_conversion.sources.participants import person_of
 from paraspinal_nnunet.errors import InputError, ParaspinalError
+from paraspinal_nnunet.image_io.images import read_labels
+from paraspinal_nnunet.utils.tables import read_table
 
 HELP = "the TotalSegmentator MRI data set (deep back muscles and iliopsoas: four coarse classes)"
 LAYOUT = "sXXXX/mri.nii.gz + sXXXX/segmentations/{autochthon,iliopsoas}_{left,right}.nii.gz [+ meta.csv]"
@@ -46,7 +46,7 @@ def source_from(args: argparse.Namespace) -> Source:
 
 
 def totalsegmentator_source(*, licence: str = LICENCE, reference: str = REFERENCE) -> Source:
-    """Declare the data set; scans that show none of the four classes are passed over."""
+    """Declare the data set; scans that show none of the four classes are left out."""
     return Source(
         "totalsegmentator",
         mask_labels("totalsegmentator", KEYS),
@@ -79,7 +79,7 @@ def _find(folder: Path) -> Found:
             refusals.append(Refusal(name, str(error), (image,)))
             continue
         if shown:
-            person = people.get(name, Person())
+            person = people.get(name, Demographics())
             cases.append(MaskCase(name, name, (image,), masks, person=person, masks={masks: found}))
         without += not shown
     return Found(tuple(cases), tuple(refusals), notes=_notes(without, people, [c.case for c in cases]))
@@ -89,28 +89,23 @@ def _has_voxels(mask: tuple[str, Path]) -> bool:
     return bool(read_labels(mask[1]).array.any())
 
 
-def _notes(without: int, people: Mapping[str, Person], cases: list[str]) -> tuple[str, ...]:
+def _notes(without: int, people: Mapping[str, Demographics], cases: list[str]) -> tuple[str, ...]:
     notes = []
     if without:
-        notes.append(f"passed over, since they show none of the four classes: {without}")
+        notes.append(f"left out, since they show none of the four classes: {without}")
     absent = [case for case in cases if case not in people]
     if people and absent:
         notes.append(f"{META} has no row for {', '.join(absent)}")
     return tuple(notes)
 
 
-def _people(path: Path) -> dict[str, Person]:
+def _people(path: Path) -> dict[str, Demographics]:
     """Sex and age of each scan; the releases separate by semicolons."""
     if not path.is_file():
         return {}
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
-    rows = list(csv.DictReader(lines, delimiter=";" if lines and ";" in lines[0] else ","))
-    if rows and "image_id" not in rows[0]:
-        raise InputError(f"{path}: has no column image_id")
+    table = read_table(path, ("image_id",))
     person = partial(person_of, path=path)
     return {
-        row["image_id"]: person(row["image_id"], sex=row.get("gender") or "", age=row.get("age") or "") for row in rows
+        row["image_id"]: person(row["image_id"], sex=row.get("gender", ""), age=row.get("age", ""))
+        for row in table.to_dict("records")
     }

@@ -1,15 +1,16 @@
 """From the places of slices to one grid, or to a sentence that says why there is none."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from paraspinal_nnunet.dicom.packages import get_highdicom
 from paraspinal_nnunet.dicom.records import Frame
-from paraspinal_nnunet.dicom.splitting import ORIENTATION_TOLERANCE, POSITION_TOLERANCE_MM, SPACING_TOLERANCE_MM
+from paraspinal_nnunet.dicom.splitting import ORIENTATION_TOLERANCE, POSITION_TOLERANCE_MM, SPACING_TOLERANCE
 from paraspinal_nnunet.errors import GeometryError
-from paraspinal_nnunet.image_io.nifti_header import SHEAR_TOLERANCE
+from paraspinal_nnunet.image_io.geometry import RAS_FROM_LPS, SHEAR_TOLERANCE
 
 SPACING_RATIO_TOLERANCE = 0.01
 """Distances of slices may differ by this share, as highdicom's `get_volume_positions` has it: positions are stored
@@ -63,6 +64,8 @@ def slice_grid(frames: Sequence[Frame], name: str) -> SliceGrid:
     first = frames[0]
     if len(frames) == 1:
         raise GeometryError(f"{name}: is a single slice ({first.shown}); a stack of slices is needed")
+    frames = with_one_geometry(frames)
+    first = frames[0]
     orientation = np.array(first.orientation)
     _check_axes(orientation, name)
     normal = np.cross(orientation[:3], orientation[3:])
@@ -72,6 +75,23 @@ def slice_grid(frames: Sequence[Frame], name: str) -> SliceGrid:
     _check_distances(ordered, positions, normal, name)
     _check_line(ordered, positions, normal, name)
     return SliceGrid(ordered, _affine(positions, first, name))
+
+
+def with_one_geometry(frames: Sequence[Frame]) -> list[Frame]:
+    """Slices whose orientations and spacings differ by rounding, with the values of most digits for all."""
+    orientation, spacing = (
+        _most_precise([v for f in frames if (v := getattr(f, name)) is not None])
+        for name in ("orientation", "pixel_spacing_mm")
+    )
+    if all(f.orientation == orientation and f.pixel_spacing_mm == spacing for f in frames):
+        return list(frames)
+    return [replace(f, orientation=orientation, pixel_spacing_mm=spacing) for f in frames]
+
+
+def _most_precise(values: Sequence[tuple[float, ...]]) -> tuple[float, ...] | None:
+    """Of several values the one with most digits; of these the most frequent."""
+    counts = Counter(values)
+    return max(counts, key=lambda v: (sum(len(f"{n:.12g}") for n in v), counts[v])) if counts else None
 
 
 def _affine(positions: np.ndarray, first: Frame, name: str) -> np.ndarray:
@@ -90,7 +110,7 @@ def _affine(positions: np.ndarray, first: Frame, name: str) -> np.ndarray:
         spacing_between_slices=mean_mm,
         index_convention="RD",
     )
-    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps
+    return RAS_FROM_LPS @ lps
 
 
 def _check_present(frames: Sequence[Frame], name: str) -> None:
@@ -114,11 +134,11 @@ def _check_alike(frames: Sequence[Frame], name: str) -> None:
     if len(sizes) > 1:
         raise GeometryError(f"{name}: mixes slices of {_listed(sizes)} voxels; choose one part of the series")
     spacing = np.array([f.pixel_spacing_mm for f in frames])
-    if np.ptp(spacing, axis=0).max() > SPACING_TOLERANCE_MM:
+    if np.ptp(np.log(spacing), axis=0).max() > 2 * SPACING_TOLERANCE:
         mixed = sorted({f"{row:.4g} x {column:.4g}" for row, column in spacing})
         raise GeometryError(f"{name}: mixes pixels of {_listed(mixed)} mm; choose one part of the series")
     orientation = np.array([f.orientation for f in frames])
-    other = np.abs(orientation - orientation[0]).max(axis=1) > ORIENTATION_TOLERANCE
+    other = np.abs(orientation - orientation[0]).max(axis=1) > 2 * ORIENTATION_TOLERANCE
     if other.any():
         raise GeometryError(
             f"{name}: {int(other.sum())} of {len(frames)} slices stand in another orientation than the first; choose "

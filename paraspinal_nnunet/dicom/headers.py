@@ -1,5 +1,6 @@
 """Reading headers: which files are DICOM, and what their slices say of themselves; voxels are left unread."""
 
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from paraspinal_nnunet.dicom import tags
 from paraspinal_nnunet.dicom.packages import get_pydicom
 from paraspinal_nnunet.dicom.records import Frame, Header, Kind, Patient
-from paraspinal_nnunet.errors import InputError, one_line
+from paraspinal_nnunet.errors import InputError, ParaspinalError, one_line, reason_of
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -15,8 +16,14 @@ if TYPE_CHECKING:
 PREAMBLE_BYTES = 128
 MAGIC = b"DICM"
 
+MOST_VOXELS_PER_BYTE = 2000
+"""A compressed file does not hold more: JPEG and RLE stay below, an empty JPEG 2000 frame takes 100 bytes."""
+
 _BARE_STARTS = (b"\x08\x00", b"\x02\x00")
 """First group of a file without preamble, little endian."""
+
+_DICOM_NAME = re.compile(r".*\.(?i:dcm|ima|dicom)|(?=[^a-z]*\d)[A-Z0-9_.-]+", re.DOTALL)
+"""Names that scanners and archives give DICOM files; an empty file of such a name is a copy that failed."""
 
 _KINDS = {
     "1.2.840.10008.5.1.4.1.1.66.4": Kind.SEGMENTATION,
@@ -48,9 +55,26 @@ def read_file(path: Path, shown: str) -> list[Frame] | None:
         with pydicom.config.disable_value_validation():
             dataset = pydicom.dcmread(path, stop_before_pixels=True, force=not preamble, specific_tags=list(tags.READ))
             return _frames(dataset, path, shown) if preamble or _is_plausible(dataset) else None
-    except (pydicom.errors.InvalidDicomError, OSError, EOFError, ValueError, KeyError, NotImplementedError) as error:
-        reason = one_line(error)
+    except ParaspinalError:
+        raise
+    except Exception as error:  # whatever the parser meets in a file is that file's fault
+        reason = one_line(error) if isinstance(error, ValueError) else reason_of(error)
         raise InputError(f"{shown}: is a damaged DICOM file ({reason}); copy the study again") from error
+
+
+def completed_syntax(dataset: "Dataset") -> str:
+    """The transfer syntax, for a file without meta information the one that it was read by.
+
+    Source: DICOM PS3.10, section 7.1; PS3.5, section 10.1: Implicit VR Little Endian is the default.
+    """
+    stored = str(dataset.file_meta.get("TransferSyntaxUID", "") or "")
+    if stored:
+        return stored
+    uid = get_pydicom().uid
+    implicit, little = dataset.original_encoding
+    if not little:
+        return str(uid.ExplicitVRBigEndian)
+    return str(uid.ExplicitVRLittleEndian if implicit is False else uid.ImplicitVRLittleEndian)
 
 
 def numbers(value: Any, count: int) -> tuple[float, ...] | None:
@@ -78,6 +102,8 @@ def _has_preamble(path: Path, shown: str) -> bool | None:
         raise InputError(f"{shown}: cannot be read ({error.strerror})") from error
     if start[PREAMBLE_BYTES:] == MAGIC:
         return True
+    if not start.strip(b"\0") and _DICOM_NAME.fullmatch(path.name):
+        raise InputError(f"{shown}: is a damaged DICOM file (it is empty); copy the study again")
     return False if start[:2] in _BARE_STARTS else None
 
 
@@ -89,11 +115,12 @@ def _frames(dataset: "Dataset", path: Path, shown: str) -> list[Frame] | None:
     sop_class = str(dataset.get("SOPClassUID", ""))
     if sop_class == _DICOMDIR or str(dataset.file_meta.get("MediaStorageSOPClassUID", "")) == _DICOMDIR:
         return None
-    if not sop_class or not dataset.get("SeriesInstanceUID"):
-        raise ValueError("the header ends before SeriesInstanceUID")
+    if not sop_class or not str(dataset.get("SeriesInstanceUID") or "").strip():
+        raise ValueError("the header has no SeriesInstanceUID, or ends before it")
     header = _header(dataset, path, shown, sop_class)
     if header.kind is Kind.OTHER and header.sop_class.endswith("Image Storage"):
         raise ValueError("the header of an image ends before Rows")
+    _check_size(dataset, header)
     shared = _first(dataset.get("SharedFunctionalGroupsSequence"))
     groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
     if header.kind is not Kind.IMAGE:
@@ -103,6 +130,21 @@ def _frames(dataset: "Dataset", path: Path, shown: str) -> list[Frame] | None:
     if len(groups) != header.frames:
         raise ValueError(f"{header.frames} frames, but {len(groups)} descriptions of frames")
     return [_frame(header, n, _in_groups(dataset, shared, group)) for n, group in enumerate(groups)]
+
+
+def _check_size(dataset: "Dataset", header: Header) -> None:
+    """Refuse frames that the file cannot hold before any of them is described or decoded."""
+    if header.kind is not Kind.IMAGE:
+        return
+    size = header.path.stat().st_size
+    rows, columns, bits = (int(number(dataset.get(k)) or 0) for k in ("Rows", "Columns", "BitsAllocated"))
+    voxels = header.frames * rows * columns * header.samples_per_pixel
+    syntax = get_pydicom().uid.UID(header.transfer_syntax)
+    plain = not (syntax.is_transfer_syntax and (syntax.is_compressed or syntax.is_deflated))
+    if header.frames > 1 and plain and voxels * bits > 8 * size:
+        raise ValueError(f"{header.frames} frames of {columns} x {rows} voxels do not fit into {size} bytes")
+    if voxels > MOST_VOXELS_PER_BYTE * size:
+        raise ValueError(f"{voxels} voxels do not come from {size} bytes")
 
 
 def _header(dataset: "Dataset", path: Path, shown: str, sop_class: str) -> Header:
@@ -117,6 +159,7 @@ def _header(dataset: "Dataset", path: Path, shown: str, sop_class: str) -> Heade
         shown=shown,
         kind=kind,
         sop_class=get_pydicom().uid.UID(sop_class).name if sop_class else "unknown",
+        sop_uid=text("SOPInstanceUID"),
         modality=text("Modality"),
         series_uid=text("SeriesInstanceUID"),
         series_number=None if series_number is None else int(series_number),
@@ -126,8 +169,9 @@ def _header(dataset: "Dataset", path: Path, shown: str, sop_class: str) -> Heade
         frame_of_reference_uid=text("FrameOfReferenceUID"),
         photometric=text("PhotometricInterpretation"),
         samples_per_pixel=int(number(dataset.get("SamplesPerPixel")) or 1),
-        transfer_syntax=str(dataset.file_meta.get("TransferSyntaxUID", "")),
+        transfer_syntax=completed_syntax(dataset),
         frames=max(1, int(number(dataset.get("NumberOfFrames")) or 1)),
+        contrast=_contrast(text("ContrastBolusAgent")),
         sequence=_words(dataset.get("ScanningSequence") or dataset.get("EchoPulseSequence")),
         sequence_name=text("SequenceName") or text("PulseSequenceName"),
         scan_options=_words(dataset.get("ScanOptions")),
@@ -154,9 +198,16 @@ def _patient(dataset: "Dataset", text: Callable[[str], str]) -> Patient:
 
 
 def _frame(header: Header, index: int, value: Callable[[str], Any]) -> Frame:
-    traits = {name: found for name, keywords in tags.TRAITS if (found := _trait(value, keywords)) is not None}
-    component = value("ComplexImageComponent")
-    slope, intercept = number(value("RescaleSlope")), number(value("RescaleIntercept"))
+    traits: dict[str, Any] = {
+        name: found for name, keywords in tags.TRAITS if (found := _trait(value, keywords)) is not None
+    }
+    for name, found in (
+        ("component", str(value("ComplexImageComponent") or "")),
+        ("contrast", header.contrast),
+        ("frame_of_reference", header.frame_of_reference_uid),
+    ):
+        if found:
+            traits[name] = found
     return Frame(
         header=header,
         index=index,
@@ -165,11 +216,23 @@ def _frame(header: Header, index: int, value: Callable[[str], Any]) -> Frame:
         pixel_spacing_mm=numbers(value("PixelSpacing"), 2),
         rows=int(number(value("Rows")) or 0),
         columns=int(number(value("Columns")) or 0),
-        slope=1.0 if slope is None else slope,
-        intercept=intercept or 0.0,
+        slope=_scaling(value("RescaleSlope"), absent=1.0),
+        intercept=_scaling(value("RescaleIntercept"), absent=0.0),
         image_type=_words(value("FrameType") or value("ImageType")),
-        traits={**traits, **({"component": str(component)} if component else {})},
+        traits=traits,
     )
+
+
+def _scaling(value: Any, *, absent: float) -> float:
+    """A slope or intercept; NaN where the element is there and holds no number."""
+    if value is None or value == "":
+        return absent
+    found = number(value)
+    return float("nan") if found is None else found
+
+
+def _contrast(agent: str) -> str:
+    return "" if agent.lower() in ("", "no", "none", "no contrast") else "contrast agent"
 
 
 def _trait(value: Callable[[str], Any], keywords: tuple[str, ...]) -> float | None:

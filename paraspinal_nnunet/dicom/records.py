@@ -43,6 +43,12 @@ class Patient:
     weight_kg: float | None = None
     study_uid: str = ""
 
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """What tells one patient from another within a series: id, date of birth, letters of the name."""
+        name = "".join(letter for letter in self.name.partition("=")[0].casefold() if letter.isalnum())
+        return self.patient_id, self.birth_date, name
+
 
 @dataclass(frozen=True)
 class Header:
@@ -53,6 +59,7 @@ class Header:
         shown: Its path relative to the study, for messages on screen.
         kind: What it is.
         sop_class: Name of the SOP class.
+        sop_uid: SOPInstanceUID.
         modality: E.g. ``'MR'``.
         series_uid: SeriesInstanceUID.
         series_number: SeriesNumber.
@@ -64,6 +71,7 @@ class Header:
         samples_per_pixel: 1 for grey values.
         transfer_syntax: UID of the encoding.
         frames: Number of frames.
+        contrast: ``'contrast agent'`` where one is named, else ''.
         sequence: ScanningSequence, e.g. ``('SE',)``.
         sequence_name: SequenceName or PulseSequenceName.
         scan_options: ScanOptions, e.g. ``('FS',)``.
@@ -78,6 +86,7 @@ class Header:
     shown: str
     kind: Kind
     sop_class: str
+    sop_uid: str
     modality: str
     series_uid: str
     series_number: int | None
@@ -89,6 +98,7 @@ class Header:
     samples_per_pixel: int
     transfer_syntax: str
     frames: int
+    contrast: str
     sequence: tuple[str, ...]
     sequence_name: str
     scan_options: tuple[str, ...]
@@ -143,15 +153,15 @@ class Series:
         key: What ``--series`` takes: the number, or number and part as in ``'5.2'``.
         frames: In no order.
         part: How this part differs from the others of the series, e.g. ``'TE 96 ms'``; '' for a whole series.
-        torn: Whether the parts differ in geometry, so that they may be one scan torn apart; a part is then taken only
-            when it is asked for.
+        torn: Why the parts may be one scan torn apart: they differ in geometry, or each has slices where the other has
+            none; '' when each is whole. A torn part is accepted only when it is asked for.
         siblings: Number of parts of the series.
     """
 
     key: str
     frames: tuple[Frame, ...] = field(repr=False)
     part: str = ""
-    torn: bool = False
+    torn: str = ""
     siblings: int = 1
 
     @property
@@ -197,7 +207,7 @@ class Series:
         return f"series {self.key}{described}{part}"
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def acquisition(self) -> dict[str, Any]:
         """The acquisition, fit for JSON, without anything of the patient, the place, the time or any UID."""
         header, frame = self.header, self.frames[0]
         known = {

@@ -1,4 +1,4 @@
-"""A whole study sifted for the axial T2 stack of the lumbar spine; every series gets a line that says why or why not.
+"""Selecting a study's axial T2 stack of the lumbar spine; every series gets a line that says why or why not.
 
 Geometry and acquisition tags decide first; words of the description only where those are silent.
 """
@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from paraspinal_nnunet.dicom.find import Study, scan_study
+from paraspinal_nnunet.dicom.grid import slice_grid
 from paraspinal_nnunet.dicom.records import Kind, Series
-from paraspinal_nnunet.dicom.selection_rules import RULES
-from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.dicom.selection_rules import RULES, RULES_OF_KIND
+from paraspinal_nnunet.errors import GeometryError, InputError
 from paraspinal_nnunet.utils.text import pluralize
 
 TYPICAL_TE_MS = 100.0
-"""Of several echoes the one nearest to this is taken: lumbar T2 is acquired at about 80 to 120 ms."""
+"""Of several echoes the one nearest to this is chosen: lumbar T2 is acquired at about 80 to 120 ms."""
 
 SAME_COVERAGE = 0.5
 """Two scans show the same when the shorter one lies within the longer one by at least this share of its length."""
@@ -31,27 +32,27 @@ class SeriesVerdict:
 
     Attributes:
         series: The series.
-        taken: Whether it was chosen.
+        accepted: Whether it was chosen.
         reason: Why, in a few words.
     """
 
     series: Series
-    taken: bool
+    accepted: bool
     reason: str
 
     def __str__(self) -> str:
-        return f"{'kept       ' if self.taken else 'passed over'}  {self.series.name}: {self.reason}"
+        return f"{'accepted' if self.accepted else 'rejected'}  {self.series.name}: {self.reason}"
 
 
 @dataclass(frozen=True)
-class Selection:
+class SeriesSelection:
     """A study with its choice.
 
     Attributes:
         chosen: The series to read.
         lines: One verdict per series, in the order of their numbers.
         series: All series, among them DICOM SEG objects.
-        other_files: Number of files passed over that are no DICOM images.
+        other_files: Number of files that are no DICOM images.
     """
 
     chosen: Series
@@ -61,7 +62,7 @@ class Selection:
 
     def text(self) -> str:
         """The explanation, one line per series; it holds series descriptions."""
-        others = [f"{self.other_files} other files passed over"] if self.other_files else []
+        others = [f"{self.other_files} other files not used"] if self.other_files else []
         return "\n".join([*map(str, self.lines), *others])
 
     def of_kind(self, kind: Kind) -> tuple[Series, ...]:
@@ -69,7 +70,7 @@ class Selection:
         return tuple(s for s in self.series if s.kind is kind)
 
 
-def select_in_study(path: Path, *, series: str | int | None = None) -> Selection:
+def select_in_study(path: Path, *, series: str | int | None = None) -> SeriesSelection:
     """Choose the axial T2 stack of a study.
 
     Args:
@@ -83,21 +84,21 @@ def select_in_study(path: Path, *, series: str | int | None = None) -> Selection
     return select_series(scan_study(Path(path)), series=series)
 
 
-def select_series(study: Study, *, series: str | int | None = None, labelled: Series | None = None) -> Selection:
+def select_series(study: Study, *, series: str | int | None = None, labelled: Series | None = None) -> SeriesSelection:
     """As `select_in_study`, of headers that are read already.
 
     Args:
         study: All series.
         series: What to take instead.
-        labelled: A DICOM SEG: where it names its source, no other series is taken.
+        labelled: A DICOM SEG: where it names its source, no other series is accepted.
     """
     if series is None:
         lines = _choose(study.series, labelled.header.references if labelled else ())
     else:
         asked = pick(study.series, str(series))
         lines = [SeriesVerdict(s, s is asked, "asked for" if s is asked else "not asked for") for s in study.series]
-    chosen = next(line.series for line in lines if line.taken)
-    return Selection(chosen, tuple(lines), study.series, study.other_files)
+    chosen = next(line.series for line in lines if line.accepted)
+    return SeriesSelection(chosen, tuple(lines), study.series, study.other_files)
 
 
 def pick(series: Sequence[Series], wanted: str, *, kind: Kind = Kind.IMAGE, flag: str = "--series") -> Series:
@@ -136,6 +137,9 @@ def _choose(series: Sequence[Series], sources: Sequence[str]) -> list[SeriesVerd
         lines = "; ".join(f"{s.name}: {reasons[id(s)]}" for s in series if s.kind is Kind.IMAGE) or "no images"
         raise InputError(f"no axial T2 stack found ({lines}); {_HINT}")
     best, beaten = _best(candidates)
+    parts = [s for s in series if s is not best and not any(rule(s, series) for rule in RULES_OF_KIND)]
+    if parts := [s for s in parts if _complete_each_other(best, s)]:
+        raise InputError(f"{_listing([best, *parts])} make one even stack together, and none is whole alone; {_HINT}")
     verdicts = []
     for s in series:
         if s is best:
@@ -162,7 +166,7 @@ def _best(candidates: Sequence[Series]) -> tuple[Series, dict[int, str]]:
         raise InputError(
             f"{_listing([best, *apart])} show different parts of the spine, so that none stands for the study; {_HINT}"
         )
-    return best, {key: f"{reason} ({best.name} is taken)" for key, reason in beaten.items()}
+    return best, {key: f"{reason} ({best.name} is accepted)" for key, reason in beaten.items()}
 
 
 def _one_echo_each(candidates: Sequence[Series]) -> tuple[list[Series], dict[int, str]]:
@@ -223,6 +227,17 @@ def _covers_same(a: Series, b: Series) -> bool:
     (low_a, high_a), (low_b, high_b) = (_extent_mm(s) for s in (a, b))
     common = min(high_a, high_b) - max(low_a, low_b)
     return common >= SAME_COVERAGE * min(high_a - low_a, high_b - low_b)
+
+
+def _complete_each_other(a: Series, b: Series) -> bool:
+    """Whether two series are one stack that was torn apart: no place twice, and all together at equal distances."""
+    if a.header.frame_of_reference_uid != b.header.frame_of_reference_uid:
+        return False
+    try:
+        slice_grid([*a.frames, *b.frames], "")
+    except GeometryError:
+        return False
+    return True
 
 
 def _extent_mm(series: Series) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""The rules by which a series is passed over, in the order in which they are asked; the first that speaks gives the
+"""The rules by which a series is rejected, in the order in which they are asked; the first that speaks gives the
 reason.
 
 Words are few, whole (not parts of others) and in lower case: English, German, French, Spanish, Italian.
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from paraspinal_nnunet.dicom.grid import slice_grid
 from paraspinal_nnunet.dicom.records import Kind, Series
-from paraspinal_nnunet.dicom.splitting import plane_of
+from paraspinal_nnunet.dicom.splitting import MIXED_GEOMETRIES, plane_of
 from paraspinal_nnunet.errors import GeometryError
 
 MIN_SLICES = 8
@@ -113,12 +113,12 @@ def _not_axial(series: Series, all_series: Sequence[Series]) -> str:
 def _torn(series: Series, _: Sequence[Series]) -> str:
     if not series.torn:
         return ""
-    if len(series.frames) < MIN_SLICES:
+    if len(series.frames) < MIN_SLICES and series.torn == MIXED_GEOMETRIES:
         return (
             f"{len(series.frames)} of the slices of a series in {series.siblings} blocks of another angle or size (one "
             "per disc?), no contiguous stack"
         )
-    return f"part of a series that mixes geometries ({series.part}); give --series {series.key} if it is complete"
+    return f"part of a series that {series.torn} ({series.part}); give --series {series.key} if it is complete"
 
 
 def _few_slices(series: Series, _: Sequence[Series]) -> str:
@@ -182,4 +182,7 @@ RULES: tuple[Callable[[Series, Sequence[Series]], str], ...] = (
     _other_region,
     _no_grid,
 )
-"""Each takes a series and all series of the study and gives the reason to pass it over, or ''."""
+"""Each takes a series and all series of the study and gives the reason to reject it, or ''."""
+
+RULES_OF_KIND = tuple(rule for rule in RULES if rule not in (_few_slices, _no_grid))
+"""Without those that ask whether the slices are a whole stack."""

@@ -2,7 +2,7 @@
 
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ ZIP_LIMITS = Limits(members=100_000, total_bytes=16 * 1024**3, ratio=1100)
 """A study has thousands of small files, and empty images shrink as far as deflate goes (1032 to 1); the total bounds
 what is written."""
 
-_PASSED_OVER_FOLDERS = ("__MACOSX",)
+_SHADOW_FOLDERS = ("__MACOSX",)
 
 
 @contextmanager
@@ -42,19 +42,23 @@ def opened_source(path: Path) -> Iterator[Path]:
         raise InputError(f"{path}: {fault}; give a folder or a zip archive of DICOM files")
 
 
-def files_below(folder: Path) -> list[Path]:
+def files_below(folder: Path, *, onerror: Callable[[OSError], object] | None = None) -> list[Path]:
     """All visible files below a folder, sorted; links are followed once, hidden files and macOS's shadows left out.
+
+    Args:
+        folder: The folder.
+        onerror: Is told of sub-folders that cannot be read; None makes the first an error.
 
     Raises:
         InputError: A sub-folder that cannot be read.
     """
     found: list[Path] = []
     seen = {os.path.realpath(folder)}
-    for parent, folders, names in os.walk(folder, followlinks=True, onerror=_unreadable):
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=onerror or _unreadable):
         kept = []
         for name in sorted(folders):
             real = os.path.realpath(os.path.join(parent, name))
-            if not name.startswith(".") and name not in _PASSED_OVER_FOLDERS and real not in seen:
+            if not name.startswith(".") and name not in _SHADOW_FOLDERS and real not in seen:
                 seen.add(real)
                 kept.append(name)
         folders[:] = kept

@@ -12,7 +12,7 @@ from paraspinal_nnunet.dicom.grid import slice_grid
 from paraspinal_nnunet.dicom.records import Frame, Kind, Series
 from paraspinal_nnunet.dicom.voxels import check_grey, read_voxels
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,14 @@ class StackedImage:
 
     Attributes:
         volume: (column, row, slice) voxels and their affine to RAS+; rescaled, else as stored.
-        facts: The acquisition, fit for JSON, without anything of the patient, the place, the time or any UID.
+        acquisition: The acquisition, fit for JSON, without anything of the patient, the place, the time or any UID.
         source_datasets: The files, in the order of the slices.
         frame_order: Of one multi-frame file, which of its frames each slice is, from 0; () for several files.
         frame_of_reference_uid: What the coordinates refer to; '' where the header does not say.
     """
 
     volume: Volume
-    facts: Mapping[str, Any]
+    acquisition: Mapping[str, Any]
     source_datasets: tuple[Path, ...]
     frame_of_reference_uid: str = ""
     frame_order: tuple[int, ...] = ()
@@ -60,12 +60,14 @@ def _stacked(series: Series, called: str, voxels: Callable[[Sequence[Frame]], np
     check_grey(series.frames, called)
     grid = slice_grid(series.frames, called)
     array = voxels(grid.frames)
-    facts = dict(series.facts)
-    if series.header.photometric == "MONOCHROME1":
-        facts["photometric"] = "MONOCHROME1: low values are bright; values are kept as stored"
+    acquisition = dict(series.acquisition)
+    remarks: tuple[str, ...] = ()
+    if any(f.header.photometric == "MONOCHROME1" for f in grid.frames):
+        acquisition["photometric"] = "MONOCHROME1, turned into MONOCHROME2"
+        remarks = ("MONOCHROME1, where low values are bright: the values are turned, so that high ones are",)
     return StackedImage(
-        volume=Volume(array, grid.affine),
-        facts=facts,
+        volume=Volume(array, grid.affine, remarks),
+        acquisition=acquisition,
         source_datasets=tuple(dict.fromkeys(f.header.path for f in grid.frames)),
         frame_of_reference_uid=series.header.frame_of_reference_uid,
         frame_order=tuple(f.index for f in grid.frames) if len(series.files) == 1 else (),

@@ -2,6 +2,7 @@
 
 READ = (
     "SOPClassUID",
+    "SOPInstanceUID",
     "SpecificCharacterSet",
     "ImageType",
     "Modality",
@@ -27,6 +28,8 @@ READ = (
     "NumberOfFrames",
     "Rows",
     "Columns",
+    "BitsAllocated",
+    "ContrastBolusAgent",
     "PixelSpacing",
     "RescaleSlope",
     "RescaleIntercept",

@@ -3,17 +3,18 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 - its usual name
-from tqdm import tqdm
 
 from paraspinal_nnunet.dicom.packages import get_pydicom
 from paraspinal_nnunet.dicom.records import Frame
-from paraspinal_nnunet.errors import InputError, one_line
+from paraspinal_nnunet.errors import InputError, ParaspinalError, one_line, reason_of
+from paraspinal_nnunet.utils.progress import progress
 
-BAR_DELAY_S = 2.0
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 _DECODERS = "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
 
@@ -27,6 +28,8 @@ def read_voxels(frames: Sequence[Frame], name: str) -> np.ndarray:
     RescaleSlope and RescaleIntercept are applied to every slice by itself; where all are 1 and a whole number the type
     is the smallest integer type that holds the values stored, else float32.
 
+    MONOCHROME1, where low values are bright, is turned into MONOCHROME2 within the stored range of values.
+
     Args:
         frames: Sorted slices of one size.
         name: The series, for messages.
@@ -35,13 +38,15 @@ def read_voxels(frames: Sequence[Frame], name: str) -> np.ndarray:
         (columns, rows, slices).
 
     Raises:
-        InputError: An encoding that nothing installed can decode, voxels that are missing or damaged.
+        InputError: An encoding that nothing installed can decode, voxels that are missing or damaged, a scaling that
+            makes all of them one value.
     """
+    for frame in frames:
+        if not abs(frame.slope) > 0 or frame.intercept != frame.intercept:
+            raise InputError(f"{frame.shown}: RescaleSlope or RescaleIntercept is 0 or no number; export it again")
     whole = all(f.slope == 1 and f.intercept == int(f.intercept) for f in frames)
     slices: list[np.ndarray | None] = [None] * len(frames)
-    for place, plane in tqdm(
-        _planes(frames), desc="reading slices", total=len(frames), unit="slice", delay=BAR_DELAY_S
-    ):
+    for place, plane in progress(_planes(frames), what="reading slices", total=len(frames), unit="slice"):
         frame = frames[place]
         if plane.shape != (frame.rows, frame.columns):
             raise InputError(f"{frame.shown}: holds voxels of shape {plane.shape}, not {(frame.rows, frame.columns)}")
@@ -60,12 +65,12 @@ def check_grey(frames: Sequence[Frame], name: str) -> None:
     Raises:
         InputError: Colour pictures, or a Siemens mosaic.
     """
-    header: Any = frames[0].header
-    if header.samples_per_pixel != 1 or not header.photometric.startswith("MONOCHROME"):
-        raise InputError(
-            f"{name}: holds colour pictures ({header.photometric or 'unknown'}, {header.samples_per_pixel} values per "
-            "pixel), not grey values; choose the original series"
-        )
+    for header in {id(f.header): f.header for f in frames}.values():
+        if header.samples_per_pixel != 1 or not header.photometric.startswith("MONOCHROME"):
+            raise InputError(
+                f"{name}: holds colour pictures ({header.photometric or 'unknown'}, {header.samples_per_pixel} values "
+                "per pixel), not grey values; choose the original series"
+            )
     if any("MOSAIC" in f.image_type for f in frames):
         raise InputError(
             f"{name}: is a Siemens mosaic, all slices in one picture; export it as separate slices or convert it with "
@@ -89,16 +94,35 @@ def _decoded(frames: Sequence[Frame]) -> list[np.ndarray]:
     try:
         with pydicom.config.disable_value_validation():
             dataset = pydicom.dcmread(header.path, force=True)
+            dataset.file_meta.TransferSyntaxUID = header.transfer_syntax
             if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
                 raise InputError(f"{header.shown}: holds no voxels")
-            if not _is_decodable(header.transfer_syntax):
-                return _decoded_by_itk(frames)
-            from pydicom.pixels import iter_pixels
-
-            return list(iter_pixels(dataset, indices=[f.index for f in frames], raw=True))
-    except (ValueError, AttributeError, RuntimeError, NotImplementedError, OSError, EOFError, KeyError) as error:
-        reason = one_line(error)
+            return [_bright(plane, dataset) for plane in _stored(dataset, frames)]
+    except ParaspinalError:
+        raise
+    except Exception as error:  # whatever a decoder meets in a file is that file's fault
+        reason = one_line(error) if isinstance(error, ValueError | RuntimeError) else reason_of(error)
         raise InputError(f"{header.shown}: voxels are damaged or incomplete ({reason}); copy the file again") from error
+
+
+def _stored(dataset: "Dataset", frames: Sequence[Frame]) -> list[np.ndarray]:
+    if not _is_decodable(frames[0].header.transfer_syntax):
+        return _decoded_by_itk(frames)
+    from pydicom.pixels import iter_pixels
+
+    return list(iter_pixels(dataset, indices=[f.index for f in frames], raw=True))
+
+
+def _bright(plane: np.ndarray, dataset: "Dataset") -> np.ndarray:
+    """Stored voxels as MONOCHROME2 has them: what MONOCHROME1 shows bright is high. Source: DICOM PS3.3 C.7.6.3.1.2."""
+    if dataset.PhotometricInterpretation != "MONOCHROME1":
+        return plane
+    if plane.dtype.kind == "f":
+        return -plane
+    highest = (1 << int(dataset.BitsStored)) - 1
+    if plane.dtype.kind == "u" and plane.max(initial=0) > highest:
+        raise ValueError(f"values above {highest} in {dataset.BitsStored} bits, so that MONOCHROME1 cannot be turned")
+    return np.invert(plane) if plane.dtype.kind == "i" else (highest - plane.astype(np.int64)).astype(plane.dtype)
 
 
 def _is_decodable(transfer_syntax: str) -> bool:

@@ -2,14 +2,14 @@
 
 from paraspinal_nnunet.html.batch_page import batch_page
 from paraspinal_nnunet.html.case_page import case_page
-from paraspinal_nnunet.html.content import CaseSummary, Flag, PageCase, PageMeta, summarise_case
+from paraspinal_nnunet.html.content import CaseSummary, PageCase, PageMeta, ReviewFlag, summarise_case
 from paraspinal_nnunet.html.preview import preview_png
 
 __all__ = [
     "CaseSummary",
-    "Flag",
     "PageCase",
     "PageMeta",
+    "ReviewFlag",
     "batch_page",
     "case_page",
     "preview_png",

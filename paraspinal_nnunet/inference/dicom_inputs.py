@@ -1,31 +1,38 @@
-"""DICOM studies as scans: one series of each, chosen by `dicom.sift`, under a name that hides the patient."""
+"""DICOM studies as scans: one series of each, chosen by `dicom.selection`, under a name that hides the patient."""
 
 import hashlib
 import logging
 import re
 import zipfile
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from os.path import commonpath
 from pathlib import Path
 
-from tqdm import tqdm
-
-from paraspinal_nnunet.dicom import Kind, Selection, Series, Study, opened_source, read_stack, scan_study, select_series
+from paraspinal_nnunet.dicom import (
+    Kind,
+    Series,
+    SeriesSelection,
+    Study,
+    opened_source,
+    read_stack,
+    scan_study,
+    select_series,
+)
 from paraspinal_nnunet.dicom.deidentify import age_of, without_identifiers
 from paraspinal_nnunet.dicom.records import Patient
 from paraspinal_nnunet.dicom.source import files_below
+from paraspinal_nnunet.dicom.studies import check_one_patient, check_series_apart, part_studies
 from paraspinal_nnunet.errors import InputError, ParaspinalError, one_line
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.inference.inputs import nothing_in
 from paraspinal_nnunet.inference.scans import MASK_ENDING, FoundScans, InputChoice, Refused, Scan, unique
+from paraspinal_nnunet.utils.progress import progress
+from paraspinal_nnunet.utils.text import pluralize
 
 NAME_DIGITS = 10
 """Hexadecimal digits of a pseudonym: two of a million series share one with a probability of 0.4."""
-
-_BAR_DELAY_S = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +83,7 @@ def find_dicom(path: Path, choice: InputChoice) -> FoundScans:
     """One scan per study.
 
     A study is what shares a StudyInstanceUID, however its files are spread over folders; a zip archive is looked at by
-    itself. Whatever cannot be read or sifted is refused, and the others are taken.
+    itself. Whatever cannot be read or selected is refused, and the others go on.
 
     Args:
         path: A file, a zip archive, or a folder with files of one or several studies, or zip archives of them.
@@ -87,22 +94,26 @@ def find_dicom(path: Path, choice: InputChoice) -> FoundScans:
         SetupError: The packages for DICOM are missing.
     """
     scans: list[Scan] = []
-    refused: list[Refused] = []
     notes: list[str] = []
     private = not choice.keep_identifiers
-    for source in _sources(path):
-        if isinstance(source, Refused):
-            refused.append(replace(source, private=private))
-            continue
+    found = list(_sources(path))
+    refused = [replace(part, private=private) for part in found if isinstance(part, Refused)]
+    notes += [part for part in found if isinstance(part, str)]
+    sources = [part for part in found if isinstance(part, _Source)]
+    names = _folder_names(sources, path) if choice.keep_identifiers else [None] * len(sources)
+    spread = check_series_apart([source.study for source in sources])
+    for n, (source, folder_name) in enumerate(zip(sources, names, strict=True)):
         try:
-            scan, sifted = _sifted(source, choice, path)
+            if n in spread:
+                raise InputError(spread[n])
+            scan, selection = _selected(source, choice, folder_name)
         except ParaspinalError as error:
-            patients = [s.header.patient for s in source.series]
-            name = _folder_name(source, path) if choice.keep_identifiers else _pseudonym(source.series[0].uid)
+            patients = [s.header.patient for s in source.study.series]
+            name = folder_name or _pseudonym(source.study.series[0].uid)
             refused.append(Refused(name, without_identifiers(str(error), patients), private))
             continue
         scans.append(scan)
-        notes += _notes(scan, sifted, explain=choice.explain)
+        notes += _notes(scan, selection, explain=choice.explain)
     if not scans and not refused:
         raise nothing_in(path)
     scans.sort(key=lambda scan: scan.name)
@@ -113,60 +124,53 @@ def find_dicom(path: Path, choice: InputChoice) -> FoundScans:
 
 @dataclass(frozen=True)
 class _Source:
-    """All series of one study, and the zip archive where they lie in one."""
+    """One study, and the zip archive where it lies in one."""
 
-    series: tuple[Series, ...]
+    study: Study
     archive: Path | None
 
 
-def _sources(path: Path) -> Iterator[_Source | Refused]:
-    """The studies of an input, or what is wrong with a part of it."""
+def _sources(path: Path) -> Iterator[_Source | Refused | str]:
+    """The studies of an input, what is wrong with a part of it, or a note."""
     archives = [path] if path.is_file() and zipfile.is_zipfile(path) else []
     if path.is_dir():
         archives = [file for file in files_below(path) if file.suffix.lower() == ".zip"]
     if path not in archives:
-        series, refused = _unpacked(path)
-        yield from refused
-        yield from (_Source(study, None) for study in _by_study(series))
-    for archive in tqdm(archives, desc="reading studies", unit="study", delay=_BAR_DELAY_S):
+        yield from _studies_in(path, None)
+    for archive in progress(archives, what="reading studies", unit="study"):
         try:
             with opened_source(archive) as folder:
-                studies = _by_study(scan_study(folder).series)
+                yield from list(_studies_in(folder, archive))
         except InputError as error:
-            yield Refused(archive.name, f"{archive}: {str(error).partition(': ')[2] or error}")
-            continue
-        yield from (_Source(tuple(s.moved(Path()) for s in study), archive) for study in studies)
+            yield Refused(archive.name, f"{archive}: {str(error).removeprefix(f'{archive}: ')}")
 
 
-def _unpacked(path: Path) -> tuple[list[Series], list[Refused]]:
-    """Series of plain files; where a file is damaged, those of each sub-folder, so that one spoils no other."""
+def _studies_in(folder: Path, archive: Path | None) -> Iterator[_Source | Refused | str]:
+    """The studies of one folder, given or unpacked."""
     try:
-        return list(scan_study(path).series), []
+        found = scan_study(folder, name=str(archive or folder))
     except InputError as error:
-        if "holds no DICOM file" in str(error):
-            return [], []
-        parts = sorted(p for p in path.iterdir() if p.is_dir() and p.name[0] != ".") if path.is_dir() else []
-        if not parts:
-            return [], [Refused(path.name, str(error))]
-        found = [_unpacked(part) for part in parts]
-        return [s for series, _ in found for s in series], [r for _, refused in found for r in refused]
+        if archive is not None or "holds no DICOM file" not in str(error):
+            yield Refused((archive or folder).name, str(error))
+        return
+    if found.copies:
+        yield f"{pluralize(found.copies, 'file')} left out, each the same byte for byte as another"
+    studies, alone = part_studies(found)
+    yield from (Refused(file.path.name, file.reason) for file in alone)
+    for study in studies:
+        if study.of_kind(Kind.IMAGE):
+            within = study if archive is None else replace(study, series=tuple(s.moved(Path()) for s in study.series))
+            yield _Source(within, archive)
+        else:
+            yield from (Refused(file.path.name, file.reason) for file in study.damaged)
 
 
-def _by_study(series: Sequence[Series]) -> list[tuple[Series, ...]]:
-    """Series with images, by study."""
-    found: dict[str, list[Series]] = defaultdict(list)
-    for each in series:
-        found[each.header.patient.study_uid].append(each)
-    return [tuple(group) for group in found.values() if any(s.kind is Kind.IMAGE for s in group)]
-
-
-def _sifted(source: _Source, choice: InputChoice, path: Path) -> tuple[Scan, Selection]:
-    people = {s.header.patient.patient_id for s in source.series if s.kind is Kind.IMAGE}
-    if len(people) > 1:
-        raise InputError(f"a study of {len(people)} patients; give each a folder of its own")
-    sifted = select_series(Study(source.series, 0), series=choice.series)
-    chosen = sifted.chosen
-    name = _folder_name(source, path) if choice.keep_identifiers else _pseudonym(f"{chosen.uid}{chosen.part}")
+def _selected(source: _Source, choice: InputChoice, folder_name: str | None) -> tuple[Scan, SeriesSelection]:
+    source.study.check_sound()
+    check_one_patient(source.study)
+    selection = select_series(source.study, series=choice.series)
+    chosen = selection.chosen
+    name = folder_name or _pseudonym(f"{chosen.uid}{chosen.part}")
     study = StudyFiles(chosen, source.archive)
 
     def read() -> Volume:
@@ -174,7 +178,7 @@ def _sifted(source: _Source, choice: InputChoice, path: Path) -> tuple[Scan, Sel
             return read_stack(series, name=f"{name}: series {series.key}").volume
 
     what = f"DICOM series {chosen.key}"
-    return Scan(name, f"{name}{MASK_ENDING}", what, read, study, _facts(chosen.header.patient)), sifted
+    return Scan(name, f"{name}{MASK_ENDING}", what, read, study, _facts(chosen.header.patient)), selection
 
 
 def _pseudonym(uid: str) -> str:
@@ -182,13 +186,24 @@ def _pseudonym(uid: str) -> str:
     return f"case-{hashlib.sha256(uid.encode()).hexdigest()[:NAME_DIGITS]}"
 
 
+def _folder_names(sources: Sequence[_Source], path: Path) -> list[str]:
+    """Names by folders; studies that share a folder are told apart by the beginning of their pseudonyms."""
+    names = [_folder_name(source, path) for source in sources]
+    return [
+        name if names.count(name) == 1 else f"{name}_{_pseudonym(source.study.series[0].uid)[-NAME_DIGITS:]}"
+        for name, source in zip(names, sources, strict=True)
+    ]
+
+
 def _folder_name(source: _Source, path: Path) -> str:
-    """The archive's name, or the folders from the input to all files of the study."""
+    """The archive's name, or the folders from the input to all scans of the study, whatever was derived of them."""
     if source.archive is not None:
         inside = source.archive.relative_to(path).with_suffix("") if path.is_dir() else Path(source.archive.stem)
     else:
-        files = [str(file.parent) for series in source.series for file in series.files]
-        inside = Path(commonpath(files)).relative_to(path if path.is_dir() else path.parent)
+        images = source.study.of_kind(Kind.IMAGE)
+        scans = [s for s in images if "Secondary Capture" not in s.header.sop_class] or images
+        inside = Path(commonpath(file.parent for series in scans for file in series.files))
+        inside = inside.relative_to(path if path.is_dir() else path.parent)
     parts = inside.parts or (path.stem if path.is_file() else path.resolve().name,)
     return re.sub(r"[^A-Za-z0-9.-]+", "_", "_".join(parts)).strip("._") or "study"
 
@@ -210,9 +225,9 @@ def _date(text: str) -> str:
     return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 and text.isdecimal() else text
 
 
-def _notes(scan: Scan, sifted: Selection, *, explain: bool) -> Sequence[str]:
+def _notes(scan: Scan, selection: SeriesSelection, *, explain: bool) -> Sequence[str]:
     if explain:
-        return [f"{scan.name}:", *sifted.text().splitlines()]
-    others = sum(not line.taken for line in sifted.lines)
-    reason = next(line.reason for line in sifted.lines if line.taken)
-    return [f"{scan.name}: series {sifted.chosen.key} taken ({reason}), {others} passed over"]
+        return [f"{scan.name}:", *selection.text().splitlines()]
+    others = sum(not line.accepted for line in selection.lines)
+    reason = next(line.reason for line in selection.lines if line.accepted)
+    return [f"{scan.name}: series {selection.chosen.key} accepted ({reason}), {others} rejected"]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import InputError, reason_of
-from paraspinal_nnunet.image_io.nifti import ENDINGS, Volume, stem_of
+from paraspinal_nnunet.image_io.images import images_in, stem_of
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.inference.records import (
     MEASURES,
     PAGE,
@@ -48,7 +49,7 @@ class Products:
     measures: bool = True
     pages: bool = True
     segmentation: bool = True
-    fat: tuple[str, ...] = ("otsu",)
+    fat: tuple[str, ...] = ("gmm3",)
     levels: Path | None = None
     patient_facts: bool = False
 
@@ -74,7 +75,7 @@ class Products:
         """
         if not self.measures or self.levels is None or self.levels.is_file():
             return self.levels if self.measures else None
-        files = sorted(p for p in self.levels.iterdir() if p.name.lower().endswith(ENDINGS) and p.name[0] != ".")
+        files = images_in(self.levels)
         exact = [p for p in files if stem_of(p.name) == scan.name]
         found = exact or [p for p in files if p.name.startswith(f"{scan.name}_")]
         if len(found) != 1:
@@ -244,6 +245,7 @@ class CaseOutputs:
             meta=meta,
             patient=self.scan.patient if self.products.patient_facts else None,
             severity=result.severity if result else None,
+            levels=result.levels.by_slice if result else {},
         )
 
 

@@ -1,6 +1,5 @@
 """The files of measured cases: a folder per case, and the tables of all cases with their data dictionary."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,11 @@ from paraspinal_nnunet.measures.case import Measured
 from paraspinal_nnunet.measures.columns import TABLES, dictionary_rows
 from paraspinal_nnunet.measures.result import SCHEMA, SCHEMA_VERSION
 from paraspinal_nnunet.utils.files import atomic_folder, atomic_path, read_json, write_json
+from paraspinal_nnunet.utils.fingerprint import Fingerprint
 
 RECORD_FILE = "measures.json"
+ORIGIN_FILE = "made_from.json"
 DICTIONARY = "measures_dictionary"
-
-log = logging.getLogger(__name__)
 
 
 def table_file(name: str) -> str:
@@ -30,7 +29,9 @@ def fat_map_file(method: str) -> str:
     return f"fat_{method}.nii.gz"
 
 
-def write_case(folder: Path, measured: Measured, *, fat_maps: bool = False) -> None:
+def write_case(
+    folder: Path, measured: Measured, *, fat_maps: bool = False, inputs: Mapping[str, Fingerprint] | None = None
+) -> None:
     """Write a case's folder, whole or not at all; one that stands there already gives way.
 
     Args:
@@ -38,6 +39,7 @@ def write_case(folder: Path, measured: Measured, *, fat_maps: bool = False) -> N
         measured: What to write.
         fat_maps: Whether to write a map of fat per method, too: by threshold 1 lean, 2 fat, 0 elsewhere; Dixon the
             fraction.
+        inputs: Role -> fingerprint of what it was measured from, so that changes are noticed.
     """
     result = measured.measures
     with atomic_folder(folder, overwrite=True) as temporary:
@@ -46,42 +48,62 @@ def write_case(folder: Path, measured: Measured, *, fat_maps: bool = False) -> N
         if fat_maps:
             for method, volume in measured.fat_maps().items():
                 write_image(temporary / fat_map_file(method), volume.array, volume.affine)
+        if inputs is not None:
+            write_origin(temporary, inputs)
         write_json(temporary / RECORD_FILE, result.to_json())
 
 
-def is_kept(folder: Path, settings: Mapping[str, Any], inputs: Sequence[Path], *, fat_maps: Sequence[str]) -> bool:
-    """Whether a case's folder stands already and may stay.
+def write_origin(folder: Path, inputs: Mapping[str, Fingerprint]) -> None:
+    """Write what a case was measured from, beside its record.
+
+    Args:
+        folder: The case's, while it is filled.
+        inputs: Role (``'labels'``, ``'image'``...) -> its file's fingerprint.
+    """
+    write_json(folder / ORIGIN_FILE, {what: each.to_entry() for what, each in inputs.items()})
+
+
+def known_origin(folder: Path) -> dict[str, Fingerprint]:
+    """What a standing case was measured from; nothing where that is not known, as of earlier releases."""
+    try:
+        entries = read_json(folder / ORIGIN_FILE)
+    except InputError:
+        return {}
+    found = {what: Fingerprint.from_entry(entry) for what, entry in entries.items()}
+    return {what: each for what, each in found.items() if each is not None}
+
+
+def what_changed(
+    folder: Path, settings: Mapping[str, Any], inputs: Mapping[str, Fingerprint], *, fat_maps: Sequence[str]
+) -> str:
+    """Why a case's standing folder must be made again; an empty text where it may stay.
 
     Args:
         folder: The case's.
         settings: With which it would be measured now.
-        inputs: Files that it would be measured from.
+        inputs: Role -> fingerprint of what it would be measured from.
         fat_maps: Methods whose maps are wanted.
-
-    Raises:
-        InputError: It stands there, but was measured with other settings or lacks what is asked for.
     """
-    if not folder.exists():
-        return False
-    record = read_json(folder / RECORD_FILE)
+    try:
+        record = read_json(folder / RECORD_FILE)
+    except InputError:
+        return "its record cannot be read"
     if record.get("schema") != SCHEMA or record.get("schema_version") != SCHEMA_VERSION:
-        raise InputError(f"{folder / RECORD_FILE}: is no record of this release; move it away, or overwrite it")
-    differing = [name for name, value in settings.items() if record.get("settings", {}).get(name) != value]
+        return "another release made it"
+    before = record.get("settings", {})
+    differing = [name for name, value in settings.items() if before.get(name) != value]
     if differing:
-        raise InputError(
-            f"{folder}: was measured with another setting of {differing[0]}; overwrite it, or write elsewhere"
-        )
-    names = sorted({path.name for path in inputs})
-    if sorted(set(record.get("inputs", {}).values())) != names:
-        raise InputError(f"{folder}: was measured from other files; overwrite it, or write elsewhere")
+        return f"another setting of {', '.join(differing)}"
+    known = known_origin(folder)
+    if not known:
+        return "it does not say what it was made from"
+    if set(known) != set(inputs):
+        return f"made from {', '.join(sorted(known))}, now from {', '.join(sorted(inputs))}"
+    other = [what for what, each in inputs.items() if not each.same_content(known[what])]
+    if other:
+        return f"other content of the {', '.join(other)}"
     missing = [m for m in fat_maps if not (folder / fat_map_file(m)).is_file()]
-    if missing:
-        raise InputError(f"{folder}: has no fat map by {missing[0]}; overwrite it, or write elsewhere")
-    written = (folder / RECORD_FILE).stat().st_mtime
-    newer = [path for path in inputs if path.stat().st_mtime > written]
-    if newer:
-        log.warning("note: %s is kept although %s is newer; --overwrite measures it again", folder, newer[0].name)
-    return True
+    return f"no fat map by {missing[0]}" if missing else ""
 
 
 def write_cohort(output: Path, folders: Sequence[Path]) -> list[Path]:

@@ -12,7 +12,7 @@ from typing import Any
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.models.manifest import FILE_NAME, Manifest, check_files, read_manifest
 from paraspinal_nnunet.nnunet.compat import check_nnunet
-from paraspinal_nnunet.utils.files import atomic_folder
+from paraspinal_nnunet.utils.files import atomic_folder, refuse_overwriting_inputs
 from paraspinal_nnunet.utils.workplace import sweep, workplace
 from paraspinal_nnunet.utils.zip import extract_zip
 
@@ -105,6 +105,7 @@ def import_model(model: Path, results: Path, *, overwrite: bool = False) -> Path
             read_slim(folder / f"fold_{fold}" / CHECKPOINT, manifest.configuration, manifest.mirroring_axes)
         target = results / manifest.dataset_name / model_folder_name(manifest)
         sweep(target.parent)
+        refuse_overwriting_inputs([model], [], replaced=[target])
         if target.exists() and not overwrite:
             raise InputError(f"{target}: is there already; --overwrite replaces it")
         with atomic_folder(target, overwrite=overwrite) as copy:

@@ -19,6 +19,12 @@ SCHEMA_VERSION = 1
 IGNORE = "ignore"
 """nnU-Net's label of voxels without reference; no mask holds it."""
 
+COMPUTED_ONLY = "computed_only"
+"""Entry of `training` that is true where no person's scan was trained on."""
+
+CAUTION = "trained on computed scans only; look at the masks"
+"""What every output of such a model says."""
+
 _NAMES = {
     "format": r"[a-z0-9]+",
     "dataset_name": r"Dataset\d{3}_[A-Za-z0-9_-]+",
@@ -81,6 +87,18 @@ class Manifest:
     licence: str
     citation: tuple[str, ...]
     files: tuple[FileEntry, ...]
+
+    @property
+    def computed_only(self) -> bool:
+        """Whether no person's scan was trained on."""
+        return bool(self.training.get(COMPUTED_ONLY))
+
+    @property
+    def caution(self) -> dict[str, Any]:
+        """What outputs say of such a model: its weights' hashes and a word of caution; empty for others."""
+        if not self.computed_only:
+            return {}
+        return {"weights_sha256": [f.sha256 for f in self.files if f.path.endswith(".onnx")], "caution": CAUTION}
 
     def to_json(self) -> dict[str, Any]:
         """As manifest.json holds it."""

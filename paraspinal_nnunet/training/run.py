@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paraspinal_nnunet.errors import DatasetError, SetupError
+from paraspinal_nnunet.models.shipped import DEFAULT_NAME as DEFAULT_MODEL
 from paraspinal_nnunet.nnunet.compat import find_trainer, register_trainers
 from paraspinal_nnunet.nnunet.datasets import find_dataset, nnunet_folder, read_dataset_json
 from paraspinal_nnunet.protocol.plans import DEFAULT_NAME
@@ -96,7 +97,7 @@ def _check_fold(request: TrainingRequest, folder: Path) -> None:
         raise DatasetError(f"{final} is missing; train fold {request.fold} to its end before --val")
     if request.pretrained is not None and (request.resume or request.only_validate):
         raise DatasetError("-pretrained_weights begin a training; leave out --resume and --val")
-    if request.pretrained is not None and not request.pretrained.is_file():
+    if request.pretrained not in (None, Path(DEFAULT_MODEL)) and not request.pretrained.is_file():
         raise DatasetError(f"{request.pretrained}: no such checkpoint for -pretrained_weights")
 
 

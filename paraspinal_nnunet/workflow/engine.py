@@ -1,4 +1,4 @@
-"""Running a study on Snakemake: its command, one engine at a time, and what to do about a lock that was left."""
+"""Running a workflow on Snakemake or, without it, step after step; one engine at a time, and what a left lock means."""
 
 import importlib.util
 import os
@@ -72,6 +72,36 @@ def run_study(study: Study, options: RunOptions) -> None:
             code = _watched(study, command, lock, _environment(study, options))
     if code:
         raise StudyFailedError(what_failed(study))
+
+
+def run_sequentially(study: Study) -> None:
+    """Run every step that is not done, each when those that it needs are.
+
+    The steps are the engine's own, so that an engine finds done what was done here. Only an engine knows what a change
+    of settings outdates: this is for studies that are begun and finished as they are.
+
+    Raises:
+        HeldError: An engine runs this study.
+        StudyFailedError: A step failed.
+    """
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with held(engine_lock(study.folder)), tqdm(unit="step", desc="study", disable=None) as bar:
+        lay_down(study)
+        while True:
+            states = job_states(study)  # grows when the best arm is known
+            waiting = [s.job for s in states if s.state != DONE]
+            bar.total, bar.n = len(states), len(states) - len(waiting)
+            bar.refresh()
+            if not waiting:
+                return
+            job = waiting[0]
+            command = [sys.executable, "-m", "paraspinal_nnunet", "study", "step", job.rule, job.target, job.fold]
+            done = subprocess.run(
+                [word for word in command if word], cwd=study.folder, env=environment, capture_output=True
+            )
+            if done.returncode:
+                raise StudyFailedError(what_failed(study))
+            bar.write(f"done: {job.name}", file=sys.stdout)
 
 
 def engine_command(study: Study, options: RunOptions) -> list[str]:

@@ -5,20 +5,18 @@ import shlex
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from paraspinal_nnunet import cli
 from paraspinal_nnunet.errors import ParaspinalError, one_line
 from paraspinal_nnunet.utils.files import read_json, write_json
 from paraspinal_nnunet.workflow import reuse as claims
-from paraspinal_nnunet.workflow.choice import choose_best
 from paraspinal_nnunet.workflow.commands import dataset_folder_name, environment, find_model, job_commands
-from paraspinal_nnunet.workflow.costs import write_costs
 from paraspinal_nnunet.workflow.provenance import FILE_NAME, file_hash, surroundings
+from paraspinal_nnunet.workflow.results import choose_best, write_costs
 from paraspinal_nnunet.workflow.settings import Study, digest
 from paraspinal_nnunet.workflow.state import (
     HeldError,
@@ -45,8 +43,17 @@ class StepError(ParaspinalError):
     """A step of a study failed."""
 
 
-def run_step(study: Study, job: Job) -> None:
+Runner = Callable[[list[str]], int]
+"""Runs one of our own commands in this process and returns its exit code; errors are raised."""
+
+
+def run_step(study: Study, job: Job, run: Runner) -> None:
     """Do a step, unless its result is there already.
+
+    Args:
+        study: The study.
+        job: Which step.
+        run: Runs a command; its words are those after `paraspinal`.
 
     Raises:
         StepError: It failed; the message names the log.
@@ -64,7 +71,7 @@ def run_step(study: Study, job: Job) -> None:
             write_json(marker(study.folder, job), {**before, "reused": True})
             return
         with _gpu(study, job):
-            _do(study, job, commands)
+            _do(study, job, commands, run)
 
 
 def lock_file(folder: Path, job: Job) -> Path:
@@ -82,7 +89,7 @@ def _shared_locks(study: Study, job: Job) -> list[Path]:
     return []
 
 
-def _do(study: Study, job: Job, commands: list[list[str]]) -> None:
+def _do(study: Study, job: Job, commands: list[list[str]], run: Runner) -> None:
     log, started, clock = log_file(study.folder, job), datetime.now(timezone.utc), time.monotonic()
     append_heading(log, f"{started.isoformat(timespec='seconds')} {job.name}")
     threads = study.resources(job.rule)["threads"]
@@ -92,7 +99,7 @@ def _do(study: Study, job: Job, commands: list[list[str]]) -> None:
             _prepare(study, job)
             for command in commands:
                 print(f"$ paraspinal {shlex.join(command)}", flush=True)
-                _run(command, tolerated=(1,) if job.rule == "inspect" and not _strict(study) else ())
+                _run(run, command, tolerated=(1,) if job.rule == "inspect" and not _strict(study) else ())
             outcome = _conclude(study, job)
         _finish(study, job, commands, started, outcome)
     except (Exception, SystemExit) as error:  # whatever nnU-Net raises, the failure is recorded and named
@@ -101,10 +108,10 @@ def _do(study: Study, job: Job, commands: list[list[str]]) -> None:
         raise StepError(f"{job.name}: {message}; the whole output is in {log}") from error
 
 
-def _run(command: list[str], *, tolerated: tuple[int, ...]) -> None:
-    """One of our own commands in this process, so that it ends with it; errors are left in the log with a traceback."""
+def _run(run: Runner, command: list[str], *, tolerated: tuple[int, ...]) -> None:
+    """Errors are left in the log with a traceback."""
     try:
-        code = cli.main([command[0], "--debug", *command[1:]])
+        code = run([command[0], "--debug", *command[1:]])
     except BaseException:
         traceback.print_exc()
         raise

@@ -150,7 +150,7 @@ def test_an_image_of_another_plane_is_passed_over_where_the_label_is_the_axial_o
     data.label("sub-03_acq-ax_space-orig_label-muscles_dseg")
     assert convert(data) == 0
     assert "sub-03_acq-ax" in taken(raw)
-    assert "passed over, since another image of the subject has the label: sub-03_acq-sag" in capsys.readouterr().out
+    assert "left out, since another image of the subject has the label: sub-03_acq-sag" in capsys.readouterr().out
 
 
 def test_a_label_that_fits_several_images_needs_a_choice(data, raw, capsys):

@@ -7,7 +7,7 @@ import pytest
 
 from paraspinal_nnunet.dataset_conversion.images.channels import match_channels
 from paraspinal_nnunet.errors import GeometryError
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 
 TWO = ["--image-pattern", "{case}_fat.nii.gz", "--image-pattern", "{case}_water.nii.gz"]
 NAMES = ["--channel", "fat", "--channel", "water"]
@@ -128,7 +128,7 @@ def test_fat_and_water_become_the_channels_of_one_case_on_the_fat_images_grid(lp
     description = json.loads((lpm.dataset / "dataset.json").read_text())
     assert description["channel_names"] == {"0": "Dixon fat", "1": "Dixon water"}
     assert description["provenance"]["settings"] == {"dixon": "channels"}
-    assert "the fat images' labels are taken, not those of the water images (1)" in capsys.readouterr().out
+    assert "the fat images' labels are used, not those of the water images (1)" in capsys.readouterr().out
 
 
 def test_a_water_image_with_another_place_of_its_own_is_not_moved(lpm, capsys):

@@ -33,7 +33,8 @@ from pydicom.uid import generate_uid
 
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.image_io.geometry import to_ras
-from paraspinal_nnunet.image_io.nifti import read_image, write_image, write_labels
+from paraspinal_nnunet.image_io.images import read_image
+from paraspinal_nnunet.image_io.nifti import write_image, write_labels
 
 OBLIQUE = rotated(AXIAL, 12, (1, 0.3, 0.1))
 
@@ -127,7 +128,7 @@ def test_voxels_labels_and_people_land_and_no_identifier_does(raw, studies, mult
     assert provenance["settings"]["identifiers"] == "removed"
     shown = capsys.readouterr().out
     assert "series 2 'T2 sag Geheimrat^Adelheid^von': sagittal" in shown
-    assert "case001: series 5 taken (axial, 10 slices, TE 102 ms" in shown
+    assert "case001: series 5 accepted (axial, 10 slices, TE 102 ms" in shown
 
 
 def test_the_same_scan_through_nifti_and_dicom_is_identical(raw, studies, tmp_path):
@@ -333,7 +334,7 @@ def test_an_empty_archive_is_named_and_not_where_it_was_unpacked(raw, studies, c
     (studies / "empty").rmdir()
     assert convert(studies) == 1
     line = capsys.readouterr().err
-    assert f"{studies / 'empty.zip'}: holds no DICOM file (0 other files passed over)" in line
+    assert f"{studies / 'empty.zip'}: holds no DICOM file (0 other files not used)" in line
 
 
 def test_a_fault_within_a_case_names_the_study_on_the_terminal_alone(raw, studies, tmp_path, capsys):

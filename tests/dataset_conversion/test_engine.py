@@ -124,7 +124,7 @@ def test_the_data_set(source, raw, capsys):
     assert description["provenance"]["source_folder"] == "scans"
     assert str(source.parent) not in (dataset / "dataset.json").read_text()
     assert str(source.parent) not in (dataset / "conversion_report.json").read_text()
-    assert "2 cases of 2 subjects taken" in capsys.readouterr().out
+    assert "2 cases of 2 subjects accepted" in capsys.readouterr().out
 
 
 def test_images_keep_voxels_type_and_grid(source, raw):
@@ -459,8 +459,8 @@ def test_resample_labels_brings_a_finer_label_onto_the_images_grid(source, raw):
 
 
 def test_resampling_keeps_the_voxels_at_the_border():
-    from paraspinal_nnunet.dataset_conversion.images.checks import match_grid
-    from paraspinal_nnunet.image_io.nifti import Volume
+    from paraspinal_nnunet.image_io.checks import match_grid
+    from paraspinal_nnunet.image_io.volume import Volume
 
     full = Volume(np.ones(SHAPE, np.uint8), RAS)
     nudged = RAS.copy()
@@ -592,10 +592,10 @@ def test_a_failed_exchange_brings_the_old_data_set_back(source, raw, monkeypatch
 def test_a_dead_worker_is_one_line(source, raw, capsys):
     from dataclasses import replace
 
-    from paraspinal_nnunet.errors import DatasetError
+    from paraspinal_nnunet.errors import WorkerDiedError
 
     dying = replace(author_source(), read_images=_die)
-    with pytest.raises(DatasetError, match=r"worker process died while converting [ab]"):
+    with pytest.raises(WorkerDiedError, match=r"[ab]: its worker process ended .*--exclude"):
         convert(dying, source, number=501, name="X", raw=raw, workers=2)
     assert list(raw.iterdir()) == []
 

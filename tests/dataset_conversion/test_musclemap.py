@@ -91,7 +91,7 @@ def test_scans_of_one_name_in_several_folders_are_told_apart(scans, raw, capsys)
     assert list(cases["case"]) == ["sub-01_ses-1_lumbar", "sub-01_ses-2_lumbar", "sub-02_ses-1_lumbar"]
     assert list(cases["subject"]) == ["sub-01", "sub-01", "sub-02"]
     assert list(cases["sex"]) == ["F", "F", "M"]
-    assert "scans without a mask beside them, passed over: 1" in capsys.readouterr().out
+    assert "scans without a mask beside them, left out: 1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

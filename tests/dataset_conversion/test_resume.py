@@ -17,7 +17,7 @@ import pytest
 
 from paraspinal_nnunet.dataset_conversion import convert_case as take
 from paraspinal_nnunet.dataset_conversion import resume
-from paraspinal_nnunet.dataset_conversion.case import Case, Checks, Person
+from paraspinal_nnunet.dataset_conversion.case import Case, Checks, Demographics
 from paraspinal_nnunet.dataset_conversion.engine import RefusedError, convert
 from paraspinal_nnunet.dataset_conversion.lock import number_lock
 from paraspinal_nnunet.dataset_conversion.resume import tasks_of
@@ -166,7 +166,7 @@ def test_fingerprints_follow_checks_and_source_but_not_the_person(cohort):
         resume.tasks_of(cases, source, checks)[0].fingerprint
         for cases, source, checks in (
             (found, author_source(), Checks()),
-            ([replace(found[0], subject="x", person=Person(age=3))], author_source(licence="x"), Checks()),
+            ([replace(found[0], subject="x", person=Demographics(age=3))], author_source(licence="x"), Checks()),
             (found, author_source(), Checks(crop_margin=0)),
             (found, author_source(), Checks(crop_margin=1)),
             (found, replace(author_source(), channels=("T1",)), Checks()),

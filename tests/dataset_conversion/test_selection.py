@@ -8,7 +8,7 @@ from PIL import Image
 
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.dataset_conversion.case import Case, Found
-from paraspinal_nnunet.dataset_conversion.selection import Selection, select
+from paraspinal_nnunet.dataset_conversion.selection import CaseSelection, select
 from paraspinal_nnunet.dataset_conversion.sources import SOURCES
 from paraspinal_nnunet.dataset_conversion.sources.author import author_source
 from paraspinal_nnunet.nnunet.datasets import case_ids, read_cases
@@ -97,7 +97,7 @@ def test_the_folders_own_participants_follow_the_subject_pattern(cohort):
 def test_second_labels_are_taken_only_when_asked_for(cohort, capsys):
     cohort.save("rater2/01_a_GT.nii.gz", cohort.labels())
     assert cohort.convert() == 0
-    assert "a second rater's labels are there (1) and are not taken; --rater2 keeps them" in capsys.readouterr().out
+    assert "a second rater's labels are there (1) and are not used; --rater2 keeps them" in capsys.readouterr().out
     assert not (cohort.dataset / "labels_rater2").exists()
     assert cohort.convert("--rater2", "--overwrite") == 0
     assert [p.name for p in (cohort.dataset / "labels_rater2").iterdir()] == ["01_a.nii.gz"]
@@ -192,14 +192,14 @@ def test_refused_cases_can_be_left_out_and_are_told_of(cohort, capsys, tmp_path)
     lines = [line.split("\t") for line in table.splitlines()]
     assert [line[:3] for line in lines[1:]] == [
         ["01_a", "01_a", "refused"],
-        ["01_b", "01_b", "taken"],
+        ["01_b", "01_b", "accepted"],
         ["02_a", "02_a", "refused"],
         ["02_b", "", "refused"],
     ]
     assert lines[0][6] == "multifidus_right_ml"
     assert lines[2][6:12] == ["2.88"] * 6
     captured = capsys.readouterr()
-    assert "1 case of 1 subject taken, 3 refused and left out" in captured.out
+    assert "1 case of 1 subject accepted, 3 refused and left out" in captured.out
     assert captured.err.count("error:") == 3
 
 
@@ -254,16 +254,16 @@ def _sessions(folder):
 
 
 def test_a_pattern_that_parts_a_subject_is_told(tmp_path):
-    parted = select(_sessions(tmp_path), tmp_path, author_source(), Selection(subject_pattern="(.*)"))
+    parted = select(_sessions(tmp_path), tmp_path, author_source(), CaseSelection(subject_pattern="(.*)"))
     told = [note for note in parted.notes if note.startswith("--subject-pattern")]
     assert [note.partition(":")[0] for note in told] == [
         "--subject-pattern makes p_1, p_2 of what the source has as one subject, p",
         "--subject-pattern makes q_1, q_2 of what the source has as one subject, q",
     ]
-    whole = select(_sessions(tmp_path), tmp_path, author_source(), Selection(subject_pattern="(.)_"))
+    whole = select(_sessions(tmp_path), tmp_path, author_source(), CaseSelection(subject_pattern="(.)_"))
     assert not any(note.startswith("--subject-pattern") for note in whole.notes)
 
 
 def test_notes_on_cases_go_with_them(tmp_path):
-    found = select(_sessions(tmp_path), tmp_path, author_source(), Selection(exclude=("q*",)))
+    found = select(_sessions(tmp_path), tmp_path, author_source(), CaseSelection(exclude=("q*",)))
     assert found.notes == ("p_1: series 5 taken", "p_2: series 5 taken", "2 left out by --include and --exclude")

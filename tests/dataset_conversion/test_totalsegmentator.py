@@ -69,7 +69,7 @@ def test_four_coarse_classes_under_names_of_their_own(release, raw, capsys):
     labels = np.asanyarray(nib.load(dataset / "labelsTr/s0002.nii.gz").dataobj)
     expected = sum(value * mask(*BOXES[name]) for name, value in list(description["labels"].items())[1:])
     np.testing.assert_array_equal(labels, expected)
-    assert "passed over, since they show none of the four classes: 1" in capsys.readouterr().out
+    assert "left out, since they show none of the four classes: 1" in capsys.readouterr().out
 
 
 def test_a_scan_that_shows_some_of_the_classes_is_the_users_choice(release, raw, capsys):
@@ -78,7 +78,7 @@ def test_a_scan_that_shows_some_of_the_classes_is_the_users_choice(release, raw,
     assert "no voxel is iliopsoas_right or iliopsoas_left" in capsys.readouterr().err
     assert convert(release, "--allow-empty-label") == 0
     out = capsys.readouterr().out
-    assert "3 cases of 3 subjects taken" in out
+    assert "3 cases of 3 subjects accepted" in out
     assert "meta.csv has no row for s0004" in out
 
 

@@ -88,7 +88,7 @@ def test_representations_hide_the_patient(tmp_path):
 
     save_series(slices(), tmp_path)
     (series,) = find_series(tmp_path)
-    shown = f"{series!r} {series.frames[0]!r} {series.facts} {series.name}"
+    shown = f"{series!r} {series.frames[0]!r} {series.acquisition} {series.name}"
     assert not [secret for secret in SECRETS if secret in shown]
     assert deidentify.bmi_of(series.header.patient) == 28.1
     assert deidentify.age_of(series.header.patient) == 69

@@ -39,8 +39,8 @@ def study(folder, *series):
     return folder
 
 
-def reasons(sifted):
-    return {line.series.key: line.reason for line in sifted.lines}
+def reasons(selection):
+    return {line.series.key: line.reason for line in selection.lines}
 
 
 def localizer(folder, number):
@@ -72,11 +72,11 @@ def test_a_whole_study(tmp_path):
     )
     localizer(tmp_path, 20)
     save_seg(segmentation(slices(), phantom_labels()), tmp_path / "seg")
-    sifted = select_in_study(tmp_path)
-    assert sifted.chosen.key == "4"
-    assert (read_stack(sifted.chosen).volume.array == voxels()).all()
-    assert len(sifted.of_kind(Kind.SEGMENTATION)) == 1
-    assert reasons(sifted) == {
+    selection = select_in_study(tmp_path)
+    assert selection.chosen.key == "4"
+    assert (read_stack(selection.chosen).volume.array == voxels()).all()
+    assert len(selection.of_kind(Kind.SEGMENTATION)) == 1
+    assert reasons(selection) == {
         "1": "sagittal",
         "2": "T1 (TE 11 ms, TR 620 ms)",
         "3": "coronal",
@@ -97,9 +97,9 @@ def test_a_whole_study(tmp_path):
         "20.3": "coronal",
         "100": "no image (Segmentation Storage)",
     }
-    text = sifted.text()
+    text = selection.text()
     assert len(text.splitlines()) == 19
-    assert "kept         series 4 'whatever': axial" in text
+    assert "accepted  series 4 'whatever': axial" in text
 
 
 @pytest.mark.parametrize(
@@ -148,17 +148,17 @@ def test_tags_count_before_words_and_words_are_whole(tmp_path, name):
 @pytest.mark.parametrize("order", [1, pytest.param(-1, marks=pytest.mark.slow)])
 def test_the_better_of_two(tmp_path, worse, better, reason, order):
     study(tmp_path, *[worse, better][::order])
-    sifted = select_in_study(tmp_path)
+    selection = select_in_study(tmp_path)
     key = "2" if order == 1 else "1"
-    assert sifted.chosen.key == key
-    assert reasons(sifted)["1" if key == "2" else "2"].startswith(f"{reason} (series {key}")
+    assert selection.chosen.key == key
+    assert reasons(selection)["1" if key == "2" else "2"].startswith(f"{reason} (series {key}")
 
 
 def test_the_echo_nearest_to_t2(tmp_path):
     save(enhanced(echoes=(70.0, 98.0, 180.0)), tmp_path / "a")
-    sifted = select_in_study(tmp_path)
-    assert sifted.chosen.part == "TE 98 ms"
-    assert reasons(sifted)["5.1"].startswith("another echo, further from TE 100 ms")
+    selection = select_in_study(tmp_path)
+    assert selection.chosen.part == "TE 98 ms"
+    assert reasons(selection)["5.1"].startswith("another echo, further from TE 100 ms")
 
 
 def test_equals_are_an_error_that_lists_them(tmp_path):
@@ -238,6 +238,6 @@ def test_a_zipped_study(tmp_path):
     study(tmp_path / "in", {"SeriesDescription": "t2_sag", "orientation": SAGITTAL}, {})
     archive = shutil.make_archive(str(tmp_path / "export"), "zip", tmp_path / "in")
     with opened_source(archive) as folder:
-        sifted = select_in_study(folder)
-        assert sifted.chosen.key == "2"
-        assert np.array_equal(read_stack(sifted.chosen).volume.array, voxels())
+        selection = select_in_study(folder)
+        assert selection.chosen.key == "2"
+        assert np.array_equal(read_stack(selection.chosen).volume.array, voxels())

@@ -40,7 +40,8 @@ from paraspinal_nnunet.dicom import find_series, read_stack
 from paraspinal_nnunet.dicom.grid import slice_grid
 from paraspinal_nnunet.errors import GeometryError, InputError
 from paraspinal_nnunet.image_io.geometry import to_ras
-from paraspinal_nnunet.image_io.nifti import read_image, write_image
+from paraspinal_nnunet.image_io.images import read_image
+from paraspinal_nnunet.image_io.nifti import write_image
 
 FLIPPED = (-1, 0, 0, 0, -1, 0)
 PLANES = {
@@ -183,7 +184,7 @@ def test_enhanced_multi_frame_is_sorted_by_place(tmp_path):
     assert (stack.volume.array == voxels()).all()
     np.testing.assert_allclose(stack.volume.affine, affine_ras(orientation), atol=1e-5)
     assert stack.source_datasets == (tmp_path / "one",)
-    assert stack.facts["multi_frame"] is True
+    assert stack.acquisition["multi_frame"] is True
 
 
 def test_rescaling_by_slice(tmp_path):
@@ -288,11 +289,36 @@ def test_truncated_voxels_are_named(tmp_path):
         read(tmp_path)
 
 
-def test_monochrome1_is_noted_and_kept(tmp_path):
+def test_monochrome1_is_turned_and_said(tmp_path):
     save_series(slices(PhotometricInterpretation="MONOCHROME1"), tmp_path)
     stack = read(tmp_path)
-    assert "MONOCHROME1" in stack.facts["photometric"]
-    assert (stack.volume.array == voxels()).all()
+    assert "MONOCHROME1" in stack.acquisition["photometric"]
+    assert "MONOCHROME1" in stack.volume.remarks[0]
+    assert stack.volume.array.dtype == np.uint16
+    assert (stack.volume.array == 65535 - voxels().astype(int)).all()
+
+
+def test_monochrome1_is_turned_within_its_own_bits(tmp_path):
+    """Signed: -1 - v; twelve bits: 4095 - v. RescaleSlope comes after."""
+    made = slices((voxels().astype(int) - 2000).astype(np.int16), PhotometricInterpretation="MONOCHROME1")
+    save_series(made, tmp_path / "signed")
+    assert (read(tmp_path / "signed").volume.array == -1 - (voxels().astype(int) - 2000)).all()
+    made = slices(PhotometricInterpretation="MONOCHROME1", RescaleSlope=2.0, RescaleIntercept=1.0)
+    for dataset in made:
+        dataset.BitsStored, dataset.HighBit = 12, 11
+    save_series(made, tmp_path / "twelve")
+    assert (read(tmp_path / "twelve").volume.array == 2 * (4095 - voxels().astype(int)) + 1).all()
+
+
+@pytest.mark.parametrize("scaling", [{"RescaleSlope": 0.0}, {"RescaleSlope": "x"}, {"RescaleIntercept": "x"}])
+def test_a_scaling_that_is_none_is_refused(tmp_path, scaling):
+    made = slices()
+    for keyword, value in scaling.items():
+        with pydicom.config.disable_value_validation():
+            made[3].add_new(keyword, "DS" if isinstance(value, float) else "LO", value)
+    files = save_series(made, tmp_path)
+    with pytest.raises(InputError, match=f"{files[3].name}: RescaleSlope or RescaleIntercept"):
+        read(tmp_path)
 
 
 def _without(made, keyword, where=slice(None)):

@@ -358,7 +358,7 @@ def test_when_most_cases_are_off_the_paper_it_is_said_once(small):
     [
         ({"numTraining": 5}, PROBLEM, "numTraining is 5, but 8 cases have images"),
         ({"channel_names": {"1": "T2"}}, PROBLEM, "channel_names must be numbered"),
-        ({"channel_names": {"0": "T2", "1": "PD"}}, PROBLEM, "has 1 image files for 2 channels"),
+        ({"channel_names": {"0": "T2", "1": "PD"}}, PROBLEM, "has 1 image file for 2 channels"),
         ({"labels": {"background": 0, "multifidus_right": 1, "x": 3}}, PROBLEM, "0, 1, 3 are not consecutive"),
         ({"labels": {"0": "background"}}, PROBLEM, "is it in the old form"),
         ({"labels": {"background": 1, "x": 0}}, PROBLEM, "labels give background the value 1"),
@@ -412,7 +412,7 @@ def _without(case):
         ([{"train": CASES[:5], "val": CASES[4:]}], PROBLEM, "case-4", "both a training and a test case of fold 0"),
         (
             [{"train": CASES[:3], "val": CASES[4:]}, {"train": CASES[4:], "val": CASES[:4]}],
-            LOOK, "", "fold 0 leaves out 1 cases: case-3",
+            LOOK, "", "fold 0 leaves out 1 case: case-3",
         ),
         ({"a": 1}, PROBLEM, "", "not a splits file"),
     ],

@@ -1,5 +1,6 @@
 """Studies: study.yaml and its errors, what is named after settings, what is recomputed, locks, status and costs."""
 
+import os
 import shlex
 import signal
 import subprocess
@@ -14,15 +15,15 @@ from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.evaluation.comparison.answer import comparison_table
 from paraspinal_nnunet.evaluation.comparison.costs import COST_COLUMNS, read_costs
 from paraspinal_nnunet.evaluation.comparison.view import view_study
-from paraspinal_nnunet.utils.files import write_json
+from paraspinal_nnunet.utils.files import read_json, write_json
 from paraspinal_nnunet.workflow import reuse as claims
 from paraspinal_nnunet.workflow.commands import BEST_FILE, every_model, job_commands, models_of_set
-from paraspinal_nnunet.workflow.costs import inference_seconds
 from paraspinal_nnunet.workflow.engine import RunOptions, engine_command
 from paraspinal_nnunet.workflow.layout import lay_down
+from paraspinal_nnunet.workflow.results import inference_seconds
 from paraspinal_nnunet.workflow.schema import FIELDS
 from paraspinal_nnunet.workflow.settings import deeper, further_models, read_study, retrained
-from paraspinal_nnunet.workflow.state import HeldError, Job, failure, held, is_held, log_file, marker
+from paraspinal_nnunet.workflow.state import HeldError, Job, failure, held, is_held, log_file, marker, settings_file
 from paraspinal_nnunet.workflow.status import expected_jobs, job_state, job_states, log_of, seconds_left, status_text
 from paraspinal_nnunet.workflow.steps import lock_file
 from paraspinal_nnunet.workflow.template import PAPERS, demo_text
@@ -310,20 +311,16 @@ def test_the_first_table_ranks_recipes_with_their_costs(evaluation, tmp_path):
 
 
 def test_shards_are_disjoint_and_miss_no_scan(tmp_path):
-    from paraspinal_nnunet.prediction import PredictionRequest, predict
+    from paraspinal_nnunet.prediction import PredictionRequest, predict_scans
 
     (tmp_path / "scans").mkdir()
-    (tmp_path / "masks").mkdir()
-    image = Path(__file__)  # never read: every mask is there already
-    import nibabel
-    import numpy as np
-
+    image = Path(__file__)  # never read: no scan can be, so that each fails by its name
     for n in range(7):
-        nibabel.save(nibabel.Nifti1Image(np.zeros((2, 2, 2), np.int16), np.eye(4)), tmp_path / "scans" / f"s{n}.nii.gz")
-        (tmp_path / "masks" / f"s{n}.nii.gz").touch()
-    parts = [predict(PredictionRequest(tmp_path / "scans", tmp_path / "masks", image, shard=(k, 3))) for k in (1, 2, 3)]
-    assert [len(p) for p in parts] == [3, 2, 2]
-    assert sorted(m.name for part in parts for m in part) == [f"s{n}.nii.gz" for n in range(7)]
+        (tmp_path / "scans" / f"s{n}.nii.gz").touch()
+    shards = [(k, 3) for k in (1, 2, 3)]
+    parts = [predict_scans(PredictionRequest(tmp_path / "scans", tmp_path / "masks", image, shard=s)) for s in shards]
+    assert [len(part) for part in parts] == [3, 2, 2]
+    assert sorted(outcome.name for part in parts for outcome in part) == [f"s{n}.nii.gz" for n in range(7)]
 
 
 def test_further_scans_are_predicted_in_shards_under_the_weights_that_made_them(tmp_path):
@@ -368,3 +365,40 @@ def test_a_training_of_other_inputs_is_set_aside_and_none_is_repeated(tiny, tmp_
     assert claims.finished(study, job) is not None
     (folder / "checkpoint_final.pth").write_text("damaged")
     assert claims.finished(study, job) is None
+
+
+def settings_time(folder, name):
+    return (folder / "state" / "settings" / f"{name}.json").stat().st_mtime_ns
+
+
+def test_a_changed_file_of_the_same_name_outdates_what_was_made_from_it(tmp_path):
+    """By content: a copy with other times outdates nothing; nor does a record of an earlier release, without hashes."""
+    text = SMALL.replace("cohort}", "cohort, options: [--rater2, second]}") + "predict: {input: new, model: a}\n"
+    study = study_of(tmp_path, text)
+    files = {"dataset": ["cohort/x.nii.gz", "second/x.nii.gz"], "predict": ["new/s.nii.gz"]}
+    for name in (*files["dataset"], *files["predict"]):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("old")
+    lay_down(study)
+    for settings, names in files.items():
+        path = settings_file(tmp_path, settings)
+        content = read_json(path)
+        first = settings_time(tmp_path, settings)
+        write_json(path, {key: value for key, value in content.items() if key != "made_from"})
+        os.utime(path, ns=(first, first))
+        lay_down(study)
+        assert settings_time(tmp_path, settings) == first
+        assert read_json(path) == content
+        for name in names:
+            os.utime(tmp_path / name, (1, 1))
+            lay_down(study)
+            assert settings_time(tmp_path, settings) == first
+            (tmp_path / name).write_text("new")
+            lay_down(study)
+            assert settings_time(tmp_path, settings) > first
+            first = settings_time(tmp_path, settings)
+        (tmp_path / names[0]).parent.rename(tmp_path / "away")  # as a drive that is not mounted now
+        if settings == "dataset":
+            lay_down(study)
+            assert settings_time(tmp_path, settings) == first
+        (tmp_path / "away").rename((tmp_path / names[0]).parent)

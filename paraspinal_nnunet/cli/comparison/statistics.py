@@ -45,7 +45,10 @@ def run(args: argparse.Namespace) -> int:
     from paraspinal_nnunet.evaluation.comparison.files import JSON_FILE, MARKDOWN_FILE, write_statistics
     from paraspinal_nnunet.evaluation.comparison.results import Options
     from paraspinal_nnunet.evaluation.comparison.run import study_statistics
+    from paraspinal_nnunet.utils.files import refuse_overwriting_inputs
 
+    read = [args.evaluation, args.design, args.rater2, args.cases]
+    refuse_overwriting_inputs(read, [args.output / MARKDOWN_FILE, args.output / JSON_FILE], folders=[args.output])
     data = load_study(
         args.evaluation,
         design=args.design,

@@ -97,13 +97,14 @@ def _status(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
+    from paraspinal_nnunet import cli
     from paraspinal_nnunet.workflow.settings import read_study
     from paraspinal_nnunet.workflow.state import Job
     from paraspinal_nnunet.workflow.steps import run_step
 
     study = read_study(args.study)
     for job in (Job("evaluate", "all"), Job("statistics", "all"), Job("report")):
-        run_step(study, job)
+        run_step(study, job, cli.main)
     print(f"open in a browser: {study.folder / 'report' / 'report.html'}")
     return 0
 
@@ -119,6 +120,7 @@ def _logs(args: argparse.Namespace) -> int:
 
 
 def _step(args: argparse.Namespace) -> int:
+    from paraspinal_nnunet import cli
     from paraspinal_nnunet.workflow.commands import job_commands
     from paraspinal_nnunet.workflow.settings import read_study
     from paraspinal_nnunet.workflow.state import Job
@@ -129,7 +131,7 @@ def _step(args: argparse.Namespace) -> int:
         for command in job_commands(study, job):
             print(f"paraspinal {shlex.join(command)}")
         return 0
-    run_step(study, job)
+    run_step(study, job, cli.main)
     return 0
 
 

@@ -3,14 +3,14 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from paraspinal_nnunet.dataset_conversion.case import Checks
     from paraspinal_nnunet.dataset_conversion.report import Report
-    from paraspinal_nnunet.dataset_conversion.selection import Selection
+    from paraspinal_nnunet.dataset_conversion.selection import CaseSelection
 
 HELP = "convert scans and label maps to an nnU-Net data set"
 
@@ -42,10 +42,12 @@ def run(args: argparse.Namespace) -> int:
     from paraspinal_nnunet.dataset_conversion.sources import source_module
     from paraspinal_nnunet.errors import InputError
     from paraspinal_nnunet.nnunet.datasets import nnunet_folder
+    from paraspinal_nnunet.utils.files import refuse_overwriting_inputs
 
     if args.report and args.report.is_dir():
         raise InputError(f"--report {args.report}: is a folder; give a file")
     raw = nnunet_folder("raw", instead=args.raw)
+    refuse_overwriting_inputs([], [args.report], trees=[args.input])
     try:
         report = convert(
             with_channels(source_module(args.source).source_from(args), args.channel or ()),
@@ -58,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
             workers=args.workers,
             overwrite=args.overwrite,
             mode="dry run" if args.dry_run else "without refused" if args.skip_refused else "whole",
-            previews=args.previews,
+            draw_previews=_previews(args) if args.previews else None,
         )
     except RefusedError as error:
         print(error.report.text())
@@ -73,6 +75,15 @@ def run(args: argparse.Namespace) -> int:
     if args.report:
         write_report(args.report, report)
     return 1 if report.refusals else 0
+
+
+def _previews(args: argparse.Namespace) -> "Callable[[Path, Path], None]":
+    from functools import partial
+
+    from paraspinal_nnunet.nnunet.datasets import dataset_name
+    from paraspinal_nnunet.quality_control.previews import write_previews
+
+    return partial(write_previews, workers=args.workers, title=dataset_name(args.dataset, args.name))
 
 
 def _print_refusals(report: "Report", *, at_least: int) -> None:
@@ -94,10 +105,10 @@ def _checks(args: argparse.Namespace) -> "Checks":
     )
 
 
-def _selection(args: argparse.Namespace) -> "Selection":
-    from paraspinal_nnunet.dataset_conversion.selection import Selection
+def _selection(args: argparse.Namespace) -> "CaseSelection":
+    from paraspinal_nnunet.dataset_conversion.selection import CaseSelection
 
-    return Selection(
+    return CaseSelection(
         include=tuple(args.include),
         exclude=tuple(args.exclude),
         subject_pattern=args.subject_pattern,

@@ -90,8 +90,7 @@ def tables_folder(study: Study) -> Path:
 
 
 def _run(study: Study) -> None:
-    from paraspinal_nnunet.workflow.engine import RunOptions, check_engine, run_study
-    from paraspinal_nnunet.workflow.sequential import run_sequentially
+    from paraspinal_nnunet.workflow.engine import RunOptions, check_engine, run_sequentially, run_study
 
     try:
         check_engine("local")

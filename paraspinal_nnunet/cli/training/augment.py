@@ -31,10 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Augment, and say where the manifest is."""
     from paraspinal_nnunet.nnunet.compat import check_nnunet
+    from paraspinal_nnunet.nnunet.datasets import nnunet_folder
     from paraspinal_nnunet.protocol.overrides import parse_settings
     from paraspinal_nnunet.training.augmentation.export import AugmentRequest, augment
+    from paraspinal_nnunet.utils.files import refuse_overwriting_inputs
 
     check_nnunet()
+    refuse_overwriting_inputs([], [], folders=[args.output], trees=[nnunet_folder("preprocessed")])
     request = AugmentRequest(
         dataset=args.dataset,
         fold=int(args.fold) if args.fold.isdecimal() else args.fold,

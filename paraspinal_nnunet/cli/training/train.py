@@ -22,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "-pretrained_weights", dest="pretrained", type=Path, metavar="FILE",
-        help="begin with the weights of a checkpoint; where the labels are others, with a fresh last layer",
+        help="begin with the weights of a checkpoint, or with 'default', the 2D model that comes with the program; "
+        "where the labels are others, with a fresh last layer",
     )  # fmt: skip
     validation = parser.add_mutually_exclusive_group()
     validation.add_argument(

@@ -230,9 +230,6 @@
   pick.structure.addEventListener("change", draw);
   pick.model.addEventListener("change", draw);
   window.addEventListener("hashchange", show);
-  window.addEventListener("beforeprint", function () {
-    document.querySelectorAll("details").forEach(function (each) { each.open = true; });
-  });
   draw();
   show();
 })();

@@ -1,4 +1,4 @@
-"""What each model of a study cost: hours of training, seconds per scan, parameters; for the report's first table."""
+"""What follows from an evaluation: the best arm, and what each model cost, for the report's first table."""
 
 import re
 from datetime import datetime
@@ -8,13 +8,31 @@ from statistics import stdev
 import pandas as pd
 
 from paraspinal_nnunet.evaluation.comparison.costs import COST_COLUMNS, COSTS_FILE
+from paraspinal_nnunet.evaluation.comparison.data import load_study
 from paraspinal_nnunet.evaluation.comparison.design import DESIGN_FILE, infer_design
+from paraspinal_nnunet.evaluation.comparison.parts import best_model
 from paraspinal_nnunet.evaluation.record import read_record
-from paraspinal_nnunet.utils.files import atomic_path, read_json
-from paraspinal_nnunet.workflow.commands import model_path, models_of_set
-from paraspinal_nnunet.workflow.settings import Model, Study
+from paraspinal_nnunet.utils.files import atomic_path, read_json, write_json
+from paraspinal_nnunet.workflow.commands import ARMS, BEST_FILE, model_path, models_of_set
+from paraspinal_nnunet.workflow.layout import lay_down_models
+from paraspinal_nnunet.workflow.settings import Model, Study, further_models
 
 _TIMED = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?): *(predicting (\S+)|Validation complete)")
+
+
+def choose_best(study: Study) -> str:
+    """The arm with the highest mean Dice over the subjects that all arms have.
+
+    Returns:
+        Its name, which is written to state/best.json too.
+    """
+    data = load_study(study.folder / "evaluation" / ARMS, average_cases=True)
+    best = best_model(data, study.arms, "complete-case")
+    dice = data.table.groupby(["model", "subject"], observed=True)["dice"].mean().groupby("model", observed=True).mean()
+    content = {"best": best, "mean_dice": {str(name): float(value) for name, value in dice.items()}}
+    write_json(study.folder / "state" / BEST_FILE, content)
+    lay_down_models(study, further_models(study, best))
+    return best
 
 
 def write_costs(study: Study, name: str) -> None:

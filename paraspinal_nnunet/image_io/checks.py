@@ -8,7 +8,7 @@ from scipy.ndimage import affine_transform
 from paraspinal_nnunet.anatomy import Structure
 from paraspinal_nnunet.errors import GeometryError, InputError, LabelError
 from paraspinal_nnunet.image_io.geometry import by_text, check_axial, grid_difference, through_plane_axis, to_ras
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 
 SPACING_RANGE_MM = (0.05, 20.0)
 """Wider than any scanner's; values outside mean that the header counts in other units."""
@@ -65,6 +65,30 @@ def match_grid(labels: Volume, image: Volume, name: str, *, resample: bool) -> t
     return Volume(array, image.affine), difference
 
 
+def on_reference_grid(reference: Volume, prediction: Volume, name: str) -> tuple[Volume, Volume]:
+    """The two maps on one grid; a mere difference in stored orientation is undone.
+
+    Args:
+        reference: The reference.
+        prediction: The prediction.
+        name: Case and model, for messages.
+
+    Raises:
+        GeometryError: The voxels do not lie at the same places of the patient.
+    """
+    pairs = [(m.array, m.affine) for m in (reference, prediction)]
+    difference = _difference(pairs)
+    if difference is None:
+        return reference, prediction
+    pairs = [to_ras(array, affine) for array, affine in pairs]
+    if _difference(pairs) is not None:
+        raise GeometryError(
+            f"{name}: reference and prediction are not on one grid: {difference}; resample the prediction onto the "
+            "reference's grid"
+        )
+    return Volume(*pairs[0]), Volume(*pairs[1])
+
+
 def check_classes(canonical: np.ndarray, required: tuple[Structure, ...], name: str, *, allow_empty: bool) -> list[str]:
     """Refuse a label map that lacks a required class.
 
@@ -110,3 +134,8 @@ def _check_extent(image: Volume, name: str) -> None:
             f"{name}: voxels of {by_text(spacing)} mm and a field of view of {by_text(in_plane)} mm are implausible "
             f"(expected {low:g} to {high:g} and {narrow:g} to {wide:g}); does the header count in another unit?"
         )
+
+
+def _difference(pairs: list[tuple[np.ndarray, np.ndarray]]) -> str | None:
+    (reference, reference_affine), (prediction, prediction_affine) = pairs
+    return grid_difference(reference.shape, reference_affine, prediction.shape, prediction_affine)
