@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from paraspinal_nnunet.errors import InputError, ParaspinalError, one_line
 from paraspinal_nnunet.image_io.images import ENDINGS, ending_of, images_in, stem_of
+from paraspinal_nnunet.image_io.pairing import no_images, partners, warn_left_out
 from paraspinal_nnunet.measures.case import MeasureOptions, check_options, measure_with_maps, methods_of, settings
 from paraspinal_nnunet.measures.columns import TABLES
 from paraspinal_nnunet.measures.writing import (
@@ -119,6 +120,7 @@ def measure_batch(request: BatchRequest) -> BatchResult:
     _check(request)
     cases = _cases(request)
     listed = _listed(request)
+    _tell_left_out(request, cases, listed)
     _check_outputs(request, cases, listed)
     outcomes: dict[str, _Outcome] = {}
     workers = request.workers or min(MOST_WORKERS, cpu_count() or 1)
@@ -171,6 +173,18 @@ def _cases(request: BatchRequest) -> list[_Case]:
     if twice:
         raise InputError(f"{labels}: two label maps are of case {twice[0]}; keep one")
     return cases
+
+
+def _tell_left_out(request: BatchRequest, cases: Sequence[_Case], listed: _Listed) -> None:
+    """Name what lies in the folders and is not measured."""
+    folders = [request.labels, request.scans, request.levels, request.water, request.fat]
+    for folder in dict.fromkeys(path for path in folders if path is not None and path.is_dir()):
+        warn_left_out(log, folder, no_images(folder), "no image that can be read")
+    if request.scans in listed and len(cases) > 1:
+        stems = {stem_of(path.name) for path in listed[request.scans]}
+        used = {name for case in cases for name in partners(case.name, stems)}
+        unused = [path for path in listed[request.scans] if stem_of(path.name) not in used]
+        warn_left_out(log, request.scans, unused, "without label map")
 
 
 def _check_outputs(request: BatchRequest, cases: Sequence[_Case], listed: _Listed) -> None:
@@ -242,18 +256,16 @@ def _is_table(path: Path) -> bool:
 
 
 def _partner(place: Path, case: _Case, what: str, listed: _Listed, *, alone: bool) -> Path:
-    """The file of a case: of its name, of its name with nnU-Net's channel, or the only one that begins with it."""
+    """The file of a case: of its name, or the only one that `partners` finds."""
     if place.is_file():
         if alone:
             return place
         raise InputError(f"case {case.name}: {place} is one file for several cases; give a folder")
-    files = listed[place]
-    exact = [path for path in files if stem_of(path.name) == case.name]
-    longer = [path for path in files if path.name.startswith(f"{case.name}_")]
-    found = exact or longer
+    goes_with = partners(case.name, {stem_of(path.name) for path in listed[place]})
+    found = [path for path in listed[place] if stem_of(path.name) in goes_with]
     if len(found) != 1:
         names = ", ".join(path.name for path in found[:3]) or "none"
-        raise InputError(f"case {case.name}: needs one {what} in {place} whose name begins with it; found {names}")
+        raise InputError(f"case {case.name}: needs one {what} of its name in {place}; found {names}")
     return found[0]
 
 
