@@ -12,14 +12,13 @@ import numpy as np
 
 from paraspinal_nnunet.anatomy import ALL_STRUCTURES, BY_KEY, PARASPINAL, Structure
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.models.manifest import FILE_NAME, Manifest, label_entries, parse_manifest
+from paraspinal_nnunet.models.manifest import FILE_NAME, LARGEST_BYTES, Manifest, label_entries, parse_manifest
 from paraspinal_nnunet.utils.files import read_json
 from paraspinal_nnunet.utils.fingerprint import Fingerprint, fingerprint
 
 FINGERPRINT = "dataset_fingerprint.json"
 """nnU-Net copies it into every model folder."""
 
-LARGEST_MANIFEST_BYTES = 1 << 24
 NO_MODEL = Fingerprint("")
 
 
@@ -95,7 +94,7 @@ def manifest_content(model: Path) -> Any:
         if model.is_dir():
             return read_json(model / FILE_NAME) if (model / FILE_NAME).is_file() else None
         with zipfile.ZipFile(model) as archive, archive.open(FILE_NAME) as file:
-            return json.loads(file.read(LARGEST_MANIFEST_BYTES))
+            return json.loads(file.read(LARGEST_BYTES))
     except InputError:
         raise
     except Exception as error:  # an archive from a stranger
