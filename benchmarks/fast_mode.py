@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from prediction import dices
 
-from paraspinal_nnunet.image_io.nifti import read_image, read_labels
+from paraspinal_nnunet.image_io.images import read_image, read_labels
 from paraspinal_nnunet.inference.portable import open_model
 
 

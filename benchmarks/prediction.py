@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from paraspinal_nnunet.image_io.nifti import read_labels
+from paraspinal_nnunet.image_io.images import read_labels
 from paraspinal_nnunet.inference.portable import is_portable
 from paraspinal_nnunet.nnunet.compat import fixed_python_path, trainer_path
 

@@ -17,7 +17,7 @@ def main() -> None:
     clock = _Clock()
 
     from paraspinal_nnunet.html import PageCase, case_page, preview_png, summarise_case
-    from paraspinal_nnunet.image_io.nifti import read_image, read_labels
+    from paraspinal_nnunet.image_io.images import read_image, read_labels
     from paraspinal_nnunet.measures.case import MeasureOptions, measure_with_maps
     from paraspinal_nnunet.measures.plots import measure_plots
 

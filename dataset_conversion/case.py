@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from paraspinal_nnunet.dataset_conversion.images.readers import read_image, read_labels
 from paraspinal_nnunet.dataset_conversion.labels.translation import LabelTranslation
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.images import read_image, read_labels
+from paraspinal_nnunet.image_io.volume import Volume
 
 SidePolicy = Literal["refuse", "trust-labels", "swap-sides"]
 """``trust-labels``: the header's left and right are wrong; ``swap-sides``: the labels' names are."""

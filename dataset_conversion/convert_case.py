@@ -12,14 +12,15 @@ from paraspinal_nnunet.anatomy import Structure
 from paraspinal_nnunet.dataset_conversion.case import Case, CaseOutcome, Checks, Source, paths_of
 from paraspinal_nnunet.dataset_conversion.images.bias_field import check_magnitudes, correct_bias_field
 from paraspinal_nnunet.dataset_conversion.images.channels import match_channels
-from paraspinal_nnunet.dataset_conversion.images.checks import check_classes, check_image, match_grid, voxel_hash
 from paraspinal_nnunet.dataset_conversion.images.crop import cropped, labelled_range
 from paraspinal_nnunet.dataset_conversion.labels.sides import SidesError, settle_sides
 from paraspinal_nnunet.dataset_conversion.labels.translation import LabelTranslation
 from paraspinal_nnunet.dataset_conversion.resume import StagingFolder, Task
 from paraspinal_nnunet.errors import DatasetError, GeometryError, InputError, ParaspinalError, one_line
+from paraspinal_nnunet.image_io.checks import check_classes, check_image, match_grid, voxel_hash
 from paraspinal_nnunet.image_io.geometry import axis_codes, side_evidence, through_plane_axis
-from paraspinal_nnunet.image_io.nifti import Volume, write_image, write_labels
+from paraspinal_nnunet.image_io.nifti import write_image, write_labels
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.measures.positions import check_positions
 
 IMAGES = "imagesTr"

@@ -8,11 +8,12 @@ import numpy as np
 
 from paraspinal_nnunet.anatomy import BY_KEY
 from paraspinal_nnunet.errors import GeometryError
-from paraspinal_nnunet.evaluation.labelmaps import LabelMap, on_reference_grid, read_label_map
 from paraspinal_nnunet.evaluation.record import CaseFiles, EvaluationRecord
 from paraspinal_nnunet.evaluation.references import Label
+from paraspinal_nnunet.image_io.checks import on_reference_grid
 from paraspinal_nnunet.image_io.geometry import grid_difference, to_ras
-from paraspinal_nnunet.image_io.nifti import read_image
+from paraspinal_nnunet.image_io.images import read_image, read_uint8_labels
+from paraspinal_nnunet.image_io.volume import Volume
 
 _FIRST_OTHER_VALUE = 100
 """Labels that are no known muscle are shown with values from here on."""
@@ -59,8 +60,8 @@ def read_case(record: EvaluationRecord, case: str, models: Sequence[str]) -> Cas
     """
     files = {name: record.models[name].cases[case] for name in models}
     first: CaseFiles = next(iter(files.values()))
-    reference = read_label_map(first.reference, f"case {case}")
-    array, affine = to_ras(reference.labels, reference.affine)
+    reference = read_uint8_labels(first.reference, f"case {case}")
+    array, affine = to_ras(reference.array, reference.affine)
     translate = _translation(record.labels)
     predictions = {
         name: _prediction(reference, each.prediction, translate, f"model {name}, case {case}")
@@ -70,11 +71,10 @@ def read_case(record: EvaluationRecord, case: str, models: Sequence[str]) -> Cas
     return CaseMaps(case, image, affine, translate[array], predictions)
 
 
-def _prediction(reference: LabelMap, path: Path, translate: np.ndarray, name: str) -> np.ndarray:
-    prediction = read_label_map(path, name)
+def _prediction(reference: Volume, path: Path, translate: np.ndarray, name: str) -> np.ndarray:
+    prediction = read_uint8_labels(path, name)
     on_reference_grid(reference, prediction, name)
-    # Translating copies: what is returned must not be a view of the file's memory, which ends with `prediction`.
-    return translate[to_ras(prediction.labels, prediction.affine)[0]]
+    return translate[to_ras(prediction.array, prediction.affine)[0]]
 
 
 def _image(path: Path, shape: tuple[int, ...], affine: np.ndarray, case: str) -> np.ndarray:

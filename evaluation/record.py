@@ -15,6 +15,7 @@ from paraspinal_nnunet.evaluation.metrics.overlap import METRICS
 from paraspinal_nnunet.evaluation.predictions import Predictions
 from paraspinal_nnunet.evaluation.references import Label, References
 from paraspinal_nnunet.utils.files import atomic_path, read_json, write_json
+from paraspinal_nnunet.utils.tables import number, read_table
 
 METRICS_FILE = "metrics.csv"
 RECORD_FILE = "evaluation.json"
@@ -125,14 +126,12 @@ def read_metrics_file(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist; run paraspinal evaluate first")
-    numbers = {column: [""] for column in (*METRICS, *VOLUME_COLUMNS)}
-    try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(ID_COLUMNS, str), keep_default_na=False, na_values=numbers)
-    except ValueError as error:
-        raise InputError(f"{path} cannot be read as a table ({error})") from error
+    table = read_table(path)
     if tuple(table.columns) != COLUMNS:
         raise InputError(f"{path} has the columns {', '.join(table.columns)}; expected {', '.join(COLUMNS)}")
-    return table
+    for column in (*METRICS, *VOLUME_COLUMNS):
+        table[column] = [_metric(text, f"{path}: line {line}: {column}") for line, text in table[column].items()]
+    return table.reset_index(drop=True)
 
 
 def read_record(output: Path) -> EvaluationRecord:
@@ -199,3 +198,10 @@ def _relative(path: Path, output: Path) -> str:
 
 def _absolute(path: str, output: Path) -> Path:
     return (output.resolve() / path).resolve()
+
+
+def _metric(text: str, where: str) -> float:
+    try:
+        return number(text) if text else float("nan")
+    except ValueError as error:
+        raise InputError(f"{where} '{text}' is no number; leave the cell empty where there is none") from error

@@ -1,6 +1,5 @@
 """Evaluating models: every case of every model against its reference, several cases at a time."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -13,24 +12,20 @@ from tqdm import tqdm
 
 from paraspinal_nnunet.errors import InputError, LabelError
 from paraspinal_nnunet.evaluation.extras import Extras, check_voxel_size, extra_tables, label_rows
-from paraspinal_nnunet.evaluation.labelmaps import LabelMap, on_reference_grid, read_label_map
 from paraspinal_nnunet.evaluation.metrics.confusion import binary_counts, confusion_counts
 from paraspinal_nnunet.evaluation.metrics.overlap import overlap_metrics
 from paraspinal_nnunet.evaluation.metrics.surface_elements import Convention
 from paraspinal_nnunet.evaluation.predictions import Predictions, gather_predictions
 from paraspinal_nnunet.evaluation.record import COLUMNS, METRICS_FILE, write_evaluation
 from paraspinal_nnunet.evaluation.references import Label, References, find_references
-
-MOST_WORKERS = 8
+from paraspinal_nnunet.image_io.checks import on_reference_grid
+from paraspinal_nnunet.image_io.images import read_uint8_labels
+from paraspinal_nnunet.image_io.volume import Volume
+from paraspinal_nnunet.utils.workers import default_workers
 
 Cleaning = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """A label map and its affine -> the label map cleaned up."""
 Rows = dict[str, list[dict[str, Any]]]  # file -> its rows
-
-
-def default_workers() -> int:
-    """As many cases at a time as the machine has cores, at most `MOST_WORKERS`."""
-    return min(MOST_WORKERS, os.cpu_count() or 1)
 
 
 def evaluate(
@@ -143,15 +138,15 @@ def _measure(references: References, models: Sequence[Predictions], workers: int
 
 def _measure_case(case: str, references: References, models: Sequence[Predictions], measures: _Measures) -> Rows:
     """All models' rows of one case; the reference is read once."""
-    reference = read_label_map(references.files[case], f"case {case}")
+    reference = read_uint8_labels(references.files[case], f"case {case}")
     rows: Rows = {METRICS_FILE: []}
     for model in models:
         if case not in model.files:
             continue
         name = f"model {model.name}, case {case}"
-        expected, found = on_reference_grid(reference, read_label_map(model.files[case].path, name), name)
-        found = replace(found, labels=measures.clean(found.labels, found.affine))
-        counts = confusion_counts(expected.labels, found.labels)
+        expected, found = on_reference_grid(reference, read_uint8_labels(model.files[case].path, name), name)
+        found = replace(found, array=measures.clean(found.array, found.affine))
+        counts = confusion_counts(expected.array, found.array)
         _check_values(counts, references, case, model)
         first = {
             "model": model.name,
@@ -160,19 +155,19 @@ def _measure_case(case: str, references: References, models: Sequence[Prediction
             "fold": model.files[case].fold,
         }
         for label in references.labels:
-            rows[METRICS_FILE].append(first | _label_row(counts, label, reference.voxel_ml))
+            rows[METRICS_FILE].append(first | _label_row(counts, label, reference.voxel_volume_ml))
         for file, of_file in _extra_rows(measures.extras, expected, found, references.labels, name).items():
             rows.setdefault(file, []).extend(first | row for row in of_file)
     return rows
 
 
-def _extra_rows(extras: Extras, reference: LabelMap, prediction: LabelMap, labels: Sequence[Label], name: str) -> Rows:
+def _extra_rows(extras: Extras, reference: Volume, prediction: Volume, labels: Sequence[Label], name: str) -> Rows:
     rows: Rows = {}
     if not extras.need_masks:
         return rows
     check_voxel_size(reference.affine, name)
     for label in labels:
-        masks = (reference.labels == label.value, prediction.labels == label.value)
+        masks = (reference.array == label.value, prediction.array == label.value)
         for file, of_file in label_rows(extras, *masks, reference.affine).items():
             rows.setdefault(file, []).extend({"muscle": label.muscle, "side": label.side} | row for row in of_file)
     return rows

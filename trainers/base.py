@@ -1,7 +1,6 @@
 """The one base of the paper's trainers: nnU-Net's life cycle with the protocol's network, batches and optimiser."""
 
 import platform
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -11,10 +10,8 @@ import numpy as np
 import torch
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import distributed
-from tqdm import tqdm
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.network import build_network
@@ -22,22 +19,21 @@ from paraspinal_nnunet.nnunet.compat import installed
 from paraspinal_nnunet.protocol.paper import PAPER, Protocol
 from paraspinal_nnunet.protocol.plans import PlansEntry, resolve
 from paraspinal_nnunet.protocol.table import Row, comparison, format_table
+from paraspinal_nnunet.trainers.batches import ScheduledBatches
 from paraspinal_nnunet.trainers.checkpoints import WholeCheckpoints
 from paraspinal_nnunet.trainers.checks import check_fold, check_labels, check_preprocessed, protocol_in_force
-from paraspinal_nnunet.trainers.length import ExactLength
-from paraspinal_nnunet.training.augmentation.crops import AugmentedCropReader, augmented_reader
-from paraspinal_nnunet.training.augmentation.nnunet import nnunet_augmented
-from paraspinal_nnunet.training.loading import BatchDataset, CropReader, batches
+from paraspinal_nnunet.trainers.pretrained import take_over_pretraining
+from paraspinal_nnunet.trainers.resume import training_settings
 from paraspinal_nnunet.training.losses import LossFunction, build_loss
 from paraspinal_nnunet.training.optimization import build_optimizer, build_schedule
-from paraspinal_nnunet.training.sampling import FOLD_ALL, BatchSchedule, distributed_share
+from paraspinal_nnunet.training.sampling import PASSES
 from paraspinal_nnunet.utils.files import write_json
 from paraspinal_nnunet.utils.memory import keep_freed_memory
 
 RECORDED_PACKAGES = ("nnunetv2", "torch", "monai", "numpy", "batchgenerators", "blosc2")
 
 
-class ParaspinalTrainer(ExactLength, WholeCheckpoints, nnUNetTrainer):
+class ParaspinalTrainer(ScheduledBatches, WholeCheckpoints, nnUNetTrainer):
     """Trains one arm of the study; a leaf states its `settings` and nothing else.
 
     The fold's 'val' cases are the paper's test cases: they serve the curve and the final evaluation, and no weights are
@@ -66,9 +62,9 @@ class ParaspinalTrainer(ExactLength, WholeCheckpoints, nnUNetTrainer):
     ) -> None:
         name = type(self).__name__
         self.protocol = protocol_in_force(self.settings, plans, configuration, name)
-        check_fold(fold, plans["dataset_name"], self.protocol.validation.folds, name)
+        check_fold(fold, plans["dataset_name"], self.protocol.validation, name)
         check_labels(dataset_json["labels"], self.protocol.bookkeeping.micro_batch_size, name)
-        plans.setdefault("continue_training", False)
+        self.resuming = bool(plans.setdefault("continue_training", False))
         super().__init__(plans, configuration, fold, dataset_json, device)
         training, bookkeeping = self.protocol.training, self.protocol.bookkeeping
         self.set_length(
@@ -80,7 +76,7 @@ class ParaspinalTrainer(ExactLength, WholeCheckpoints, nnUNetTrainer):
         self.weight_decay = training.weight_decay
         self.enable_deep_supervision = False
         self.inference_allowed_mirroring_axes = None
-        if self.protocol.training.precision == "fp32":
+        if self.protocol.training.precision != "amp":
             self.grad_scaler = None  # nnU-Net makes one on CUDA, for its mixed precision
         self.save_every = 1
 
@@ -89,6 +85,7 @@ class ParaspinalTrainer(ExactLength, WholeCheckpoints, nnUNetTrainer):
         check_preprocessed(Path(self.preprocessed_dataset_folder), type(self).__name__)
         torch.manual_seed(self.protocol.training.seed)
         super().initialize()
+        take_over_pretraining(self)
 
     @classmethod
     def build_network_architecture(  # type: ignore[override]
@@ -122,16 +119,6 @@ class ParaspinalTrainer(ExactLength, WholeCheckpoints, nnUNetTrainer):
         self.inference_allowed_mirroring_axes = None
         return (0.0, 0.0), False, self.configuration_manager.patch_size, None
 
-    def get_dataloaders(self) -> tuple[Iterator[dict[str, Any]], Iterator[dict[str, Any]]]:
-        """nnU-Net's hook: the batches that are still to come, for training and for the curve."""
-        train_cases, val_cases = self.do_split()
-        first = self.iterations_done
-        train = self._batches("train", train_cases, range(first, self.iterations))
-        first_val = self.current_epoch * self.num_val_iterations_per_epoch
-        val = self._batches("val", val_cases, range(first_val, self.num_epochs * self.num_val_iterations_per_epoch))
-        progress = tqdm(train, initial=first, total=self.iterations, unit="it", disable=None, desc="training")
-        return iter(progress), val
-
     def on_train_start(self) -> None:
         """nnU-Net's hook: fixes what would make two runs differ, and says which protocol is in force."""
         if self.protocol.bookkeeping.threads is not None:
@@ -140,11 +127,16 @@ class ParaspinalTrainer(ExactLength, WholeCheckpoints, nnUNetTrainer):
             keep_freed_memory()
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.allow_tf32 = self.protocol.bookkeeping.tf32 == "on"
         super().on_train_start()
         if self.local_rank == 0:
             title = f"{type(self).__name__}, {self.configuration_name}, fold {self.fold}"
             self.print_to_log_file(f"\n{title}\n{format_table(self.settings_table())}\n", add_timestamp=False)
             write_json(Path(self.output_folder) / "protocol.json", self.record())
+
+    def training_identity(self) -> dict[str, Any]:
+        """The protocol's numbers that bear on the weights, and the data."""
+        return {**super().training_identity(), **training_settings(self.protocol, self.configuration_name)}
 
     def settings_table(self) -> list[Row]:
         """Every protocol number in force beside the paper's."""
@@ -164,6 +156,10 @@ class ParaspinalTrainer(ExactLength, WholeCheckpoints, nnUNetTrainer):
             "device": str(self.device),
             "device_name": torch.cuda.get_device_name() if self.device.type == "cuda" else platform.processor(),
             "threads": torch.get_num_threads(),
+            "cache": self.cache_taken,
+            "sampling_rule": "passes" if self.sampling_rule == PASSES else "each batch on its own (0.1.0)",
+            "changed_on_the_way": self.settings_changed,
+            "pretrained": self.pretrained,
             "tf32_convolutions": self.device.type == "cuda" and torch.backends.cudnn.allow_tf32,
         }
 
@@ -175,7 +171,7 @@ class ParaspinalTrainer(ExactLength, WholeCheckpoints, nnUNetTrainer):
         total = torch.zeros((), device=self.device)
         for number, part in enumerate(parts):
             with self._synchronised(number == len(parts) - 1):
-                with torch.autocast(self.device.type, enabled=self.grad_scaler is not None):
+                with self._autocast():
                     loss = self.loss(self.network(data[part]), target[part]) * self._weight(part)
                 self._backward(loss)
             total += loss.detach()
@@ -215,47 +211,12 @@ class ParaspinalTrainer(ExactLength, WholeCheckpoints, nnUNetTrainer):
         return build_loss(self.protocol.training.loss, ignore_label=self.label_manager.ignore_label)
 
     def _do_i_compile(self) -> bool:
-        return False  # the paper did not; compiled kernels round differently
+        return self.protocol.bookkeeping.compile == "on" and bool(super()._do_i_compile())
 
-    def _batches(self, stream: str, cases: list[str], numbers: range) -> Iterator[dict[str, Any]]:
-        sampling = self.protocol.sampling(self.configuration_name)
-        reader = self._reader(stream, cases)
-        schedule = BatchSchedule(
-            cases=reader.pool.ids if isinstance(reader, AugmentedCropReader) else tuple(sorted(cases)),
-            batch_size=sampling.batch_size,
-            crops_per_case=sampling.crops_per_case,
-            seed=self.protocol.training.seed,
-            fold=self._fold_number(),
-            stream=stream,
-        )
-        dataset = BatchDataset(schedule, reader, self._share())
-        workers = get_allowed_n_proc_DA()
-        workers = min(workers, 1) if stream == "val" else workers
-        return batches(dataset, numbers, workers=workers, pin_memory=self.device.type == "cuda")
-
-    def _reader(self, stream: str, cases: list[str]) -> CropReader:
-        augmentation = self.protocol.training.augmentation if stream == "train" else "none"
-        folder = Path(self.preprocessed_dataset_folder)
-        if augmentation == "paper":
-            return augmented_reader(
-                self.protocol,
-                self.configuration_name,
-                folder=folder,
-                cases=cases,
-                fold=self._fold_number(),
-                labels=self.dataset_json["labels"],
-            )
-        reader = CropReader(
-            folder,
-            self.protocol.sampling(self.configuration_name).patch_size,
-            self.protocol.training.foreground_ratio,
-            in_memory=self.protocol.bookkeeping.cache == "ram",
-            ignore_label=self.label_manager.ignore_label,
-        )
-        return nnunet_augmented(self, reader) if augmentation == "nnunet" else reader
-
-    def _fold_number(self) -> int:
-        return FOLD_ALL if self.fold == "all" else int(self.fold)
+    def _autocast(self) -> torch.autocast:
+        if self.protocol.training.precision == "bf16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return torch.autocast(self.device.type, enabled=self.grad_scaler is not None)
 
     def _backward(self, loss: torch.Tensor) -> None:
         (loss if self.grad_scaler is None else self.grad_scaler.scale(loss)).backward()
@@ -270,12 +231,6 @@ class ParaspinalTrainer(ExactLength, WholeCheckpoints, nnUNetTrainer):
         else:
             self.grad_scaler.step(self.optimizer)
             self.grad_scaler.update()
-
-    def _share(self) -> slice:
-        if not self.is_ddp:
-            return slice(None)
-        size = self.protocol.sampling(self.configuration_name).batch_size
-        return distributed_share(size, self.local_rank, distributed.get_world_size())
 
     def _micro_batches(self, size: int) -> list[slice]:
         step = self.protocol.bookkeeping.micro_batch_size or size

@@ -11,7 +11,7 @@ from paraspinal_nnunet.protocol.plans import BASELINE_ENTRY
 from paraspinal_nnunet.protocol.table import Row, comparison, format_table
 from paraspinal_nnunet.trainers.checkpoints import WholeCheckpoints
 from paraspinal_nnunet.trainers.checks import check_fold
-from paraspinal_nnunet.trainers.length import ExactLength
+from paraspinal_nnunet.trainers.resume import text_digest
 
 SAVE_EVERY = 5
 """Epochs between checkpoints; nnU-Net's 50 would lose hours of an interrupted training."""
@@ -20,7 +20,7 @@ GRADIENT_CLIPPING = 12.0
 """Source: nnU-Net 2.8, `nnUNetTrainer.train_step`."""
 
 
-class _PlannedLength(ExactLength, WholeCheckpoints):
+class _PlannedLength(WholeCheckpoints):
     """Takes the length from the plans; without it, nnU-Net's 1000 epochs of 250 iterations stay."""
 
     def __init__(
@@ -32,7 +32,7 @@ class _PlannedLength(ExactLength, WholeCheckpoints):
         device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's signature
     ) -> None:
         check_fold(fold, plans["dataset_name"], None, type(self).__name__)
-        plans.setdefault("continue_training", False)
+        self.resuming = bool(plans.setdefault("continue_training", False))
         super().__init__(plans, configuration, fold, dataset_json, device)
         planned: dict[str, Any] = plans.get(BASELINE_ENTRY, {})
         per_epoch = planned.get("iterations_per_epoch", self.num_iterations_per_epoch)
@@ -43,6 +43,16 @@ class _PlannedLength(ExactLength, WholeCheckpoints):
             per_epoch=per_epoch,
             val_iterations=planned.get("val_iterations", self.num_val_iterations_per_epoch),
         )
+
+    def training_identity(self) -> dict[str, Any]:
+        """nnU-Net's own settings, and the data."""
+        own = {
+            "plans' configuration": text_digest(self.configuration_manager.configuration),
+            "learning_rate": self.initial_lr,
+            "weight_decay": self.weight_decay,
+            "schedule": "polynomial",
+        }
+        return {**super().training_identity(), **own}
 
     def on_train_start(self) -> None:
         """nnU-Net's hook."""

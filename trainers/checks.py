@@ -1,16 +1,27 @@
 """What a trainer refuses before it writes anything: foreign plans, folds that are not there, labels it cannot learn."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from paraspinal_nnunet.errors import DatasetError, ProtocolError, TrainingRefusedError
+from paraspinal_nnunet.errors import DatasetError, ProtocolError, SetupError, TrainingRefusedError
 from paraspinal_nnunet.network import check_levels, check_patch_size
-from paraspinal_nnunet.nnunet.datasets import nnunet_folder
-from paraspinal_nnunet.nnunet.preprocessed import is_preprocessed
-from paraspinal_nnunet.nnunet.splits import FILE_NAME, read_splits
-from paraspinal_nnunet.protocol.paper import CONFIGURATIONS, PAPER, Protocol, entries
+from paraspinal_nnunet.nnunet.datasets import find_dataset, nnunet_folder, read_cases
+from paraspinal_nnunet.nnunet.preprocessed import check_complete
+from paraspinal_nnunet.nnunet.splits import (
+    FILE_NAME,
+    check_fold_cases,
+    make_splits,
+    planned_subjects,
+    read_splits,
+    write_splits,
+    write_subjects,
+)
+from paraspinal_nnunet.protocol.paper import CONFIGURATIONS, PAPER, Protocol, Validation, entries
 from paraspinal_nnunet.protocol.plans import DEFAULT_NAME, PlansEntry, downsampled_edges, resolve
+
+log = logging.getLogger(__name__)
 
 
 def protocol_in_force(settings: Protocol, plans: Mapping[str, Any], configuration: str, trainer: str) -> Protocol:
@@ -56,35 +67,62 @@ def _refuse_two_networks(settings: Protocol, plans: Mapping[str, Any], trainer: 
         )
 
 
-def check_fold(fold: int | str, dataset: str, folds: int | None, trainer: str) -> None:
+def check_fold(fold: int | str, dataset: str, validation: Validation | None, trainer: str) -> None:
     """Refuse a fold for which nnU-Net would silently make up a split of its own.
 
     Args:
         fold: A number or ``'all'``.
         dataset: The data set's full name.
-        folds: How many there must be; None takes the splits file's word.
+        validation: How many folds there must be; None takes the splits file's word.
         trainer: Whom the message names.
 
     Raises:
-        TrainingRefusedError: No folds written, another number of folds than planned, or a fold beyond them.
+        TrainingRefusedError: No folds written, another number of folds than planned, a fold beyond them, or one that
+            was edited into something else than two sides of known cases, told apart by subject.
     """
     if fold == "all":
         return
     path = nnunet_folder("preprocessed") / dataset / FILE_NAME
+    if validation is not None and not path.is_file():
+        deal_missing_folds(path.parent, folds=validation.folds, seed=validation.split_seed)
+    folds = None if validation is None else validation.folds
     if not path.is_file():
         raise TrainingRefusedError(
             f"{trainer}: {path} is missing; run 'paraspinal plan' (fewer subjects than folds: only fold 'all' trains)"
         )
     try:
-        found = len(read_splits(path))
+        splits = read_splits(path)
     except DatasetError as error:
         raise TrainingRefusedError(f"{trainer}: {error}") from None
+    found = len(splits)
     if folds is not None and found != folds:
         raise TrainingRefusedError(
             f"{trainer}: {path} has {found} folds, the plans ask for {folds}; move it away and run 'paraspinal plan'"
         )
     if not isinstance(fold, int) or not 0 <= fold < found:
         raise TrainingRefusedError(f"{trainer}: there is no fold {fold}; choose 0 to {found - 1} or 'all'")
+    try:
+        check_fold_cases(splits[fold], fold, planned_subjects(path.parent), path)
+    except DatasetError as error:
+        raise TrainingRefusedError(f"{trainer}: {error}") from None
+
+
+def deal_missing_folds(preprocessed: Path, *, folds: int, seed: int) -> None:
+    """Deal the folds by subject of a data set that nnU-Net's own commands prepared for plans that were moved there.
+
+    Nothing is done where `paraspinal plan` was at work, the raw data set is elsewhere, or subjects are too few.
+    """
+    if planned_subjects(preprocessed) is not None:
+        return
+    try:
+        cases = read_cases(find_dataset(preprocessed.name))
+        subjects = dict(zip(cases["case"], cases["subject"], strict=True))
+        splits = make_splits(subjects, folds=folds, seed=seed)
+    except (DatasetError, SetupError):
+        return
+    write_subjects(preprocessed, subjects)
+    write_splits(preprocessed / FILE_NAME, splits)
+    log.info("%s: dealt %d folds by subject", preprocessed.name, folds)
 
 
 def check_labels(labels: Mapping[str, Any], micro_batch_size: int | None, trainer: str) -> None:
@@ -102,10 +140,15 @@ def check_labels(labels: Mapping[str, Any], micro_batch_size: int | None, traine
 
 
 def check_preprocessed(folder: Path, trainer: str) -> None:
-    """Refuse a folder of preprocessed cases that was never finished.
+    """Refuse a folder of preprocessed cases that was never finished, or that lies beside no fingerprint.
 
     Raises:
-        TrainingRefusedError: No such folder, or no marker in it.
+        TrainingRefusedError: Saying what is missing.
     """
-    if not is_preprocessed(folder):
-        raise TrainingRefusedError(f"{trainer}: {folder} is missing or incomplete; run 'paraspinal plan' (again)")
+    try:
+        check_complete(folder)
+    except DatasetError as error:
+        raise TrainingRefusedError(f"{trainer}: {error}") from None
+    fingerprint = folder.parent / "dataset_fingerprint.json"
+    if not fingerprint.is_file():
+        raise TrainingRefusedError(f"{trainer}: {fingerprint} is missing; run nnUNetv2_extract_fingerprint first")

@@ -1,6 +1,6 @@
-"""Trainings of an exact number of iterations, cut into nnU-Net's epochs."""
+"""Trainings of an exact number of iterations, cut into nnU-Net's epochs and counted by the steps that were taken."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer as Trainer
@@ -27,10 +27,15 @@ def epoch_length(epoch: int, iterations: int, per_epoch: int) -> int:
 
 
 class ExactLength(Trainer):
-    """Mixin for an nnU-Net trainer: stops after an exact number of iterations."""
+    """Mixin for an nnU-Net trainer: stops after an exact number of iterations, over all interruptions."""
 
     iterations: int
     iterations_per_epoch: int
+    steps_taken: int = 0
+    """Optimiser steps in all epochs that are complete."""
+
+    _resumed: tuple[int, int] = (0, 0)
+    """Epochs and steps that the checkpoint had which this process went on from."""
 
     def set_length(self, *, iterations: int, per_epoch: int, val_iterations: int) -> None:
         """Fix the training's length before it begins.
@@ -46,12 +51,26 @@ class ExactLength(Trainer):
         self.num_iterations_per_epoch = per_epoch
         self.num_val_iterations_per_epoch = val_iterations
 
-    @property
-    def iterations_done(self) -> int:
-        """Optimiser steps before the current epoch."""
-        return min(self.current_epoch * self.iterations_per_epoch, self.iterations)
+    def go_on_after(self, steps: int) -> None:
+        """Plan the epochs that are still to come, once the checkpoint's epoch is set.
+
+        Args:
+            steps: Optimiser steps that were taken.
+        """
+        self.steps_taken = steps
+        self._resumed = self.current_epoch, steps
+        self.num_epochs = self.current_epoch + epoch_count(self.iterations - steps, self.iterations_per_epoch)
+        self.lr_scheduler.max_steps = self.num_epochs
 
     def on_epoch_start(self) -> None:
         """nnU-Net's hook: sets the length of the epoch that begins."""
-        self.num_iterations_per_epoch = epoch_length(self.current_epoch, self.iterations, self.iterations_per_epoch)
+        epochs, steps = self._resumed
+        self.num_iterations_per_epoch = epoch_length(
+            self.current_epoch - epochs, self.iterations - steps, self.iterations_per_epoch
+        )
         super().on_epoch_start()
+
+    def on_train_epoch_end(self, train_outputs: list[dict[str, Any]]) -> None:
+        """nnU-Net's hook: counts the steps that were taken."""
+        super().on_train_epoch_end(train_outputs)
+        self.steps_taken += len(train_outputs)

@@ -4,7 +4,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813 - its usual name
 
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 
 FITTED_SPACING_MM = 4.0
 """The field is smooth: it is fitted on voxels of about this size and evaluated on all."""

@@ -8,7 +8,7 @@ from scipy.ndimage import affine_transform
 
 from paraspinal_nnunet.errors import GeometryError
 from paraspinal_nnunet.image_io.geometry import grid_difference
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 
 OVERHANG_VOXELS = 1.0
 """By how much the first channel's outermost voxels may lie outside another one, which then repeats its border."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from paraspinal_nnunet.errors import LabelError
 from paraspinal_nnunet.image_io.geometry import through_plane_axis
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 
 
 def labelled_range(maps: Sequence[np.ndarray], affine: np.ndarray, name: str, *, margin: int) -> slice:

@@ -4,7 +4,7 @@ import numpy as np
 
 from paraspinal_nnunet.errors import GeometryError
 from paraspinal_nnunet.image_io.geometry import by_text, to_ras
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 
 SAME_CORRELATION = 0.999
 """Pearson's r of a cut-out with its own place; number types and scaling differ between tools, voxels do not."""

@@ -4,7 +4,6 @@ In a file that a user writes for this program every name must be a class; a tabl
 structures as well, and these become background.
 """
 
-import csv
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -16,6 +15,7 @@ import yaml
 from paraspinal_nnunet.anatomy import BACKGROUND, BY_KEY
 from paraspinal_nnunet.dataset_conversion.labels.aliases import parse_label_name
 from paraspinal_nnunet.errors import LabelError
+from paraspinal_nnunet.utils.tables import read_table, read_text
 
 DROPPED_NAMES = ("ignore", "background")
 """Names in a label map file whose values become background."""
@@ -152,16 +152,10 @@ def _understood(name: str, path: Path) -> str | None:
 
 
 def _table_pairs(path: Path) -> list[tuple[int, str]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise LabelError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise LabelError(f"{path}: is no text file ({error})") from error
     if path.suffix.lower() in (".tsv", ".csv"):
-        return _column_pairs(text, path)
+        return _column_pairs(path)
     pairs = []
-    for line in text.splitlines():
+    for line in read_text(path, kind=LabelError).splitlines():
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         match = _SNAP_LINE.fullmatch(line) or _SLICER_LINE.fullmatch(line)
@@ -171,21 +165,20 @@ def _table_pairs(path: Path) -> list[tuple[int, str]]:
     return _not_empty(pairs, path)
 
 
-def _column_pairs(text: str, path: Path) -> list[tuple[int, str]]:
-    rows = list(csv.DictReader(text.splitlines(), delimiter="\t" if path.suffix.lower() == ".tsv" else ","))
-    columns = {str(column).strip().lower(): column for column in (rows[0] if rows else ())}
-    index = next((columns[c] for c in _INDEX_COLUMNS if c in columns), None)
-    name = next((columns[c] for c in _NAME_COLUMNS if c in columns), None)
+def _column_pairs(path: Path) -> list[tuple[int, str]]:
+    table = read_table(path, kind=LabelError, lower=True)
+    index = next((c for c in _INDEX_COLUMNS if c in table), None)
+    name = next((c for c in _NAME_COLUMNS if c in table), None)
     if index is None or name is None:
-        raise LabelError(f"{path}: has no columns 'index' and 'name'; found {', '.join(columns) or 'nothing'}")
+        raise LabelError(f"{path}: has no columns 'index' and 'name'; found {', '.join(table.columns)}")
     pairs = []
-    for row in rows:
-        value = (row[index] or "").strip()
+    for row in table.to_dict("records"):
+        value = row[index]
         if not value.isdecimal():
             raise LabelError(f"{path}: '{value}' is no label value; use whole numbers from 0 to {LARGEST_VALUE}")
-        if not (row[name] or "").strip():
+        if not row[name]:
             raise LabelError(f"{path}: value {value} has no name; name it, or 'background' if it is none")
-        side = (row[columns["side"]] or "").strip() if "side" in columns else ""
+        side = row.get("side", "")
         told = f"{row[name]} {side if side.lower() in ('left', 'right', 'l', 'r') else ''}"
         pairs.append((int(value), told.strip()))
     return _not_empty(pairs, path)

@@ -8,11 +8,11 @@ import numpy as np
 
 from paraspinal_nnunet.anatomy import BY_KEY, BY_LABEL
 from paraspinal_nnunet.dataset_conversion.case import Case
-from paraspinal_nnunet.dataset_conversion.images.readers import read_labels
 from paraspinal_nnunet.dataset_conversion.labels.translation import LabelTranslation, from_entries
 from paraspinal_nnunet.errors import GeometryError, LabelError
 from paraspinal_nnunet.image_io.geometry import grid_difference
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.images import read_labels
+from paraspinal_nnunet.image_io.volume import Volume
 
 Masks = Sequence[tuple[str, Path]]
 """Canonical key and file of each structure."""

@@ -4,8 +4,8 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from paraspinal_nnunet.dataset_conversion.images.readers import ending_of
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.image_io.images import ending_of
 
 REGEX_PREFIX = "re:"
 PLACEHOLDERS = ("case", "subject", "structure")

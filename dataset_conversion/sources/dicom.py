@@ -11,7 +11,6 @@ from pathlib import Path
 
 from paraspinal_nnunet.anatomy import BY_KEY, LABEL_SCHEMES, STRUCTURES
 from paraspinal_nnunet.dataset_conversion.case import Case, Source
-from paraspinal_nnunet.dataset_conversion.images.readers import read_labels
 from paraspinal_nnunet.dataset_conversion.labels.translation import LabelTranslation, from_entries, label_map
 from paraspinal_nnunet.dataset_conversion.patterns.pairing import pattern
 from paraspinal_nnunet.dataset_conversion.sources import given_texts
@@ -19,7 +18,8 @@ from paraspinal_nnunet.dataset_conversion.sources.dicom_studies import Choices, 
 from paraspinal_nnunet.dicom import Series, opened_source, read_grid, read_segmentation, read_stack
 from paraspinal_nnunet.dicom.deidentify import without_identifiers
 from paraspinal_nnunet.errors import InputError, ParaspinalError
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.images import read_labels
+from paraspinal_nnunet.image_io.volume import Volume
 
 HELP = "DICOM studies, one folder or zip each, with DICOM SEG objects or label maps"
 LAYOUT = "STUDY/... or STUDY.zip, any files below [+ a DICOM SEG among them | labels by --label-pattern]"

@@ -20,7 +20,7 @@ from paraspinal_nnunet.dataset_conversion.patterns.pairing import pair_up, walk,
 from paraspinal_nnunet.dataset_conversion.sources import given_texts
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.geometry import grid_difference
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 
 HELP = "the LPM_Segmentator release (multifidus and erector spinae)"
 LAYOUT = "TUM01_fat_img_img_L2-L5.nii.gz + TUM01_fat_manual_label_segmentation_L2-L5.nii.gz"

@@ -7,15 +7,15 @@ import numpy as np
 
 from paraspinal_nnunet.anatomy import BY_KEY, LABEL_SCHEMES, Muscle, Side
 from paraspinal_nnunet.dataset_conversion.case import Case
-from paraspinal_nnunet.dataset_conversion.images.checks import match_grid
-from paraspinal_nnunet.dataset_conversion.images.readers import read_image, read_labels
 from paraspinal_nnunet.dataset_conversion.images.slice_match import find_slices, slices_of
 from paraspinal_nnunet.dataset_conversion.labels.masks import MaskCase, merge_masks
 from paraspinal_nnunet.dataset_conversion.labels.translation import from_scheme
 from paraspinal_nnunet.dicom import Kind, Series, StackedImage, find_series, read_grid, read_stack
 from paraspinal_nnunet.errors import GeometryError, InputError, LabelError
+from paraspinal_nnunet.image_io.checks import match_grid
 from paraspinal_nnunet.image_io.geometry import grid_difference, to_ras
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.images import read_image, read_labels
+from paraspinal_nnunet.image_io.volume import Volume
 
 SAME_MUSCLES_DICE = 0.5
 """LPM's multifidus and erector spinae together are MyoSegmenTUM's erector spinae drawn anew; below this they lie on

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
-
 from paraspinal_nnunet.dataset_conversion.case import Demographics, Found
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.nnunet.datasets import MISSING
+from paraspinal_nnunet.utils.tables import number, read_table
 
 FILE_NAME = "participants.tsv"
 
@@ -20,7 +19,7 @@ def read_participants(path: Path) -> dict[str, Demographics]:
     """Read a table as BIDS has it.
 
     Args:
-        path: Tab-separated, with participant_id and any of sex (F, M, O or in full), age (years), bmi (kg/m2); other
+        path: With participant_id and any of sex (F, M, O or in full), age (years), bmi (kg/m2); other
             columns are left out.
 
     Returns:
@@ -29,13 +28,7 @@ def read_participants(path: Path) -> dict[str, Demographics]:
     Raises:
         InputError: Missing, no such column, an id twice, or a value that cannot be understood.
     """
-    try:
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as a tab-separated table ({error})") from error
-    table.columns = [str(column).strip().lower() for column in table.columns]
-    if "participant_id" not in table:
-        raise InputError(f"{path}: has no column participant_id; is it separated by tabs?")
+    table = read_table(path, ("participant_id",), lower=True)
     people: dict[str, Demographics] = {}
     for row in table.to_dict("records"):
         name = _bare(str(row["participant_id"]))
@@ -89,9 +82,9 @@ def _number(text: str, path: Path, what: str) -> float | None:
     if text.strip().lower() in _NOT_KNOWN:
         return None
     try:
-        number = float(text)
+        value = number(text)
     except ValueError:
-        number = -1.0
-    if not 0 < number < float("inf"):
+        value = -1.0
+    if not 0 < value < float("inf"):
         raise InputError(f"{path}: {what} is '{text}'; write a number greater than 0 or {MISSING}")
-    return number
+    return value

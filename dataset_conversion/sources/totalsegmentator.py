@@ -5,20 +5,19 @@ Source: Akinci D'Antonoli et al., Radiology 2025, doi 10.1148/radiol.241613.
 """
 
 import argparse
-import csv
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from paraspinal_nnunet.anatomy import COARSE, Muscle
 from paraspinal_nnunet.dataset_conversion.case import Demographics, Found, Refusal, Source
-from paraspinal_nnunet.dataset_conversion.images.readers import read_labels
 from paraspinal_nnunet.dataset_conversion.labels.masks import MaskCase, mask_labels, read_case_masks
 from paraspinal_nnunet.dataset_conversion.sources import given_texts
 from paraspinal_nnunet.dataset_conversion.sources.participants import person_of
 from paraspinal_nnunet.errors import InputError, ParaspinalError
+from paraspinal_nnunet.image_io.images import read_labels
+from paraspinal_nnunet.utils.progress import progress
+from paraspinal_nnunet.utils.tables import read_table
 
 HELP = "the TotalSegmentator MRI data set (deep back muscles and iliopsoas: four coarse classes)"
 LAYOUT = "sXXXX/mri.nii.gz + sXXXX/segmentations/{autochthon,iliopsoas}_{left,right}.nii.gz [+ meta.csv]"
@@ -32,8 +31,6 @@ MASKS = "segmentations"
 META = "meta.csv"
 KEYS = tuple(s.key for s in COARSE if s.muscle in (Muscle.AUTOCHTHON, Muscle.ILIOPSOAS))
 """Canonical keys, which are also the names of the mask files."""
-
-_BAR_DELAY_S = 2.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +64,7 @@ def _find(folder: Path) -> Found:
         raise InputError(f"{folder}: no folder in it holds {IMAGE}{other}")
     people = _people(folder / META)
     cases, refusals, without = [], [], 0
-    for image in tqdm(images, desc="looking for the muscles", unit="scan", delay=_BAR_DELAY_S):
+    for image in progress(images, what="looking for the muscles", unit="scan"):
         name, masks = image.parent.name, image.parent / MASKS
         found = [(key, masks / f"{key}.nii.gz") for key in KEYS if (masks / f"{key}.nii.gz").is_file()]
         if not masks.is_dir():
@@ -103,14 +100,9 @@ def _people(path: Path) -> dict[str, Demographics]:
     """Sex and age of each scan; the releases separate by semicolons."""
     if not path.is_file():
         return {}
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
-    rows = list(csv.DictReader(lines, delimiter=";" if lines and ";" in lines[0] else ","))
-    if rows and "image_id" not in rows[0]:
-        raise InputError(f"{path}: has no column image_id")
+    table = read_table(path, ("image_id",))
     person = partial(person_of, path=path)
     return {
-        row["image_id"]: person(row["image_id"], sex=row.get("gender") or "", age=row.get("age") or "") for row in rows
+        row["image_id"]: person(row["image_id"], sex=row.get("gender", ""), age=row.get("age", ""))
+        for row in table.to_dict("records")
     }

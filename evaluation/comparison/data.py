@@ -1,5 +1,6 @@
 """What the statistics read: one row per model, subject and muscle, the design, the people and the second rater."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from paraspinal_nnunet.evaluation.record import (
 from paraspinal_nnunet.evaluation.references import some
 from paraspinal_nnunet.evaluation.run import evaluate
 from paraspinal_nnunet.nnunet.datasets import CASES_FILE, read_case_table
+from paraspinal_nnunet.utils.tables import read_table
 
 MEASURES = (*METRICS, *VOLUME_COLUMNS)
 _MUSCLE_ORDER = [muscle.value for muscle in Muscle]
@@ -134,7 +136,8 @@ def study_data(metrics: pd.DataFrame, *, design: pd.DataFrame | None = None, ave
         StatisticsError: Several cases of one subject without `average_cases`.
     """
     models = list(dict.fromkeys(metrics["model"]))
-    table, notes = _per_subject(metrics, average_cases)
+    metrics, notes = _present(metrics)
+    table, averaged = _per_subject(metrics, average_cases)
     structures = metrics[["muscle", "side"]].drop_duplicates().itertuples(index=False)
     ordered = sorted(structures, key=lambda s: (_place(s.muscle, _MUSCLE_ORDER), _place(s.side, _SIDE_ORDER)))
     names = [muscle_name(s.muscle, s.side) for s in ordered]
@@ -142,7 +145,27 @@ def study_data(metrics: pd.DataFrame, *, design: pd.DataFrame | None = None, ave
     table["model"] = pd.Categorical(table["model"], categories=models)
     table = table.sort_values(["model", "subject", "muscle"], kind="stable").reset_index(drop=True)
     chosen = infer_design(models, None) if design is None else design
-    return StudyData(table, chosen, kinds=_kinds(metrics, None), notes=notes)
+    return StudyData(table, chosen, kinds=_kinds(metrics, None), notes=(*notes, *averaged))
+
+
+def _present(metrics: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Without muscles that no reference and no model has in any case: nothing can be tested of them; and their names.
+
+    Raises:
+        StatisticsError: No muscle is left.
+    """
+    columns = ["reference_ml", "prediction_ml"]
+    found = (metrics[columns] > 0).any(axis=1) | metrics["dice"].notna()
+    groups = found.groupby([metrics["muscle"], metrics["side"]], sort=False).transform("any")
+    absent = metrics.loc[~groups, ["muscle", "side"]].drop_duplicates()
+    if absent.empty:
+        return metrics, ()
+    names = ", ".join(muscle_name(row.muscle, row.side) for row in absent.itertuples())
+    if not groups.any():
+        raise StatisticsError(f"no case has any of the muscles ({names}); nothing can be compared")
+    note = f"Left out, since neither a reference nor a model has it in any case: {names}."
+    logging.getLogger(__name__).warning(note)
+    return metrics[groups], (note,)
 
 
 def muscle_name(muscle: str, side: str) -> str:
@@ -200,7 +223,7 @@ def _cases_file(given: Path | None, record: EvaluationRecord | None) -> Path | N
 
 def _people(path: Path, cases: list[str]) -> pd.DataFrame:
     table = read_case_table(path, cases)  # checks that it fits the metrics
-    every = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)["case"].tolist()
+    every = read_table(path, ("case",), kind=DatasetError)["case"].tolist()
     table = read_case_table(path, every)
     people = table[["subject", "sex", "age", "bmi"]].drop_duplicates()
     twice = people["subject"][people["subject"].duplicated()]

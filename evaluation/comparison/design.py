@@ -14,6 +14,7 @@ from paraspinal_nnunet.evaluation.record import EvaluationRecord, ModelRecord
 from paraspinal_nnunet.evaluation.references import some
 from paraspinal_nnunet.protocol.paper import PAPER
 from paraspinal_nnunet.utils.files import read_json
+from paraspinal_nnunet.utils.tables import read_table
 
 DESIGN_FILE = "design.csv"
 COLUMNS = ("model", "dimension", "augmentation", "depth", "is_baseline")
@@ -34,7 +35,9 @@ _SUFFIXES = {
     "DeepDA": (PAPERS, PAPERS_DEPTH + 1),
 }
 _ALIASES = {"no": NONE, "without da": NONE, "yes": PAPERS, "with da": PAPERS}
-_TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
+_TRUE = ("true", "t", "yes", "y", "1", "1.0", "x", "on")
+_FALSE = ("false", "f", "no", "n", "0", "0.0", "-", "off", "")
+"""As people and spreadsheets write them."""
 
 
 @dataclass(frozen=True)
@@ -93,20 +96,16 @@ def read_design(path: Path, models: Sequence[str]) -> pd.DataFrame:
     """A design that the user wrote.
 
     Args:
-        path: Comma-separated, with the columns `COLUMNS`. Augmentation is ``none``, ``paper`` or another name; ``no``
-            and ``yes`` stand for the first two. An empty field is unknown.
+        path: A table with the columns `COLUMNS`, whatever their order: model as in the metrics; dimension 2D, 2.5D or
+            3D, or nnU-Net's configuration; augmentation ``none``, ``paper`` or another name (``no`` and ``yes`` stand
+            for the first two); depth, the number of the network's levels; is_baseline, whether the model stays out of
+            the factorial (yes, no, TRUE, 0, x, ...). An empty field is unknown, an empty is_baseline no.
         models: The models that must stand in it.
 
     Raises:
         InputError: Unreadable, other columns, a model missing or twice, or values that cannot be understood.
     """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a table ({error})") from error
-    if set(COLUMNS) - set(table.columns):
-        raise InputError(f"{path} has the columns {', '.join(table.columns)}; expected {', '.join(COLUMNS)}")
-    table = table[list(COLUMNS)].apply(lambda column: column.str.strip())
+    table = read_table(path, COLUMNS, lower=True)[list(COLUMNS)]
     if table["model"].duplicated().any():
         raise InputError(f"{path} names the model {table['model'][table['model'].duplicated()].iloc[0]} twice")
     absent = [model for model in models if model not in set(table["model"])]
@@ -243,17 +242,20 @@ def _recorded(name: str, model: ModelRecord) -> dict[str, Any]:
 
 
 def _parsed(row: Mapping[str, str], path: Path) -> dict[str, Any]:
-    depth, baseline = row["depth"], row["is_baseline"].lower()
+    depth, baseline = row["depth"].removesuffix(".0"), row["is_baseline"].lower()
     if depth and not depth.isdecimal():
         raise InputError(f"{path}: depth of {row['model']} is '{depth}'; write the number of levels, e.g. 5")
-    if baseline not in _TRUTH:
+    if baseline not in (*_TRUE, *_FALSE):
         raise InputError(f"{path}: is_baseline of {row['model']} is '{row['is_baseline']}'; write true or false")
+    dimension = DIMENSIONS.get(row["dimension"].lower(), row["dimension"].upper())
+    if dimension not in ("", *DIMENSIONS.values()):
+        raise InputError(f"{path}: dimension of {row['model']} is '{row['dimension']}'; write 2D, 2.5D or 3D")
     return {
         "model": row["model"],
-        "dimension": DIMENSIONS.get(row["dimension"].lower(), row["dimension"].upper()),
+        "dimension": dimension,
         "augmentation": _ALIASES.get(row["augmentation"].lower(), row["augmentation"]),
         "depth": int(depth) if depth else pd.NA,
-        "is_baseline": _TRUTH[baseline],
+        "is_baseline": baseline in _TRUE,
     }
 
 

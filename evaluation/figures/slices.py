@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from paraspinal_nnunet.anatomy import BY_LABEL
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.evaluation.case_maps import CaseMaps, read_case, shown_values
 from paraspinal_nnunet.evaluation.comparison.view import StudyView, case_means
@@ -18,6 +19,7 @@ LEVELS = ("L1", "L2", "L3", "L4", "L5")
 
 MARGIN_MM = 12.0
 _HEIGHT_PX = 480
+_COLOURS = {label: structure.colour for label, structure in BY_LABEL.items()}
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,8 @@ def _draw(view: StudyView, stack: DisplayStack, names: list[str], chosen: list[S
         for column, each in enumerate(chosen):
             axes = grid[row][column]
             axes.imshow(
-                slice_image(stack, each.number - 1, str(row), height_px=_HEIGHT_PX), interpolation="antialiased"
+                slice_image(stack, each.number - 1, str(row), height_px=_HEIGHT_PX, colours=_COLOURS),
+                interpolation="antialiased",
             )
             axes.set_xticks([])
             axes.set_yticks([])

@@ -27,9 +27,11 @@ from paraspinal_nnunet.evaluation.report.statistics import (
 from paraspinal_nnunet.evaluation.tables.table import Table
 from paraspinal_nnunet.html.viewer.page import viewer_html
 from paraspinal_nnunet.utils.files import atomic_path, write_text
-from paraspinal_nnunet.utils.text import pluralize
+from paraspinal_nnunet.utils.text import pluralize, without_folders
 
 REPORT_FILE = "report.html"
+UNFINISHED = ".report.unfinished"
+"""Stands in the folder while a report is written: after a stop it may be written there again."""
 FIGURES_FOLDER = "figures"
 EMBEDDED_CASES = 4
 EMBEDDED_SLICES = 24
@@ -76,7 +78,9 @@ def write_report(
     evaluation, output = Path(evaluation), Path(output)
     options = options or ReportOptions()
     _check_output(output, evaluation)
+    unfinished = output / UNFINISHED
     view_study(evaluation, model=options.model).showing(options.case)  # refuses wrong names before the long work
+    write_text(unfinished, "A report is written here, or its writing was cut off: write it again.\n")
     if statistics is None:
         study, files = computed_statistics(evaluation, output)
     else:
@@ -109,6 +113,7 @@ def write_report(
     )
     page = output / REPORT_FILE
     write_text(page, report_html(content, output))
+    unfinished.unlink()
     return page
 
 
@@ -117,7 +122,8 @@ def _check_output(output: Path, evaluation: Path) -> None:
         raise InputError(f"output {output} is a file; give a folder")
     if output.resolve() == evaluation.resolve():
         raise InputError(f"output {output} is the evaluation itself; give another folder, e.g. {output / 'report'}")
-    if output.is_dir() and any(output.iterdir()) and not (output / REPORT_FILE).is_file():
+    own = any((output / name).is_file() for name in (REPORT_FILE, UNFINISHED))
+    if output.is_dir() and any(output.iterdir()) and not own:
         raise InputError(f"output {output} holds files but no {REPORT_FILE}; give a new folder")
 
 
@@ -148,4 +154,4 @@ def _viewer(view: StudyView, entries: dict[str, CaseEntry]) -> str:
 
 
 def _omissions(study: StudyStatistics) -> list[str]:
-    return [f"{omission.what}: {omission.why}" for omission in study.omissions]
+    return [without_folders(f"{omission.what}: {omission.why}") for omission in study.omissions]

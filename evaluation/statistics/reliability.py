@@ -19,7 +19,8 @@ class Icc:
     """An intraclass correlation.
 
     Attributes:
-        icc: The coefficient; at most 1, may be negative.
+        icc: The coefficient; at most 1, may be negative. ICC(2,k) exceeds 1 where the coefficient of a single
+            measurement is below -1 / (k - 1), as it does in psych.
         ci_low: Lower end of the confidence interval; NaN where it is undefined.
         ci_high: Upper end.
         f: F of the subjects against the error; infinite for raters who differ by a constant at most.
@@ -91,7 +92,7 @@ def icc(ratings: ArrayLike, *, kind: IccKind = "2,1", confidence: float = 0.95) 
     - ICC(1,1) = (MSR - MSW) / (MSR + (k - 1) MSW)
     - ICC(2,1) = (MSR - MSE) / (MSR + (k - 1) MSE + k (MSC - MSE) / n)
     - ICC(3,1) = (MSR - MSE) / (MSR + (k - 1) MSE)
-    - ICC(2,k) = (MSR - MSE) / (MSR + (MSC - MSE) / n)
+    - ICC(2,k) = (MSR - MSE) / (MSR + (MSC - MSE) / n), which is k r / (1 + (k - 1) r) of r = ICC(2,1)
 
     The interval of ICC(2,1) uses Satterthwaite's degrees of freedom v for the denominator (see `interval_2_1`); that of
     ICC(2,k) is its Spearman-Brown transform; those of ICC(1,1) and ICC(3,1) follow from F exactly. The p value is that

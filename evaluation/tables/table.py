@@ -1,7 +1,6 @@
 """One frozen table, and its four forms: CSV, Markdown, HTML and LaTeX, each with its own escaping."""
 
 import csv
-import html
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -121,41 +120,16 @@ def to_markdown(table: Table) -> str:
 
 def to_html(table: Table) -> str:
     """A `table` element with its caption, and its notes in the foot; no style of its own."""
-    width = len(table.head)
-    head = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in table.head)
-    body = "\n".join(_html_row(row, width) for row in table.rows)
-    notes = [html.escape(text) for text in table.remarks]
-    notes += [f"<sup>{mark}</sup> {html.escape(text)}" for mark, text in table.footnotes]
-    foot = "".join(f'<tr><td colspan="{width}">{note}</td></tr>\n' for note in notes)
-    return (
-        f"<table>\n<caption>{html.escape(table.title)}</caption>\n<thead><tr>{head}</tr></thead>\n"
-        f"<tbody>\n{body}\n</tbody>\n" + (f"<tfoot>\n{foot}</tfoot>\n" if notes else "") + "</table>\n"
-    )
+    from paraspinal_nnunet.html.document import fragment
+
+    return str(fragment("parts.html", "text_table", table))
 
 
 def to_html_page(tables: Sequence[Table], *, title: str) -> str:
     """Several tables as one page that stands alone."""
-    body = "\n".join(to_html(table) for table in tables)
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{html.escape(title)}</title>\n'
-        f"<style>\n{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
-    )
+    from paraspinal_nnunet.html.document import document
 
-
-STYLE = """body { font: 14px/1.45 system-ui, sans-serif; margin: 2rem; color: #1a1a1a; background: #fff; }
-table { border-collapse: collapse; margin: 0 0 2.5rem; max-width: 100%; }
-caption { text-align: left; font-weight: 600; padding: 0 0 .5rem; }
-th, td { padding: .22rem .9rem .22rem 0; text-align: left; vertical-align: top; font-variant-numeric: tabular-nums; }
-thead th { border-top: 2px solid; border-bottom: 1px solid; vertical-align: bottom; }
-tbody th[colspan] { padding-top: .7rem; }
-tbody th { font-weight: 400; }
-tbody td { white-space: nowrap; }
-tbody th[colspan] { font-weight: 600; }
-tbody tr:last-child > * { border-bottom: 2px solid; padding-bottom: .4rem; }
-tfoot td { font-size: .85em; max-width: 60rem; }
-sup { line-height: 0; }
-"""
-"""Style of the stand-alone page."""
+    return document("tables.html", title, parts=("tables",), tables=tables)
 
 
 def to_latex(table: Table) -> str:
@@ -244,18 +218,6 @@ def _markdown_cell(cell: Cell, *, bold: bool) -> str:
     text = escape_markdown(cell.text)
     marks = f"<sup>{','.join(cell.notes)}</sup>" if cell.notes else ""
     return (f"**{text}**" if bold and text else text) + marks
-
-
-def _html_row(row: Row, width: int) -> str:
-    if row.heading:
-        return f'<tr><th colspan="{width}" scope="rowgroup">{html.escape(row.cells[0].text)}</th></tr>'
-    first, *others = map(_html_cell, row.cells)
-    return f'<tr><th scope="row">{first}</th>' + "".join(f"<td>{cell}</td>" for cell in others) + "</tr>"
-
-
-def _html_cell(cell: Cell) -> str:
-    text = f"<strong>{html.escape(cell.text)}</strong>" if cell.bold else html.escape(cell.text)
-    return text + (f"<sup>{','.join(cell.notes)}</sup>" if cell.notes else "")
 
 
 def _latex_line(cells: Iterable[str]) -> str:

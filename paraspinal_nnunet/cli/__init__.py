@@ -5,10 +5,12 @@ import importlib
 import logging
 import sys
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from paraspinal_nnunet import __version__
-from paraspinal_nnunet.errors import ParaspinalError, one_line
+from paraspinal_nnunet.cli.guard import check_writable, guarded, prepare_streams
 
 VERBS = {
     "phantom": "data.phantom",
@@ -18,7 +20,9 @@ VERBS = {
     "augment": "training.augment",
     "trainers": "training.trainers",
     "train": "training.train",
+    "train-default": "training.train_default",
     "predict": "scans.predict",
+    "models": "scans.models",
     "measure": "scans.measure",
     "evaluate": "comparison.evaluate",
     "statistics": "comparison.statistics",
@@ -40,23 +44,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments after the program's name; the process's own when None.
 
     Returns:
-        0 when all went well, 1 after a known error (one line on standard error); argparse itself exits with 2 on wrong
-        usage. ``--debug`` shows the traceback of a known error.
+        0 when all went well, 1 after an error (one line on standard error), 130 or 143 when stopped; argparse itself
+        exits with 2 on wrong usage. ``--debug`` shows the traceback of an error.
     """
+    prepare_streams()
     given = list(sys.argv[1:] if argv is None else argv)
+    verb = next((name for name in given if name in VERBS), "")
+    return guarded(f"paraspinal {verb}".strip(), partial(_run, given), debug="--debug" in given)
+
+
+def _run(given: Sequence[str]) -> int:
     args = parser_for(given).parse_args(given)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("paraspinal_nnunet").setLevel(logging.DEBUG if args.debug else logging.INFO)
-    try:
-        return int(_module(args.verb).run(args) or 0)
-    except ParaspinalError as error:
-        if args.debug:
-            raise
-        print(f"paraspinal {args.verb}: error: {one_line(error)}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"paraspinal {args.verb}: stopped", file=sys.stderr)
-        return 130
+    output = getattr(args, "output", None)
+    if isinstance(output, Path):
+        check_writable(output)
+    return int(_module(args.verb).run(args) or 0)
 
 
 def _module(verb: str) -> Any:

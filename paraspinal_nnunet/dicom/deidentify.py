@@ -7,6 +7,7 @@ from pathlib import Path
 
 from paraspinal_nnunet.dicom.records import Patient
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.utils.tables import read_rows
 
 AGE_CAP_YEARS = 90
 """Ages above 89 count as identifying and are given as this. Source: 45 CFR 164.514(b)(2)(i)(C)."""
@@ -93,22 +94,18 @@ def pseudonyms(patients: Iterable[Patient], *, table: Mapping[str, str] | None =
 
 
 def read_ids(path: Path) -> dict[str, str]:
-    """A table of PatientID and subject, tab-separated, with or without a heading that begins with ``PatientID``.
+    """A table of PatientID and subject, with or without a heading that begins with ``PatientID``.
 
     Raises:
         InputError: Unreadable, a line without two columns, a PatientID or subject twice.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a tab-separated table ({error})") from error
-    rows = [(n, [cell.strip() for cell in line.split("\t")]) for n, line in enumerate(lines, 1) if line.strip()]
+    rows = read_rows(path)
     if rows and rows[0][1][0].lower() in ("patientid", "patient_id"):
         rows = rows[1:]
     table: dict[str, str] = {}
     for n, cells in rows:
         if len(cells) != 2 or not all(cells):
-            raise InputError(f"{path}: line {n} does not hold a PatientID and a subject, separated by a tab")
+            raise InputError(f"{path}: line {n} does not hold a PatientID and a subject")
         if cells[0] in table or cells[1] in table.values():
             raise InputError(f"{path}: line {n} repeats a PatientID or a subject")
         table[cells[0]] = cells[1]

@@ -10,7 +10,7 @@ from paraspinal_nnunet.dicom.packages import get_highdicom
 from paraspinal_nnunet.dicom.records import Frame
 from paraspinal_nnunet.dicom.splitting import ORIENTATION_TOLERANCE, POSITION_TOLERANCE_MM, SPACING_TOLERANCE
 from paraspinal_nnunet.errors import GeometryError
-from paraspinal_nnunet.image_io.nifti_header import SHEAR_TOLERANCE
+from paraspinal_nnunet.image_io.geometry import RAS_FROM_LPS, SHEAR_TOLERANCE
 
 SPACING_RATIO_TOLERANCE = 0.01
 """Distances of slices may differ by this share, as highdicom's `get_volume_positions` has it: positions are stored
@@ -110,7 +110,7 @@ def _affine(positions: np.ndarray, first: Frame, name: str) -> np.ndarray:
         spacing_between_slices=mean_mm,
         index_convention="RD",
     )
-    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps
+    return RAS_FROM_LPS @ lps
 
 
 def _check_present(frames: Sequence[Frame], name: str) -> None:

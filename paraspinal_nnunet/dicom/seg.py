@@ -13,7 +13,8 @@ from paraspinal_nnunet.dicom.records import Kind, Series
 from paraspinal_nnunet.dicom.seg_segments import segment_key
 from paraspinal_nnunet.dicom.stack import StackedImage
 from paraspinal_nnunet.errors import GeometryError, InputError, LabelError
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.geometry import RAS_FROM_LPS
+from paraspinal_nnunet.image_io.volume import Volume
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation
@@ -135,7 +136,7 @@ def _plane_affine(seg: "Segmentation", index: int, called: str) -> np.ndarray:
         raise GeometryError(f"{called}: frame {index + 1} does not say where it lies")
     along_row, along_column = np.array(orientation[:3]) * spacing[1], np.array(orientation[3:]) * spacing[0]
     lps = np.stack([along_row, along_column, np.array(position)], axis=1)
-    return np.vstack([np.diag([-1.0, -1.0, 1.0]) @ lps, [0, 0, 1]])
+    return np.vstack([RAS_FROM_LPS[:3, :3] @ lps, [0, 0, 1]])
 
 
 def _placed(mask: np.ndarray, plane_affine: np.ndarray, image: Volume, called: str) -> np.ndarray:

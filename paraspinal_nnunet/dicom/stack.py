@@ -12,7 +12,7 @@ from paraspinal_nnunet.dicom.grid import slice_grid
 from paraspinal_nnunet.dicom.records import Frame, Kind, Series
 from paraspinal_nnunet.dicom.voxels import check_grey, read_voxels
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 
 
 @dataclass(frozen=True)

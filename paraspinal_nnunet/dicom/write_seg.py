@@ -15,7 +15,8 @@ from paraspinal_nnunet.dicom.records import Frame, Kind
 from paraspinal_nnunet.dicom.source_headers import source_datasets
 from paraspinal_nnunet.dicom.splitting import POSITION_TOLERANCE_MM
 from paraspinal_nnunet.errors import GeometryError, InputError, LabelError, reason_of
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.geometry import RAS_FROM_LPS
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.utils.files import atomic_path
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def _pixel_affine(frame: Frame) -> np.ndarray:
     orientation, spacing = np.array(frame.orientation), np.array(frame.pixel_spacing_mm)
     position = np.array(frame.position_mm)
     lps = np.stack([orientation[:3] * spacing[1], orientation[3:] * spacing[0], position], axis=1)
-    return np.vstack([np.diag([-1.0, -1.0, 1.0]) @ lps, [0.0, 0.0, 1.0]])
+    return np.vstack([RAS_FROM_LPS[:3, :3] @ lps, [0.0, 0.0, 1.0]])
 
 
 def _distance_mm(frames: Sequence[Frame]) -> float | None:

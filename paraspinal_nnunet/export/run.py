@@ -9,13 +9,14 @@ from typing import Any
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import DatasetError, InputError, SetupError
-from paraspinal_nnunet.models.manifest import Manifest, file_entries, label_entries, write_manifest
+from paraspinal_nnunet.export.training_statistics import muscle_intensity
+from paraspinal_nnunet.models.description import manifest_content, training_spacing_mm
+from paraspinal_nnunet.models.manifest import FILE_NAME, Manifest, file_entries, label_entries, write_manifest
 from paraspinal_nnunet.models.trained import TrainedModel, read_trained_model
-from paraspinal_nnunet.models.training_statistics import muscle_intensity, training_spacing_mm
 from paraspinal_nnunet.nnunet.compat import check_nnunet, installed
 from paraspinal_nnunet.nnunet.datasets import find_dataset, read_cases
 from paraspinal_nnunet.protocol.paper import DOI, PAPER
-from paraspinal_nnunet.utils.files import atomic_folder
+from paraspinal_nnunet.utils.files import atomic_folder, refuse_overwriting_inputs
 from paraspinal_nnunet.utils.workplace import sweep, workplace
 from paraspinal_nnunet.utils.zip import write_zip
 
@@ -72,10 +73,10 @@ def export(request: ExportRequest) -> Path:
         SetupError: nnU-Net is missing.
     """
     check_nnunet()
+    refuse_overwriting_inputs([], [request.output], trees=[request.model], replaced=[request.output])
     sweep(request.output.parent)
-    exists = request.output.exists()
-    if exists and (not request.overwrite or request.zipped != request.output.is_file()):
-        raise InputError(f"{request.output}: is there already; choose another name, or --overwrite a model")
+    if request.output.exists() and not (request.overwrite and _is_model(request.output, zipped=request.zipped)):
+        raise InputError(f"{request.output}: is there already; choose another name, or --overwrite an exported model")
     model = read_trained_model(request.model, request.folds)
     if not request.zipped:
         with atomic_folder(request.output, overwrite=request.overwrite) as folder:
@@ -88,6 +89,16 @@ def export(request: ExportRequest) -> Path:
         _fill(folder, model, request)
         write_zip(folder, request.output)
     return request.output
+
+
+def _is_model(output: Path, *, zipped: bool) -> bool:
+    """Whether what stands there may give way: an exported model of the same kind, or an empty folder."""
+    if output.is_dir():
+        return not zipped and ((output / FILE_NAME).is_file() or not any(output.iterdir()))
+    try:
+        return zipped and manifest_content(output) is not None
+    except InputError:
+        return False
 
 
 def exported_plans_name(model: TrainedModel) -> str:

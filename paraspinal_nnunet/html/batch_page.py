@@ -1,19 +1,24 @@
 """The page of a batch: every case on a line, those that need a person's eye first."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 from urllib.parse import quote
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.anatomy import Muscle
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.html.case_page import flag_html, viewer_case
+from paraspinal_nnunet.html.case_page import FLAGS_SHOWN, viewer_case, worded_flag
 from paraspinal_nnunet.html.content import SEVERITIES, CaseSummary, PageCase, PageMeta, summarise_case
-from paraspinal_nnunet.html.document import NOTICE, asset, document, embedded
-from paraspinal_nnunet.html.tables import NOTHING
-from paraspinal_nnunet.html.viewer.page import as_text, viewer_html
+from paraspinal_nnunet.html.document import document
+from paraspinal_nnunet.html.measure_tables import MISSING, NOTHING
+from paraspinal_nnunet.html.viewer.page import viewer_html
+from paraspinal_nnunet.utils.text import pluralize
 
 EMBEDDED_SLICES = 24
 """Slices of each case whose viewer is part of the batch page."""
+
+MOST_ROWS = 80
+"""Cases on one page; with their pictures 1 to 2 MB."""
 
 _WORDS = {"serious": "serious", "warning": "to look at", "info": "notes only"}
 
@@ -27,7 +32,7 @@ def batch_page(
     viewer into the page; summaries bring a link.
 
     Args:
-        cases: Whole cases for a small batch, summaries for a large one, or both.
+        cases: Whole cases for a small batch, summaries for a large one, or both; for very many see `batch_pages`.
         title: Heading.
         meta: What all have in common.
 
@@ -35,31 +40,84 @@ def batch_page(
         InputError: No cases, or two of one name.
         GeometryError: Image and labels of a case on two grids.
     """
+    ((_, page),) = batch_pages(cases, title=title, meta=meta, most_rows=max(1, len(cases)))
+    return page
+
+
+def batch_pages(
+    cases: Sequence[PageCase | CaseSummary],
+    *,
+    title: str = "Paraspinal muscles",
+    meta: PageMeta | None = None,
+    most_rows: int = MOST_ROWS,
+) -> Iterator[tuple[str, str]]:
+    """The pages of a batch of any size, one at a time: a browser takes long to show thousands of pictures.
+
+    The first page finds cases of all pages by name.
+
+    Args:
+        cases: As in `batch_page`.
+        title: Heading.
+        meta: What all have in common.
+        most_rows: Cases on one page.
+
+    Yields:
+        File name (``index.html``, ``index_2.html``, ...) and page; they link to each other.
+
+    Raises:
+        InputError: As `batch_page`.
+        GeometryError: As `batch_page`.
+    """
     if not cases:
         raise InputError("a batch page needs at least one case")
     lines = [summarise_case(case) if isinstance(case, PageCase) else case for case in cases]
-    names = [line.case for line in lines]
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        raise InputError(f"two cases are called {doubled[0]}; give each a name of its own")
+    _check_names([line.case for line in lines])
     lines.sort(key=lambda line: (not line.failure, -line.review_order, line.case))
     whole = {case.case: case for case in cases if isinstance(case, PageCase)}
-    ordered = [viewer_case(whole[line.case]) for line in lines if line.case in whole]
-    viewer = viewer_html(ordered, "Slices", most_slices=EMBEDDED_SLICES) if ordered else ""
-    program = f"<script>\n{asset('batch.js')}</script>"
-    parts = [
-        f"<header><h1>{as_text(title)}</h1>{_about(lines, meta)}<p class='notice'>{as_text(NOTICE)}</p></header>",
-        "<p class='controls interactive'><label>Find <input type='search' id='find'></label>"
-        "<label><input type='checkbox' id='flagged'> only cases to look at</label> <span id='found'></span></p>",
-        _table(lines, set(whole)),
-        f"<section id='viewer' class='interactive'>{viewer}</section>" if viewer else "",
-        f"<p class='soft'>paraspinal-nnunet {as_text((meta and meta.version) or __version__)}</p>",
-        program,
-    ]
-    return document(title, "\n".join(filter(None, parts)), trusted=(viewer, program))
+    muscles = [m for m in Muscle if any(m in line.volumes_ml for line in lines)]
+    origin = [f"model {meta.model}" if meta.model else "", meta.date] if meta else []
+    pages = -(-len(lines) // most_rows)
+    for number in range(1, pages + 1):
+        part = lines[(number - 1) * most_rows : number * most_rows]
+        viewed = [viewer_case(whole[line.case]) for line in part if line.case in whole]
+        yield (
+            page_name(number),
+            document(
+                "batch.html",
+                title,
+                parts=(*(["viewer"] if viewed else []), "batch", "tables"),
+                about=_about(lines),
+                origin=", ".join(filter(None, origin)),
+                muscles=[muscle.display_name for muscle in muscles],
+                rows=[_row(line, muscles, line.case in whole) for line in part],
+                viewer=viewer_html(viewed, "Slices", most_slices=EMBEDDED_SLICES) if viewed else "",
+                made_by=(meta and meta.version) or __version__,
+                page=number,
+                links=[(each, page_name(each)) for each in _near(number, pages)],
+                every={"rows": most_rows, "names": [line.case for line in lines]} if number == 1 < pages else None,
+            ),
+        )
 
 
-def _about(lines: Sequence[CaseSummary], meta: PageMeta | None) -> str:
+def page_name(number: int) -> str:
+    """File name of a page of the batch, counted from 1."""
+    return "index.html" if number == 1 else f"index_{number}.html"
+
+
+def _near(page: int, pages: int) -> list[int]:
+    """The first and the last page and those around one; nothing where there is only one."""
+    return [n for n in range(1, pages + 1) if n in (1, pages) or abs(n - page) <= 2] if pages > 1 else []
+
+
+def _check_names(names: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise InputError(f"two cases are called {name}; give each a name of its own")
+        seen.add(name)
+
+
+def _about(lines: Sequence[CaseSummary]) -> str:
     worst = [_worst(line) for line in lines]
     counts = [f"{n} {_WORDS[severity]}" for severity in SEVERITIES if (n := worst.count(severity))]
     failed = sum(1 for line in lines if line.failure)
@@ -68,11 +126,7 @@ def _about(lines: Sequence[CaseSummary], meta: PageMeta | None) -> str:
     unflagged = sum(1 for line, each in zip(lines, worst, strict=True) if not each and not line.failure)
     if unflagged:
         counts.append(f"{unflagged} without a flag")
-    facts = [f"model {meta.model}" if meta and meta.model else "", meta.date if meta else ""]
-    noun = "case" if len(lines) == 1 else "cases"
-    text = f"{len(lines)} {noun}: {', '.join(counts)}. In the order in which they should be looked at."
-    more = f"<p class='soft'>{as_text(', '.join(filter(None, facts)))}</p>" if any(facts) else ""
-    return f"<p>{as_text(text)}</p>{more}"
+    return f"{pluralize(len(lines), 'case')}: {', '.join(counts)}. In the order in which they should be looked at."
 
 
 def _worst(line: CaseSummary) -> str:
@@ -80,43 +134,30 @@ def _worst(line: CaseSummary) -> str:
     return next((severity for severity in SEVERITIES if severity in present), "")
 
 
-def _table(lines: Sequence[CaseSummary], embedded_cases: set[str]) -> str:
-    muscles = [m for m in Muscle if any(m in line.volumes_ml for line in lines)]
-    heads = "".join(f"<th>{as_text(m.display_name)}<small>ml, right / left</small></th>" for m in muscles)
-    rows = "".join(_row(line, muscles, line.case in embedded_cases) for line in lines)
-    return (
-        f"<div class='wide'><table class='batch'><thead><tr><th></th><th>Case</th><th>Flags</th>{heads}</tr></thead>"
-        f"<tbody>{rows}</tbody></table></div>"
-    )
-
-
-def _row(line: CaseSummary, muscles: Sequence[Muscle], is_embedded: bool) -> str:
-    name = as_text(line.case)
-    href = as_text(quote(line.link)) if line.link else (f"#case={quote(line.case, safe='')}" if is_embedded else "")
-    shown = f"<a href='{href}'>{name}</a>" if href else name
-    picture = embedded(line.thumbnail, "jpeg", f"middle slice of {line.case}") if line.thumbnail else ""
-    if picture and href:
-        picture = f"<a href='{href}'>{picture}</a>"
-    volumes = "".join(f"<td>{_pair(line.volumes_ml, muscle)}</td>" for muscle in muscles)
-    urgent = "yes" if line.failure or _worst(line) in SEVERITIES[:2] else "no"
-    return (
-        f"<tr data-case='{name}' data-urgent='{urgent}'><td class='thumb'>{picture}</td><th>{shown}</th>"
-        f"<td class='listed'>{_flags(line)}</td>{volumes}</tr>"
-    )
-
-
-def _flags(line: CaseSummary) -> str:
-    """What is urgent in full, mere notes folded away."""
+def _row(line: CaseSummary, muscles: Sequence[Muscle], is_embedded: bool) -> dict[str, Any]:
+    """A line of the table: what is urgent in full, mere notes folded away."""
+    embedded = f"#case={quote(line.case, safe='')}" if is_embedded else ""
     failure = [("serious", f"No result: {line.failure}")] if line.failure else []
-    given = [*failure, *(line.flags or ())]
-    urgent = [flag_html(severity, text) for severity, text in given if severity in SEVERITIES[:2]]
-    notes = [flag_html(severity, text) for severity, text in given if severity not in SEVERITIES[:2]]
-    parts = f"<ul class='flags'>{''.join(urgent)}</ul>" if urgent else ""
-    if notes:
-        count = "1 note" if len(notes) == 1 else f"{len(notes)} notes"
-        parts += f"<details><summary>{count}</summary><ul class='flags'>{''.join(notes)}</ul></details>"
-    return parts or f"<span class='soft'>{'not checked' if line.flags is None else 'none'}</span>"
+    flags = [worded_flag(severity, text) for severity, text in [*failure, *(line.flags or ())]]
+    flags.sort(key=lambda flag: SEVERITIES.index(flag[0]))
+    urgent = [flag for flag in flags if flag[0] in SEVERITIES[:2]]
+    notes = [flag for flag in flags if flag[0] not in SEVERITIES[:2]]
+    folded = urgent[FLAGS_SHOWN:] + notes
+    return {
+        "case": line.case,
+        "is_urgent": bool(urgent),
+        "thumbnail": line.thumbnail,
+        "href": quote(line.link) if line.link else embedded,
+        "urgent": urgent[:FLAGS_SHOWN],
+        "notes": folded,
+        "folded": f"{len(folded)} more" if len(folded) > len(notes) else pluralize(len(notes), "note"),
+        "unflagged": "not checked" if line.flags is None else "none",
+        "volumes": [_pair(line.volumes_ml, muscle) for muscle in muscles],
+    }
 
 
-def _pair(volumes: Mapping[Muscle, tuple[float | None, float | None]], muscle: Muscle) -> str:
-    return " / ".join(NOTHING if side is None else f"{side:.0f}" for side in volumes.get(muscle, (None, None)))
+def _pair(volumes: Mapping[Muscle, tuple[float | None, float | None]], muscle: Muscle) -> list[tuple[str, bool]]:
+    """Text of each side, and whether the side is missing."""
+    if muscle not in volumes:
+        return [(NOTHING, False)]
+    return [(MISSING, True) if side is None else (f"{side:.0f}", False) for side in volumes[muscle]]

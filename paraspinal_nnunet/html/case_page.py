@@ -1,25 +1,31 @@
 """The page of one case: viewer, surfaces, flags, tables and plots in one file, and a montage for paper."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from PIL import Image
 
 from paraspinal_nnunet import __version__
-from paraspinal_nnunet.html.content import SEVERITIES, Flag, PageCase, check_grids
-from paraspinal_nnunet.html.document import NOTICE, document, embedded
+from paraspinal_nnunet.html.content import SEVERITIES, PageCase, ReviewFlag, check_grids
+from paraspinal_nnunet.html.document import document
+from paraspinal_nnunet.html.measure_tables import meanings, measure_tables
 from paraspinal_nnunet.html.preview import jpeg, legend, montage
 from paraspinal_nnunet.html.surface.mesh import Mesh, surface_meshes
 from paraspinal_nnunet.html.surface.view import snapshot, surface_html
-from paraspinal_nnunet.html.tables import meanings_html, measures_html
-from paraspinal_nnunet.html.viewer.page import as_text, hex_colour, viewer_html
+from paraspinal_nnunet.html.viewer.colours import hex_colour
+from paraspinal_nnunet.html.viewer.page import viewer_html
 from paraspinal_nnunet.html.viewer.slices import ViewerCase, encoded
 from paraspinal_nnunet.image_io.geometry import axis_codes
+from paraspinal_nnunet.utils.text import quantity
 
 MONTAGE_SLICES, MONTAGE_PX = 9, 260
-SNAPSHOTS = ("front", "behind", "left")
+SNAPSHOTS = {"front": "from the front", "behind": "from behind", "left": "from the left"}
 SNAPSHOT_PX = 330
-_VIEWER = {"front": "from the front", "behind": "from behind", "left": "from the left"}
+FLAGS_SHOWN = 3
+"""The most serious flags that are shown at once; the rest is folded away."""
+
 _NAMES = {"serious": "Serious", "warning": "Look", "info": "Note"}
 
 
@@ -36,106 +42,87 @@ def case_page(case: PageCase) -> str:
         GeometryError: Image and labels on two grids.
     """
     check_grids(case)
-    viewer = viewer_html([viewer_case(case)], "Slices", most_slices=None)
     meshes = surface_meshes(case.labels.array, case.labels.affine)
-    surface = surface_html(meshes) if meshes else ""
     tables = case.measures or {}
-    parts = [
-        f"<header><h1>{as_text(case.case)}</h1>{_origin(case)}<p class='notice'>{as_text(NOTICE)}</p></header>",
-        _patient(case.patient),
-        _section("flags", "Flags", flags_html(case.flags)),
-        f"<div class='interactive'>{viewer}</div>",
-        _section("slices", "Slices", _montage(case), classes="still"),
-        _surfaces(surface, meshes, case.case),
-        _section("measures", "Measures", measures_html(tables)),
-        _section("plots", "Along the spine", f"<figure>{case.plots}</figure>" if case.plots else ""),
-        _section("meanings", "What the numbers mean", meanings_html(tables) + _docs(case.docs)),
-        _section("made", "How this was made", _made(case)),
-    ]
-    return document(f"{case.case}: paraspinal muscles", "\n".join(filter(None, parts)), trusted=(viewer, surface))
+    return document(
+        "case.html",
+        f"{case.case}: paraspinal muscles",
+        parts=("case", "viewer", *(["surface"] if meshes else []), "tables"),
+        name=case.case,
+        origin=_origin(case),
+        patient=case.patient,
+        flags=None if case.flags is None else ordered_flags(case.flags),
+        viewer=viewer_html([viewer_case(case)], "Slices", most_slices=None),
+        tiles=_tiles(case),
+        legend=[(name, hex_colour(colour)) for name, colour in legend(case.labels)],
+        missing=[structure.display_name for structure in case.missing],
+        flags_shown=FLAGS_SHOWN,
+        surface=surface_html(meshes) if meshes else "",
+        snapshots=_snapshots(meshes),
+        tables=measure_tables(tables),
+        plots=Markup(case.plots or ""),
+        meanings=meanings(tables),
+        docs=case.docs,
+        made=_made(case),
+    )
 
 
 def viewer_case(case: PageCase) -> ViewerCase:
     """The case as the viewer takes it."""
-    return ViewerCase(case.case, case.image.array, case.image.affine, predictions={"muscles": case.labels.array})
+    return ViewerCase(
+        case.case,
+        case.image.array,
+        case.image.affine,
+        predictions={"muscles": case.labels.array},
+        levels=case.levels,
+        expected=[structure.label for structure in case.missing],
+    )
 
 
-def flags_html(flags: Sequence[Flag] | None) -> str:
-    """Flags as a list, the worst first; a sentence where there are none, and nothing where nobody looked."""
-    if flags is None:
-        return ""
-    if not flags:
-        return "<p>None of the automatic checks found anything. They do not replace looking.</p>"
+def ordered_flags(flags: Sequence[ReviewFlag]) -> list[tuple[str, str, str]]:
+    """Severity, its word and the text of each flag, the worst first."""
     rank = {severity: place for place, severity in enumerate(SEVERITIES)}
     ordered = sorted(flags, key=lambda flag: rank.get(flag.severity, len(rank)))
-    return f"<ul class='flags'>{''.join(flag_html(flag.severity, flag.text) for flag in ordered)}</ul>"
+    return [worded_flag(flag.severity, flag.text) for flag in ordered]
 
 
-def flag_html(severity: str, text: str) -> str:
-    """One flag as an item of a list."""
+def worded_flag(severity: str, text: str) -> tuple[str, str, str]:
+    """Severity, its word and the text; an unknown severity counts as a note."""
     known = severity if severity in SEVERITIES else "info"
-    return f"<li class='{known}'><b>{_NAMES[known]}</b><span>{as_text(text)}</span></li>"
-
-
-def _section(key: str, heading: str, inside: str, *, classes: str = "") -> str:
-    if not inside:
-        return ""
-    named = f" class='{classes}'" if classes else ""
-    return f"<section id='{key}'{named}><h2>{as_text(heading)}</h2>{inside}</section>"
+    return known, _NAMES[known], text
 
 
 def _origin(case: PageCase) -> str:
     meta = case.meta
     parts = [f"model {meta.model}" if meta.model else "", meta.date]
     shape, spacing = case.image.shape, case.image.spacing_mm
-    parts.append(f"{' x '.join(map(str, shape))} voxels of {' x '.join(f'{size:.3g}' for size in spacing)} mm")
-    return f"<p class='soft'>{as_text(', '.join(filter(None, parts)))}</p>"
+    parts.append(f"{' x '.join(map(str, shape))} voxels of {' x '.join(quantity(size) for size in spacing)} mm")
+    return ", ".join(filter(None, parts))
 
 
-def _patient(facts: Mapping[str, str] | None) -> str:
-    if not facts:
-        return ""
-    items = "".join(f"<div><dt>{as_text(k)}</dt><dd>{as_text(str(v))}</dd></div>" for k, v in facts.items())
-    return f"<dl class='patient'>{items}</dl>"
-
-
-def _montage(case: PageCase) -> str:
+def _tiles(case: PageCase) -> list[dict[str, Any]]:
+    levels = case.levels
     tiles = montage(case.image, case.labels, slices=MONTAGE_SLICES, height_px=MONTAGE_PX)
-    figures = "".join(
-        f"<figure>{embedded(jpeg(tile.picture), 'jpeg', f'slice {tile.number} with the outlines of the muscles')}"
-        f"<figcaption>slice {tile.number}, z = {tile.mm:.0f} mm</figcaption></figure>"
+    return [
+        {
+            "content": jpeg(tile.picture),
+            "number": tile.number,
+            "place": tile.place,
+            "level": levels.get(tile.number),
+        }
         for tile in tiles
-    )
-    names = "".join(
-        f"<li><i class='swatch' style='background:{hex_colour(colour)}'></i>{as_text(name)}</li>"
-        for name, colour in legend(case.labels)
-    )
-    about = "<p class='soft'>From head to feet. R is the patient's right; the front is above.</p>"
-    return f"{about}<div class='montage'>{figures}</div><ul class='legend'>{names}</ul>"
+    ]
 
 
-def _surfaces(interactive: str, meshes: Sequence[Mesh], name: str) -> str:
+def _snapshots(meshes: Sequence[Mesh]) -> list[tuple[str, bytes]]:
+    """A palette makes the files a third as large and shows no difference."""
     if not meshes:
-        return ""
-    pictures = ""
-    for view in SNAPSHOTS:
-        content = encoded(_few_colours(snapshot(meshes, view, height_px=SNAPSHOT_PX)), "PNG")
-        picture = embedded(content, "png", f"{name}: the muscles {_VIEWER[view]}")
-        pictures += f"<figure>{picture}<figcaption>{_VIEWER[view]}</figcaption></figure>"
-    still = f"<div class='still snapshots'>{pictures}</div>"
-    return f"<section id='surface'><h2>Muscles in 3D</h2><div class='interactive'>{interactive}</div>{still}</section>"
+        return []
+    pictures = ((where, snapshot(meshes, view, height_px=SNAPSHOT_PX)) for view, where in SNAPSHOTS.items())
+    return [(where, encoded(p.quantize(128, dither=Image.Dither.NONE), "PNG")) for where, p in pictures]
 
 
-def _few_colours(picture: Image.Image) -> Image.Image:
-    """A palette makes the file a third as large and shows no difference."""
-    return picture.quantize(128, dither=Image.Dither.NONE)
-
-
-def _docs(address: str) -> str:
-    return f"<p><a href='{as_text(address)}' rel='noreferrer'>More about the measures</a></p>" if address else ""
-
-
-def _made(case: PageCase) -> str:
+def _made(case: PageCase) -> list[tuple[str, str]]:
     meta = case.meta
     rows = {
         "Program": f"paraspinal-nnunet {meta.version or __version__}",
@@ -145,5 +132,4 @@ def _made(case: PageCase) -> str:
         "Labelled voxels": str(int(np.count_nonzero(case.labels.array))),
         **meta.settings,
     }
-    lines = "".join(f"<tr><th>{as_text(k)}</th><td>{as_text(str(v))}</td></tr>" for k, v in rows.items() if v)
-    return f"<div class='wide'><table class='plain'><tbody>{lines}</tbody></table></div>"
+    return [(name, str(value)) for name, value in rows.items() if value]

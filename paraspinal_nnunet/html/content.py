@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
-from paraspinal_nnunet.anatomy import BY_LABEL, Muscle, Side
+from paraspinal_nnunet.anatomy import ALL_STRUCTURES, BY_LABEL, Muscle, Side, Structure
 from paraspinal_nnunet.errors import GeometryError
 from paraspinal_nnunet.html.preview import thumbnail
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 
 SEVERITIES = ("serious", "warning", "info")
 """The most urgent first."""
@@ -18,7 +19,7 @@ SEVERITIES = ("serious", "warning", "info")
 _WEIGHTS = {"serious": 100.0, "warning": 10.0, "info": 1.0}
 
 
-class Flag(Protocol):
+class ReviewFlag(Protocol):
     """Something about a case that a person should look at, e.g. `measures.result.Flag`."""
 
     @property
@@ -61,21 +62,39 @@ class PageCase:
         plots: SVG of measures along the spine as this package draws it, or None. Goes into the page as it is; scripts
             in it do not run.
         meta: How the mask came about.
-        patient: Facts of the patient to show, by name; only where they are asked for.
+        patient: What is to be shown of the patient, by name; only where they are asked for.
         severity: Order of review, the larger the sooner; None counts the flags.
         docs: Address of the documentation, or empty.
+        levels: Number of a slice, from 1 at the feet -> vertebral level, where known.
     """
 
     case: str
     image: Volume
     labels: Volume
     measures: Mapping[str, pd.DataFrame] | None = None
-    flags: Sequence[Flag] | None = None
+    flags: Sequence[ReviewFlag] | None = None
     plots: str | None = None
     meta: PageMeta = PageMeta()
     patient: Mapping[str, str] | None = None
     severity: float | None = None
     docs: str = ""
+    levels: Mapping[int, str] = field(default_factory=dict)
+
+    @cached_property
+    def missing(self) -> tuple[Structure, ...]:
+        """Structures that were looked for and have no voxels.
+
+        Looked for is what the table of measures lists; without it, both sides of every muscle that is there.
+        """
+        present = {int(value) for value in np.unique(self.labels.array)}
+        table = (self.measures or {}).get("measures")
+        if table is not None and len(table):
+            keys = {f"{muscle}_{side}" for muscle, side in zip(table["muscle"], table["side"], strict=True)}
+            sought = [s for s in ALL_STRUCTURES if s.key in keys]
+        else:
+            muscles = {BY_LABEL[value].muscle for value in present if value in BY_LABEL}
+            sought = [s for s in ALL_STRUCTURES if s.muscle in muscles]
+        return tuple(s for s in sought if s.label not in present)
 
     @property
     def review_order(self) -> float:
@@ -92,7 +111,7 @@ class CaseSummary:
     Attributes:
         case: Its name.
         thumbnail: A JPEG of its middle slice with outlines.
-        volumes_ml: Muscle -> right and left; None for a side without voxels.
+        volumes_ml: Muscle -> right and left; None for a side that is missing, no entry for a muscle not looked for.
         flags: Severity and text, the worst first; None where nobody looked for them.
         review_order: The larger, the sooner.
         link: Address of its page relative to the batch page, or empty.
@@ -123,7 +142,7 @@ def summarise_case(case: PageCase, *, link: str = "") -> CaseSummary:
     return CaseSummary(
         case=case.case,
         thumbnail=thumbnail(case.image, case.labels),
-        volumes_ml=_volumes_ml(case.labels),
+        volumes_ml=_volumes_ml(case.labels, case.missing),
         flags=flags,
         review_order=case.review_order,
         link=link,
@@ -148,9 +167,9 @@ def check_grids(case: PageCase) -> None:
         )
 
 
-def _volumes_ml(labels: Volume) -> dict[Muscle, tuple[float | None, float | None]]:
+def _volumes_ml(labels: Volume, missing: Sequence[Structure]) -> dict[Muscle, tuple[float | None, float | None]]:
     values, counts = np.unique(labels.array, return_counts=True)
-    found: dict[Muscle, dict[Side, float]] = {}
+    found: dict[Muscle, dict[Side, float]] = {structure.muscle: {} for structure in missing}
     for value, count in zip(values.tolist(), counts.tolist(), strict=True):
         if value in BY_LABEL:
             structure = BY_LABEL[value]

@@ -1,74 +1,122 @@
-"""The frame of a page: one HTML file that fetches nothing and runs only the programs it came with."""
+"""The frame of every page: one HTML file that fetches nothing and runs only the programs that it came with."""
 
 import base64
 import hashlib
+import json
 from collections.abc import Sequence
+from functools import cache
 from importlib import resources
+from typing import Any
+from urllib.parse import quote
 
-from paraspinal_nnunet.html.viewer.page import as_text, base64_text
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from paraspinal_nnunet import __version__
 
 NOTICE = "Research software, not a medical device: not for diagnosis or treatment. Check every mask by eye."
 
+BASE_STYLE = "base.css"
+"""The style sheet of all pages; a part of a page that needs more has its own beside its program."""
+
 _ASSETS = resources.files("paraspinal_nnunet.html") / "assets"
-_MARK = '<script>document.documentElement.className = "js";</script>'
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-{css}</style>
-{mark}
-</head>
-<body>
-{body}
-</body>
-</html>
-"""
+_MARK = 'document.documentElement.className = "js";'
 
 
-def document(title: str, body: str, *, trusted: Sequence[str] = ()) -> str:
+def document(
+    template: str, title: str, *, parts: Sequence[str] = (), shows_neighbours: bool = False, **values: Any
+) -> str:
     """A whole page.
 
-    A content security policy forbids every request and every program but those of `trusted`, so that nothing that
-    came in with a name, a header or a drawing can run.
+    A content security policy forbids every request, and every program but those of `parts`: nothing that came in with
+    a name, a header or a drawing can run. All text is escaped by the templates.
 
     Args:
+        template: File in ``templates/`` that extends ``document.html``.
         title: Of the window; any text.
-        body: HTML.
-        trusted: Parts of the body whose programs may run.
+        parts: Names of what is in the page: ``NAME.css`` and ``NAME.js`` in ``assets/``, where they exist; programs run
+            in this order.
+        shows_neighbours: The page may show pages beside it in a frame.
+        **values: For the template.
+
+    Returns:
+        HTML in ASCII, so that no server or editor can mistake its encoding.
     """
-    programs = [source for part in (_MARK, *trusted) for source in _programs(part)]
-    hashes = " ".join(dict.fromkeys(f"'sha256-{_sha256(source)}'" for source in programs))
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {hashes}; base-uri 'none'"
-    return _PAGE.format(policy=policy, title=as_text(title), css=asset("page.css"), mark=_MARK, body=body)
+    programs = [f"\n{text}" for name in dict.fromkeys(parts) if (text := asset(f"{name}.js"))]
+    styles = [asset(BASE_STYLE), *(asset(f"{name}.css") for name in dict.fromkeys(parts))]
+    frame = {
+        "title": title,
+        "policy": Markup(_policy([_MARK, *programs], shows_neighbours)),
+        "css": Markup("".join(styles)),
+        "mark": Markup(_MARK),
+        "programs": [Markup(program) for program in programs],
+    }
+    page = environment().get_template(template).render(**frame, **values)
+    return page.encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+
+def fragment(template: str, macro: str, *arguments: Any) -> Markup:
+    """A piece of a page: what a macro of a template makes of its arguments."""
+    module = environment().get_template(template).module
+    return Markup(getattr(module, macro)(*arguments))
+
+
+@cache
+def environment() -> Environment:
+    """The templates, with everything escaped that is not explicitly HTML."""
+    found = Environment(
+        loader=PackageLoader("paraspinal_nnunet.html"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters.update(urlpath=quote, urlname=_url_name, data_uri=data_uri, script_json=script_json)
+    found.globals.update(notice=NOTICE, version=__version__)
+    return found
 
 
 def asset(name: str) -> str:
-    """A style sheet or program of the pages."""
-    return (_ASSETS / name).read_text(encoding="utf-8")
+    """A style sheet or program of the pages; empty where there is none of the name."""
+    path = _ASSETS / name
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
-def embedded(content: bytes, kind: str, alt: str, *, classes: str = "") -> str:
-    """A picture inside the page.
+def data_uri(content: bytes, media_type: str) -> str:
+    """A file as an address that holds it, e.g. of the type ``'image/png'``."""
+    return f"data:{media_type};base64,{base64_text(content)}"
 
-    Args:
-        content: The file.
-        kind: ``'png'`` or ``'jpeg'``.
-        alt: What it shows.
-        classes: For the style sheet.
+
+def script_json(content: Any) -> Markup:
+    r"""Data for a program, to stand inside a script element.
+
+    >>> script_json({"name": "</script>"})
+    Markup('{"name":"\\u003c/script>"}')
     """
-    named = f' class="{classes}"' if classes else ""
-    return f'<img{named} alt="{as_text(alt)}" src="data:image/{kind};base64,{base64_text(content)}">'
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+    # Inside a script element only '<' could end it or open a comment.
+    return Markup(text.replace("<", "\\u003c"))
 
 
-def _programs(part: str) -> list[str]:
-    """Sources of the script elements that run, as they stand in the page."""
-    pieces = part.split("<script>")[1:]
-    return [piece.partition("</script>")[0] for piece in pieces]
+def base64_text(content: bytes) -> str:
+    """Bytes as base64."""
+    return base64.b64encode(content).decode("ascii")
 
 
-def _sha256(source: str) -> str:
-    return base64.b64encode(hashlib.sha256(source.encode()).digest()).decode("ascii")
+def _policy(programs: Sequence[str], shows_neighbours: bool) -> str:
+    hashes = (base64_text(hashlib.sha256(program.encode()).digest()) for program in programs)
+    rules = [
+        "default-src 'none'",
+        "img-src data:",
+        "style-src 'unsafe-inline'",
+        "script-src " + " ".join(f"'sha256-{one}'" for one in dict.fromkeys(hashes)),
+        *(["frame-src 'self' file:"] if shows_neighbours else []),
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
+    return "; ".join(rules)
+
+
+def _url_name(text: str) -> str:
+    """Any name as the value in an address, slashes too."""
+    return quote(text, safe="")

@@ -8,19 +8,18 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from paraspinal_nnunet.anatomy import BY_LABEL
+from paraspinal_nnunet.html.viewer.colours import LABEL_COLOURS, UNKNOWN_COLOUR
 from paraspinal_nnunet.html.viewer.slices import (
-    LABEL_COLOURS,
-    UNKNOWN_COLOUR,
     DisplayStack,
     display_stack,
     encoded,
     font,
     slice_image,
 )
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 
 SLICES, COLUMNS = 6, 3
-SLICE_PX, THUMBNAIL_PX = 300, 200
+SLICE_PX, THUMBNAIL_PX = 300, 150
 MARGIN_MM = 15.0
 _GAP, _LINE = 6, 22
 _JPEG_QUALITY = 82
@@ -39,6 +38,11 @@ class Tile:
     number: int
     mm: float
     picture: Image.Image
+
+    @property
+    def place(self) -> str:
+        """Where it lies, in words."""
+        return f"slice {self.number}, z = {self.mm:.0f} mm"
 
 
 def preview_png(image: Volume, labels: Volume, *, slices: int = SLICES, title: str = "") -> bytes:
@@ -69,7 +73,7 @@ def preview_png(image: Volume, labels: Volume, *, slices: int = SLICES, title: s
     for n, tile in enumerate(tiles):
         x, y = _GAP + (n % columns) * (width + _GAP), top + (n // columns) * (height + _LINE + _GAP)
         sheet.paste(tile.picture, (x, y))
-        draw.text((x, y + height + 2), f"slice {tile.number}, z = {tile.mm:.0f} mm", fill="#444", font=font(13))
+        draw.text((x, y + height + 2), tile.place, fill="#444", font=font(13))
     bottom = _draw_legend(draw, labels, top + rows * (height + _LINE + _GAP), size[0])
     return encoded(sheet.crop((0, 0, size[0], min(bottom + _GAP, size[1]))), "PNG")
 

@@ -6,6 +6,7 @@ superior), as nibabel gives them. Arrays in this module are in NIfTI order (i, j
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -16,6 +17,13 @@ from paraspinal_nnunet.errors import GeometryError, LabelError
 
 GRID_TOLERANCE = 1e-3
 """Two grids are one when every affine element agrees within this many millimetres (data checks of the converters)."""
+
+SHEAR_TOLERANCE = 1e-3
+"""Largest cosine between two voxel axes: a qform cannot hold a shear, and readers that go by it would see another
+grid."""
+
+RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""From the patient's axes as DICOM and ITK have them (left, posterior, superior) to those of affines here."""
 
 
 def spacing_mm(affine: np.ndarray) -> tuple[float, float, float]:
@@ -51,7 +59,7 @@ def check_axial(affine: np.ndarray, shape: Sequence[int], name: str) -> None:
     spacing = spacing_mm(affine)
     coarsest = int(np.argmax(spacing))
     if min(spacing) <= 0 or not np.all(np.isfinite(spacing)):
-        raise GeometryError(f"{name}: the affine has no valid voxel size ({spacing}); mend the header")
+        raise GeometryError(f"{name}: the affine has no valid voxel size ({spacing}); correct the header")
     anisotropic = spacing[coarsest] > 1.5 * sorted(spacing)[1]
     if anisotropic and coarsest != through_plane_axis(affine):
         plane = {0: "sagittal", 1: "coronal"}[int(io_orientation(affine)[coarsest, 0])]
@@ -59,6 +67,43 @@ def check_axial(affine: np.ndarray, shape: Sequence[int], name: str) -> None:
             f"{name}: slices are {plane} (voxels of {by_text(spacing)} mm stored {axis_codes(affine)}, shape "
             f"{tuple(shape)}); this protocol needs axial slices"
         )
+
+
+def check_axes(affine: np.ndarray, path: Path | str, *, allow_shear: bool = False) -> None:
+    """Refuse a grid whose voxels have no size or whose axes are not at right angles.
+
+    Args:
+        affine: Voxel to mm in RAS+.
+        path: File or case, for the message.
+        allow_shear: Refuse the first alone: volumes and overlaps of maps on one grid do not depend on angles.
+
+    Raises:
+        GeometryError: Degenerate or sheared axes.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        spacing = spacing_mm(affine)
+    if not np.isfinite([*np.ravel(affine), *spacing]).all() or min(spacing) <= 0:
+        raise GeometryError(f"{path}: the affine has no valid voxel size {spacing}; correct the header")
+    axes = affine[:3, :3] / spacing
+    cosine = float(np.abs(axes.T @ axes - np.eye(3)).max())
+    if cosine > SHEAR_TOLERANCE and not allow_shear:
+        raise GeometryError(
+            f"{path}: voxel axes are not at right angles (cosine {cosine:.3g}); resample it to a regular grid"
+        )
+
+
+def affine_from_lps(direction: np.ndarray, spacing: Sequence[float], origin: Sequence[float]) -> np.ndarray:
+    """The affine of an image of ITK's kind.
+
+    Args:
+        direction: (3, 3), one unit vector per column: how the stored axes run in LPS.
+        spacing: Voxel size in mm along the stored axes.
+        origin: Centre of the first voxel in LPS, in mm.
+    """
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(direction, (3, 3)) * np.asarray(spacing, float)
+    affine[:3, 3] = origin
+    return RAS_FROM_LPS @ affine
 
 
 def grid_difference(

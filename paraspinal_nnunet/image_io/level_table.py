@@ -1,11 +1,11 @@
 """The table that says in which slices of a scan vertebrae and discs lie."""
 
-import csv
 from pathlib import Path
 
 import pandas as pd
 
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.utils.tables import read_table
 
 LEVEL_COLUMNS = ("case", "level", "slice")
 
@@ -22,19 +22,13 @@ def read_levels(path: Path) -> pd.DataFrame:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"table of levels {path} does not exist")
-    try:
-        table = pd.read_csv(path, sep=None, engine="python", dtype=str, keep_default_na=False)
-    except (ValueError, csv.Error) as error:
-        raise InputError(f"{path}: is no table ({' '.join(str(error).split())})") from error
-    if not set(LEVEL_COLUMNS) <= set(table.columns):
-        raise InputError(f"{path} has the columns {', '.join(table.columns)}; needed are {', '.join(LEVEL_COLUMNS)}")
-    wrong = table[~table["slice"].str.fullmatch(r"[1-9]\d*")]
+    table = read_table(path, LEVEL_COLUMNS, lower=True)
+    wrong = table[~table["slice"].str.fullmatch(r"[1-9][0-9]*")]
     if len(wrong):
-        first = wrong.iloc[0]
-        raise InputError(
-            f"{path}: case {first['case']}, {first['level']}: slice '{first['slice']}' is no number from 1"
-        )
+        case, level, number = wrong[list(LEVEL_COLUMNS)].iloc[0]
+        raise InputError(f"{path}: line {wrong.index[0]}, {case}, {level}: slice '{number}' is no number from 1")
     twice = table[table.duplicated(["case", "level"])]
     if len(twice):
-        raise InputError(f"{path}: case {twice.iloc[0]['case']} has the level {twice.iloc[0]['level']} twice")
-    return table[list(LEVEL_COLUMNS)].astype({"slice": int})
+        case, level, _ = twice[list(LEVEL_COLUMNS)].iloc[0]
+        raise InputError(f"{path}: line {twice.index[0]}: case {case} has the level {level} twice")
+    return table[list(LEVEL_COLUMNS)].reset_index(drop=True).astype({"slice": int})

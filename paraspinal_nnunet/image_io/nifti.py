@@ -3,70 +3,30 @@
 Arrays are in the file's own order (i, j, k); see `geometry` beside this module for the affines that go with them.
 """
 
-import gzip
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
-from nibabel.wrapstruct import WrapStructError
+from nibabel.volumeutils import apply_read_scaling
 
-from paraspinal_nnunet.errors import InputError, LabelError, one_line
-from paraspinal_nnunet.image_io.geometry import spacing_mm
-from paraspinal_nnunet.image_io.nifti_header import affine_mm
-from paraspinal_nnunet.image_io.nifti_header import check_axes as check_axes
+from paraspinal_nnunet.errors import InputError, LabelError
+from paraspinal_nnunet.image_io.nifti_header import NiftiHeader, affine_mm, parse_header
+from paraspinal_nnunet.image_io.volume import Volume, check_finite, plain_numbers, with_integers
+from paraspinal_nnunet.utils.guards import guarded
 
-ENDINGS = (".nii.gz", ".nii")
-
-INTEGER_TOLERANCE = 1e-4
-"""Label values off an integer by less than this come from a rounded scl_slope and are taken as the integer."""
+_HEADER_BYTES = 540
+"""Of the longer header, NIfTI-2's."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_PACKED_PIECE, _PIECE = 1 << 16, 1 << 18
+_MOST_RATIO = 1032
+"""Deflate packs no byte into less. Source: zlib's technical notes, 'Maximum Compression Factor'."""
 
-
-@dataclass(frozen=True)
-class Volume:
-    """A three-dimensional scan or label map as it is stored.
-
-    Attributes:
-        array: (i, j, k) voxels: the stored integer type, or float32.
-        affine: (4, 4) float64, voxel to mm in RAS+.
-        remarks: What was odd about the file's header and how it was understood.
-    """
-
-    array: np.ndarray
-    affine: np.ndarray
-    remarks: tuple[str, ...] = ()
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Voxels along i, j, k."""
-        i, j, k = self.array.shape
-        return i, j, k
-
-    @property
-    def spacing_mm(self) -> tuple[float, float, float]:
-        """Voxel size along i, j, k."""
-        return spacing_mm(self.affine)
-
-    @property
-    def voxel_volume_ml(self) -> float:
-        """Volume of one voxel."""
-        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
-
-
-def stem_of(name: str, endings: Sequence[str] = ENDINGS) -> str:
-    """A file's name without its ending, in whatever case, and nnU-Net's channel number.
-
-    >>> stem_of("sub-01_0000.nii.gz"), stem_of("SUB-01.NII"), stem_of("notes.txt")
-    ('sub-01', 'SUB-01', 'notes.txt')
-    """
-    ending = next((e for e in endings if name.lower().endswith(e)), "")
-    return name[: len(name) - len(ending)].removesuffix("_0000")
+_SLACK = 1 << 20
+"""Bytes behind the voxels that a file may have; programs pad."""
 
 
 def read_image(path: Path) -> Volume:
@@ -83,57 +43,46 @@ def read_image(path: Path) -> Volume:
         GeometryError: No orientation, contradicting orientations or voxel sizes, sheared or degenerate axes, negative
             voxel sizes, unknown unit.
     """
-    volume = _read(Path(path))
+    volume = read_volume(Path(path))
     check_finite(volume.array, path)
     return volume
 
 
-def read_labels(path: Path) -> Volume:
-    """Read a label map of whatever scheme.
+def read_volume(path: Path, *, allow_shear: bool = False) -> Volume:
+    """As `read_image`, whatever the voxels' values are.
 
     Args:
-        path: A .nii or .nii.gz file; floating-point files are taken when all values are integers.
+        path: A .nii or .nii.gz file, NIfTI-1 or -2.
+        allow_shear: See `check_axes`.
+    """
+    with guarded(path):
+        header, content = _read(path)
+        affine, remarks = affine_mm(header, path, allow_shear=allow_shear)
+        return Volume(_voxels(header, content), affine, remarks)
 
-    Returns:
-        The map with an integer type: the stored one, or int32.
+
+def read_header(path: Path) -> NiftiHeader:
+    """The header alone, for checks of many files: the voxels are not read.
+
+    Raises:
+        InputError: Missing, damaged, no NIfTI, or not one 3D volume of one channel.
+    """
+    with guarded(path), path.open("rb") as file:
+        start = file.read(_PACKED_PIECE)
+        if start.startswith(_GZIP_MAGIC):
+            start = zlib.decompressobj(wbits=31).decompress(start, _HEADER_BYTES)
+        return parse_header(start, path)
+
+
+def read_labels(path: Path) -> Volume:
+    """Read a label map of whatever scheme; see `with_integers`.
 
     Raises:
         InputError: As `read_image`.
         GeometryError: As `read_image`.
         LabelError: Values that are not integers.
     """
-    return with_integers(read_image(path), path)
-
-
-def check_finite(array: np.ndarray, path: Path | str) -> None:
-    """Refuse NaN and infinite voxels.
-
-    Raises:
-        InputError: With their number.
-    """
-    broken = array.size - int(np.count_nonzero(np.isfinite(array))) if array.dtype.kind == "f" else 0
-    if broken:
-        raise InputError(f"{path}: {broken} of {array.size} voxels are NaN or infinite; export it again")
-
-
-def with_integers(volume: Volume, path: Path | str) -> Volume:
-    """A label map with an integer type: the stored one, or int32 where floating-point values are all integers.
-
-    Raises:
-        LabelError: Values that are not integers.
-    """
-    if volume.array.dtype.kind in "iu":
-        return volume
-    rounded = np.rint(volume.array)
-    off = np.abs(volume.array - rounded) > INTEGER_TOLERANCE
-    if off.any():
-        raise LabelError(
-            f"{path}: {int(off.sum())} voxels have no integer label, e.g. {volume.array[off][0]:.4g}; resample label "
-            "maps with nearest neighbour"
-        )
-    if np.abs(rounded).max(initial=0) > np.iinfo(np.int32).max:
-        raise LabelError(f"{path}: label value {np.abs(rounded).max():.4g} is too large")
-    return Volume(rounded.astype(np.int32), volume.affine, volume.remarks)
+    return with_integers(read_volume(Path(path)), path)
 
 
 def write_image(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
@@ -168,57 +117,71 @@ def write_labels(path: Path, labels: np.ndarray, affine: np.ndarray) -> None:
     write_image(path, labels.astype(np.uint8), affine)
 
 
-def _read(path: Path) -> Volume:
-    content = _content(path)
-    try:
-        image = _nifti_class(content, path).from_bytes(content)
-        affine, remarks = affine_mm(image, content, path)
-        return Volume(_voxels(image, path), affine, remarks)
-    except (ImageFileError, HeaderDataError, WrapStructError, ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path}: truncated or damaged ({one_line(error)}); copy or export it again") from error
+def _voxels(header: NiftiHeader, content: np.ndarray) -> np.ndarray:
+    """(i, j, k), a view of the content where nothing has to be changed."""
+    stored = content[header.offset : header.size].view(header.dtype)
+    slope, intercept = header.checked.get_slope_inter()
+    if slope is not None:
+        stored = apply_read_scaling(stored, np.asanyarray(slope), np.asanyarray(intercept))
+    return plain_numbers(stored).reshape(header.shape, order="F")
 
 
-def _content(path: Path) -> bytes:
-    """The whole file, unpacked: this alone notices every missing byte and every wrong checksum."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    if not content:
-        raise InputError(f"{path}: is empty")
-    if not content.startswith(_GZIP_MAGIC):
-        return content
-    try:
-        return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: truncated or damaged ({one_line(error)}); copy or export it again") from error
+def _read(path: Path) -> tuple[NiftiHeader, np.ndarray]:
+    """The header, and the unpacked file up to the last voxel as bytes; no more memory is taken than it states."""
+    with path.open("rb") as file:
+        start = file.read(_HEADER_BYTES)
+        if not start:
+            raise InputError(f"{path}: is empty")
+        if start.startswith(_GZIP_MAGIC):
+            return _unpacked(start + file.read(), path)
+        header = parse_header(start, path)
+        _check_size(path.stat().st_size, header.size, path)
+        file.seek(0)
+        content = np.fromfile(file, np.uint8, header.size)
+    _check_size(len(content), header.size, path)
+    return header, content
 
 
-def _nifti_class(content: bytes, path: Path) -> "type[nib.Nifti1Image]":
-    for kind in (nib.Nifti1Image, nib.Nifti2Image):
-        if kind.header_class.may_contain_header(content):
-            return kind
-    raise InputError(f"{path}: is no NIfTI file; convert it to .nii.gz first")
+def _unpacked(packed: bytes, path: Path) -> tuple[NiftiHeader, np.ndarray]:
+    pieces, start = _gunzip(packed), b""
+    while len(start) < _HEADER_BYTES and (piece := next(pieces, b"")):
+        start += piece
+    header = parse_header(start, path)
+    _check_size(len(packed) * _MOST_RATIO, header.size, path)
+    content, end = np.empty(header.size, np.uint8), 0
+    for piece in chain([start], pieces):  # to the end: this alone notices a wrong checksum
+        kept = piece[: max(0, header.size - end)]
+        content[end : end + len(kept)] = np.frombuffer(kept, np.uint8)
+        end += len(piece)
+        if end > header.size + _SLACK:
+            raise InputError(f"{path}: unpacks to more than its header states; copy or export it again")
+    _check_size(end, header.size, path)
+    return header, content
 
 
-def _voxels(image: nib.Nifti1Image, path: Path) -> np.ndarray:
-    shape = tuple(int(n) for n in image.shape)
-    stored = image.get_data_dtype()
-    if stored.fields is not None or stored.kind == "c":
-        raise InputError(f"{path}: has more than one channel ({stored.name or stored}); this needs one grey value")
-    if len(shape) < 3 or any(n != 1 for n in shape[3:]):
-        raise InputError(f"{path}: has {len(shape)} dimensions {shape}, not one 3D volume; split or export it again")
-    if 0 in shape:
-        raise InputError(f"{path}: has no voxels {shape}")
-    return plain_numbers(np.asanyarray(image.dataobj).reshape(shape[:3], order="F"))
+def _gunzip(packed: bytes) -> Iterator[bytes]:
+    """What gzip members hold, in pieces of bounded size."""
+    view, place, feed = memoryview(packed), 0, b""
+    inflater = zlib.decompressobj(wbits=31)
+    while True:
+        if not feed:
+            feed = view[place : place + _PACKED_PIECE].tobytes()
+            place += len(feed)
+        if not feed:
+            raise EOFError("the compressed data ends too early")
+        if piece := inflater.decompress(feed, _PIECE):
+            yield piece
+        feed = inflater.unconsumed_tail
+        if inflater.eof:
+            place -= len(inflater.unused_data)
+            if not view[place:].tobytes().strip(b"\0"):
+                return
+            inflater, feed = zlib.decompressobj(wbits=31), b""
 
 
-def plain_numbers(array: np.ndarray) -> np.ndarray:
-    """Native byte order; types that readers of NIfTI-1 all understand."""
-    if array.dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return array.astype(np.float32, copy=False)
-    if array.dtype.itemsize == 8:
-        fits = np.iinfo(np.int32).min <= array.min() and array.max() <= np.iinfo(np.int32).max
-        return array.astype(np.int32 if fits else np.float32)
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+def _check_size(found: int, stated: int, path: Path) -> None:
+    if found < stated:
+        raise InputError(
+            f"{path}: truncated or damaged (its header states {stated} bytes and the file holds at most {found}); copy "
+            "or export it again"
+        )

@@ -9,20 +9,23 @@ import numpy as np
 
 from paraspinal_nnunet.anatomy import PARASPINAL, Structure
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.image_io.nifti import ENDINGS, Volume, stem_of, write_labels
+from paraspinal_nnunet.image_io.geometry import check_axial
+from paraspinal_nnunet.image_io.images import NIFTI_ENDINGS, ending_of, read_image, stem_of
+from paraspinal_nnunet.image_io.nifti import write_labels
 from paraspinal_nnunet.image_io.postprocessing import postprocess
-from paraspinal_nnunet.inference.inputs import IMAGE_ENDINGS, read_any_image
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.inference.options import PredictionOptions
 from paraspinal_nnunet.inference.portable import PortableModel
 from paraspinal_nnunet.inference.segmenters import PortableSegmenter, opened_segmenter
 from paraspinal_nnunet.models.description import describe_manifest, describe_model
+from paraspinal_nnunet.models.shipped import DEFAULT_NAME, resolve_model
 from paraspinal_nnunet.utils.files import atomic_path
 
 if TYPE_CHECKING:
     from paraspinal_nnunet.measures.result import CaseMeasures
 
 ImageLike = Any
-"""A path, a `nifti.Volume`, a nibabel or SimpleITK image, or a pair of an array (i, j, k) and its affine (RAS+)."""
+"""A path, a `Volume`, a nibabel or SimpleITK image, or a pair of an array (i, j, k) and its affine (RAS+)."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,8 @@ class SegmentationResult:
             InputError: Another ending.
         """
         path = Path(path)
-        if not path.name.endswith(ENDINGS):
-            raise InputError(f"{path}: masks are NIfTI; give a name that ends in {' or '.join(ENDINGS)}")
+        if not ending_of(path.name, NIFTI_ENDINGS):
+            raise InputError(f"{path}: masks are NIfTI; give a name that ends in {' or '.join(NIFTI_ENDINGS)}")
         with atomic_path(path) as temporary:
             write_labels(temporary, self.labels, self.affine)
         return path
@@ -81,7 +84,7 @@ class SegmentationResult:
 
 def segment(
     image: ImageLike,
-    model: "Path | str | PortableModel",
+    model: "Path | str | PortableModel" = DEFAULT_NAME,
     *,
     mode: str = "tiles",
     post: Sequence[str] = (),
@@ -103,7 +106,7 @@ def segment(
     Args:
         image: See `ImageLike`.
         model: A portable model, nnU-Net's model folder, an exported model (folder or archive), or an opened portable
-            model.
+            model; ``'default'`` is the model that comes with the program, trained on computed scans only.
         mode: Portable models: ``'tiles'`` gives nnU-Net's labels, ``'fast'`` lays fewer tiles.
         post: Clean-ups by name, in this order: ``'largest-component'``, ``'fill-holes'``, ``'closing'``.
         folds: Folds to average; all when None.
@@ -136,14 +139,16 @@ def segment(
     )
     options.check()
     volume, name = _volume(image)
+    check_axial(volume.affine, volume.shape, name)
     if isinstance(model, PortableModel):
         if (folds, device, runtime, threads) != (None, None, "auto", None):
             raise InputError("folds, device, runtime and threads are chosen where the model is opened")
         about, ready = describe_manifest(model.manifest), PortableSegmenter(model, options)
         made, settings = ready.segment(volume), ready.settings
     else:
-        about = describe_model(Path(model))
-        with opened_segmenter(Path(model), options) as segmenter:
+        path = resolve_model(model)
+        about = describe_model(path)
+        with opened_segmenter(path, options) as segmenter:
             made, settings = segmenter.segment(volume), segmenter.settings
     return SegmentationResult(
         case=case or name,
@@ -159,7 +164,7 @@ def segment(
 
 def _volume(image: ImageLike) -> tuple[Volume, str]:
     if isinstance(image, str | Path):
-        return read_any_image(Path(image)), stem_of(Path(image).name, IMAGE_ENDINGS)
+        return read_image(Path(image)), stem_of(Path(image).name)
     from paraspinal_nnunet.measures.inputs import as_input
 
     return as_input(image, "image").volume, "case"

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from paraspinal_nnunet.errors import GeometryError, InputError, ParaspinalError
-from paraspinal_nnunet.image_io.geometry import axis_codes, grid_difference
-from paraspinal_nnunet.image_io.nifti import Volume, read_labels, write_labels
+from paraspinal_nnunet.image_io.geometry import axis_codes, check_axial, grid_difference
+from paraspinal_nnunet.image_io.images import read_labels
+from paraspinal_nnunet.image_io.nifti import write_labels
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.inference.options import PredictionOptions
 from paraspinal_nnunet.inference.outputs import CaseOutputs, Products, missing_outputs
 from paraspinal_nnunet.inference.portable import Segmentation
@@ -147,6 +149,7 @@ class PredictedCase:
             log.info("%s: made again: %s", self.scan.name, standing.reason)
         mark = self._mark(standing.record)
         image = self.scan.read()
+        check_axial(image.affine, image.shape, self.scan.name)
         for remark in image.remarks:
             log.info("%s: %s", self.scan.name, remark)
         if standing.record is None:

@@ -25,7 +25,7 @@ from paraspinal_nnunet.dicom.records import Patient
 from paraspinal_nnunet.dicom.source import files_below
 from paraspinal_nnunet.dicom.studies import check_one_patient, check_series_apart, part_studies
 from paraspinal_nnunet.errors import InputError, ParaspinalError, one_line
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.inference.inputs import nothing_in
 from paraspinal_nnunet.inference.scans import MASK_ENDING, FoundScans, InputChoice, Refused, Scan, unique
 from paraspinal_nnunet.utils.progress import progress

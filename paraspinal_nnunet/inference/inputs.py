@@ -1,18 +1,18 @@
 """The scans of an input: files, folders of them, BIDS data sets and DICOM studies, told apart by content."""
 
+import logging
 import zipfile
 from pathlib import Path
 
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.image_io.nifti import ENDINGS, Volume, read_image, stem_of
+from paraspinal_nnunet.image_io.images import ENDINGS, images_in, read_image, stem_of
+from paraspinal_nnunet.image_io.pairing import no_images, warn_left_out
 from paraspinal_nnunet.inference.scans import MASK_ENDING, FoundScans, InputChoice, Scan, unique
 from paraspinal_nnunet.utils.text import pluralize
 
-ITK_ENDINGS = (".mha", ".mhd", ".nrrd", ".nhdr")
-"""As `dataset_conversion.readers` has them, which costs the import of SimpleITK."""
-
-IMAGE_ENDINGS = (*ENDINGS, *ITK_ENDINGS)
 BIDS_DESCRIPTION = "dataset_description.json"
+log = logging.getLogger(__name__)
+
 _DICOM_MAGIC, _DICOM_MAGIC_AT = b"DICM", 128
 
 
@@ -45,6 +45,7 @@ def find_scans(path: Path, choice: InputChoice | None = None) -> FoundScans:
     if kind == "image":
         return FoundScans(kind, f"one scan, {path.name}", (_file_scan(path),))
     files = images_in(path)
+    warn_left_out(log, path, no_images(path), "no image that can be read")
     return FoundScans(
         kind, f"a folder with {pluralize(len(files), 'scan')}", unique([_file_scan(f) for f in files], path)
     )
@@ -72,35 +73,12 @@ def kind_of(path: Path) -> str:
 
 def nothing_in(path: Path) -> InputError:
     """The error for a folder without scans."""
-    return InputError(
-        f"{path}: holds no NIfTI file ({' or '.join(ENDINGS)}), nor {', '.join(ITK_ENDINGS)}, DICOM or a BIDS data set"
-    )
-
-
-def images_in(folder: Path) -> list[Path]:
-    """The visible image files of a folder, sorted; those of its sub-folders are not."""
-    return sorted(
-        p for p in folder.iterdir() if p.name.lower().endswith(IMAGE_ENDINGS) and p.is_file() and p.name[0] != "."
-    )
-
-
-def read_any_image(path: Path) -> Volume:
-    """Read a scan: NIfTI whatever its name, MetaImage or NRRD.
-
-    Raises:
-        InputError: As `nifti.read_image`.
-        GeometryError: As `nifti.read_image`.
-    """
-    if path.name.lower().endswith(ITK_ENDINGS):
-        from paraspinal_nnunet.dataset_conversion.images import readers
-
-        return readers.read_image(path)
-    return read_image(path)
+    return InputError(f"{path}: holds no image ({', '.join(ENDINGS)}), nor DICOM or a BIDS data set")
 
 
 def _file_scan(path: Path) -> Scan:
-    name = stem_of(path.name, IMAGE_ENDINGS)
-    return Scan(name, f"{name}{MASK_ENDING}", path.name, lambda: read_any_image(path), files=(path,))
+    name = stem_of(path.name)
+    return Scan(name, f"{name}{MASK_ENDING}", path.name, lambda: read_image(path), files=(path,))
 
 
 def _find_bids(folder: Path, choice: InputChoice) -> FoundScans:
@@ -118,7 +96,7 @@ def _find_bids(folder: Path, choice: InputChoice) -> FoundScans:
 
 
 def _bids_scan(case: str, source: str, path: Path) -> Scan:
-    return Scan(case, f"{case}_dseg{MASK_ENDING}", source, lambda: read_any_image(path), files=(path,))
+    return Scan(case, f"{case}_dseg{MASK_ENDING}", source, lambda: read_image(path), files=(path,))
 
 
 def _is_dicom_file(path: Path) -> bool:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import InputError, reason_of
-from paraspinal_nnunet.image_io.nifti import ENDINGS, Volume, stem_of
+from paraspinal_nnunet.image_io.images import images_in, stem_of
+from paraspinal_nnunet.image_io.pairing import partners
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.inference.records import (
     MEASURES,
     PAGE,
@@ -50,7 +52,7 @@ class Products:
     pages: bool = True
     segmentation: bool = True
     allow_missing: bool = False
-    fat: tuple[str, ...] = ("otsu",)
+    fat: tuple[str, ...] = ("gmm3",)
     levels: Path | None = None
     patient_facts: bool = False
 
@@ -76,9 +78,9 @@ class Products:
         """
         if not self.measures or self.levels is None or self.levels.is_file():
             return self.levels if self.measures else None
-        files = sorted(p for p in self.levels.iterdir() if p.name.lower().endswith(ENDINGS) and p.name[0] != ".")
-        exact = [p for p in files if stem_of(p.name) == scan.name]
-        found = exact or [p for p in files if p.name.startswith(f"{scan.name}_")]
+        files = images_in(self.levels)
+        goes_with = partners(scan.name, {stem_of(p.name) for p in files})
+        found = [p for p in files if stem_of(p.name) in goes_with]
         if len(found) != 1:
             names = ", ".join(p.name for p in found[:3]) or "none"
             raise InputError(
@@ -254,6 +256,7 @@ class CaseOutputs:
             meta=meta,
             patient=self.scan.patient if self.products.patient_facts else None,
             severity=result.severity if result else None,
+            levels=result.levels.by_slice if result else {},
         )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.utils.names import doubled
 
 if TYPE_CHECKING:

@@ -10,9 +10,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.image_io.nifti import Volume, read_labels, write_image
+from paraspinal_nnunet.image_io.images import read_labels
+from paraspinal_nnunet.image_io.nifti import write_image
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.inference.options import PredictionOptions
 from paraspinal_nnunet.inference.portable import PortableModel, Segmentation, is_portable, open_model
+from paraspinal_nnunet.inference.portable.stability import with_disagreement
+from paraspinal_nnunet.inference.scan_checks import check_is_mr
 from paraspinal_nnunet.models.description import canonical_values
 from paraspinal_nnunet.utils.workplace import workplace
 
@@ -74,6 +78,13 @@ class PortableSegmenter:
 
     def segment(self, volume: Volume) -> Segmentation:
         """Segment one scan."""
+        if not self._model.manifest.computed_only:
+            return self._apply(volume)
+        check_is_mr(volume)
+        made = self._apply(volume)
+        return with_disagreement(made, volume, self._apply) if self._options.uncertainty else made
+
+    def _apply(self, volume: Volume) -> Segmentation:
         options = self._options
         return self._model.segment(
             volume,
@@ -93,6 +104,7 @@ class PortableSegmenter:
             "step_size": self._options.step_size,
             "mirroring": bool(self._options.mirroring and self._model.manifest.mirroring_axes),
             "runtime": self._model.runtime,
+            **self._model.manifest.caution,
         }
 
 

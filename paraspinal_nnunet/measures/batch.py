@@ -1,20 +1,31 @@
 """Measuring many cases: label maps with the scans, levels and Dixon images of the same name."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from os import cpu_count
 from pathlib import Path
 
 from tqdm import tqdm
 
-from paraspinal_nnunet.errors import InputError, ParaspinalError
-from paraspinal_nnunet.image_io.nifti import ENDINGS, stem_of
+from paraspinal_nnunet.errors import InputError, ParaspinalError, one_line
+from paraspinal_nnunet.image_io.images import ENDINGS, ending_of, images_in, stem_of
+from paraspinal_nnunet.image_io.pairing import no_images, partners, warn_left_out
 from paraspinal_nnunet.measures.case import MeasureOptions, check_options, measure_with_maps, methods_of, settings
-from paraspinal_nnunet.measures.writing import is_kept, write_case, write_cohort
-
-MOST_WORKERS = 8
+from paraspinal_nnunet.measures.columns import TABLES
+from paraspinal_nnunet.measures.writing import (
+    DICTIONARY,
+    WIDE,
+    WORKBOOK_FILE,
+    known_origin,
+    table_file,
+    what_changed,
+    write_case,
+    write_cohort,
+)
+from paraspinal_nnunet.utils.files import refuse_overwriting_inputs
+from paraspinal_nnunet.utils.fingerprint import fingerprint
+from paraspinal_nnunet.utils.workers import default_workers
 
 MASK_SUFFIXES = ("_dseg", "_seg", "_GT", "_mask", "_labels", "_label")
 """Endings of label maps' names that are no part of the case's name."""
@@ -35,6 +46,7 @@ class BatchRequest:
         fat: Dixon fat image or folder.
         options: How to measure.
         fat_maps: Write maps of fat.
+        xlsx: Write all tables as a workbook, too.
         overwrite: Measure again what is there already.
         workers: Cases at a time; None takes one per core.
     """
@@ -47,6 +59,7 @@ class BatchRequest:
     fat: Path | None = None
     options: MeasureOptions = field(default_factory=MeasureOptions)
     fat_maps: bool = False
+    xlsx: bool = False
     overwrite: bool = False
     workers: int | None = None
 
@@ -58,12 +71,14 @@ class BatchResult:
     Attributes:
         measured: Cases that were measured, in order.
         kept: Cases whose results stood there already.
+        again: Case -> why it was measured again although results stood there.
         failed: Case -> why it could not be measured.
         files: Tables of all cases and the data dictionary.
     """
 
     measured: tuple[str, ...]
     kept: tuple[str, ...]
+    again: Mapping[str, str]
     failed: Mapping[str, str]
     files: tuple[Path, ...]
 
@@ -73,6 +88,20 @@ class _Case:
     name: str
     mask: Path
 
+
+@dataclass(frozen=True)
+class _Kept:
+    """A case whose results stay."""
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A case that was measured; `again` says why where results stood there."""
+
+    again: str = ""
+
+
+_Outcome = _Kept | _Measured | ParaspinalError
 
 _Listed = Mapping[Path, Sequence[Path]]
 """Folder -> its image files."""
@@ -89,8 +118,10 @@ def measure_batch(request: BatchRequest) -> BatchResult:
     _check(request)
     cases = _cases(request)
     listed = _listed(request)
-    outcomes: dict[str, str | ParaspinalError] = {}
-    workers = request.workers or min(MOST_WORKERS, cpu_count() or 1)
+    _tell_left_out(request, cases, listed)
+    _check_outputs(request, cases, listed)
+    outcomes: dict[str, _Outcome] = {}
+    workers = request.workers or default_workers()
     with ThreadPoolExecutor(workers) as pool, tqdm(total=len(cases), desc="measure", unit="case") as bar:
         try:
             for case, outcome in pool.map(lambda c: (c, _outcome(request, c, listed, alone=len(cases) == 1)), cases):
@@ -99,11 +130,13 @@ def measure_batch(request: BatchRequest) -> BatchResult:
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    good = [name for name, outcome in outcomes.items() if isinstance(outcome, str)]
-    files = write_cohort(request.output, [request.output / name for name in good]) if good else []
+    good = [name for name, outcome in outcomes.items() if not isinstance(outcome, ParaspinalError)]
+    measured = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, _Measured)}
+    files = write_cohort(request.output, [request.output / name for name in good], xlsx=request.xlsx) if good else []
     return BatchResult(
-        measured=tuple(name for name in good if outcomes[name] == "measured"),
-        kept=tuple(name for name in good if outcomes[name] == "kept"),
+        measured=tuple(measured),
+        kept=tuple(name for name, outcome in outcomes.items() if isinstance(outcome, _Kept)),
+        again={name: outcome.again for name, outcome in measured.items() if outcome.again},
         failed={name: str(error) for name, error in outcomes.items() if isinstance(error, ParaspinalError)},
         files=tuple(files),
     )
@@ -125,7 +158,7 @@ def _check(request: BatchRequest) -> None:
 def _cases(request: BatchRequest) -> list[_Case]:
     """One case per label map; in a folder that holds scans too, label maps are known by their ending."""
     labels = request.labels
-    masks = [labels] if labels.is_file() else _images(labels)
+    masks = [labels] if labels.is_file() else images_in(labels)
     if labels in (request.scans, request.levels, request.water, request.fat):
         masks = [mask for mask in masks if _is_mask(mask)]
     if not masks:
@@ -140,24 +173,55 @@ def _cases(request: BatchRequest) -> list[_Case]:
     return cases
 
 
+def _tell_left_out(request: BatchRequest, cases: Sequence[_Case], listed: _Listed) -> None:
+    """Name what lies in the folders and is not measured."""
+    folders = [request.labels, request.scans, request.levels, request.water, request.fat]
+    for folder in dict.fromkeys(path for path in folders if path is not None and path.is_dir()):
+        warn_left_out(log, folder, no_images(folder), "no image that can be read")
+    if request.scans in listed and len(cases) > 1:
+        stems = {stem_of(path.name) for path in listed[request.scans]}
+        used = {name for case in cases for name in partners(case.name, stems)}
+        unused = [path for path in listed[request.scans] if stem_of(path.name) not in used]
+        warn_left_out(log, request.scans, unused, "without label map")
+
+
+def _check_outputs(request: BatchRequest, cases: Sequence[_Case], listed: _Listed) -> None:
+    """Refuse names that no folder can have, and outputs that are inputs."""
+    names = (*TABLES, WIDE, DICTIONARY)
+    tables = [*(table_file(name) for name in names), *(f"{name}.json" for name in names), WORKBOOK_FILE]
+    for case in cases:
+        if not case.name.strip(". ") or case.name.lower() in tables:
+            raise InputError(f"{case.mask}: '{case.name}' can be no case's name here; rename the label map")
+    single = [p for p in (request.scans, request.levels, request.water, request.fat) if p is not None and p.is_file()]
+    refuse_overwriting_inputs(
+        [*(case.mask for case in cases), *single, *(path for files in listed.values() for path in files)],
+        [request.output / name for name in tables],
+        replaced=[request.output / case.name for case in cases],
+    )
+
+
 def _listed(request: BatchRequest) -> dict[Path, list[Path]]:
     """The image files of each folder in which cases look for theirs; without label maps where these lie among them."""
     places = (request.scans, request.levels, request.water, request.fat)
     return {
-        place: [path for path in _images(place) if place != request.labels or not _is_mask(path)]
+        place: [path for path in images_in(place) if place != request.labels or not _is_mask(path)]
         for place in places
         if place is not None and place.is_dir()
     }
 
 
-def _outcome(request: BatchRequest, case: _Case, listed: _Listed, *, alone: bool) -> str | ParaspinalError:
+def _outcome(request: BatchRequest, case: _Case, listed: _Listed, *, alone: bool) -> _Outcome:
+    """Whatever goes wrong with a case is that case's failure and no other's."""
     try:
         return _measure_case(request, case, listed, alone=alone)
     except ParaspinalError as error:
         return error
+    except Exception as error:
+        log.debug("case %s", case.name, exc_info=error)
+        return InputError(f"{case.mask}: {type(error).__name__}: {one_line(error)}")
 
 
-def _measure_case(request: BatchRequest, case: _Case, listed: _Listed, *, alone: bool) -> str:
+def _measure_case(request: BatchRequest, case: _Case, listed: _Listed, *, alone: bool) -> _Outcome:
     places = {"image": request.scans, "water": request.water, "fat": request.fat}
     images = {
         what: _partner(place, case, what, listed, alone=alone) for what, place in places.items() if place is not None
@@ -166,13 +230,17 @@ def _measure_case(request: BatchRequest, case: _Case, listed: _Listed, *, alone:
     folder = request.output / case.name
     options = request.options
     methods = methods_of(options, images)
-    inputs = [case.mask, *images.values(), *([levels] if levels else [])]
-    wanted = settings(options, methods)
-    if not request.overwrite and is_kept(folder, wanted, inputs, fat_maps=methods if request.fat_maps else ()):
-        return "kept"
+    files = {"labels": case.mask, **images, **({"levels": levels} if levels else {})}
+    known = known_origin(folder)
+    inputs = {what: fingerprint(path, known=known.get(what)) for what, path in files.items()}
+    again = ""
+    if folder.exists() and not request.overwrite:
+        again = what_changed(folder, settings(options, methods), inputs, fat_maps=methods if request.fat_maps else ())
+        if not again:
+            return _Kept()
     found = measure_with_maps(images, case.mask, levels=levels, case=case.name, options=options)
-    write_case(folder, found, fat_maps=request.fat_maps)
-    return "measured"
+    write_case(folder, found, fat_maps=request.fat_maps, inputs=inputs)
+    return _Measured(again)
 
 
 def _levels_of(request: BatchRequest, case: _Case, listed: _Listed, *, alone: bool) -> Path | None:
@@ -182,33 +250,21 @@ def _levels_of(request: BatchRequest, case: _Case, listed: _Listed, *, alone: bo
 
 
 def _is_table(path: Path) -> bool:
-    return path.is_file() and not path.name.endswith(ENDINGS)
+    return path.is_file() and not ending_of(path.name)
 
 
 def _partner(place: Path, case: _Case, what: str, listed: _Listed, *, alone: bool) -> Path:
-    """The file of a case: of its name, of its name with nnU-Net's channel, or the only one that begins with it."""
+    """The file of a case: of its name, or the only one that `partners` finds."""
     if place.is_file():
         if alone:
             return place
         raise InputError(f"case {case.name}: {place} is one file for several cases; give a folder")
-    files = listed[place]
-    exact = [path for path in files if stem_of(path.name) == case.name]
-    longer = [path for path in files if path.name.startswith(f"{case.name}_")]
-    found = exact or longer
+    goes_with = partners(case.name, {stem_of(path.name) for path in listed[place]})
+    found = [path for path in listed[place] if stem_of(path.name) in goes_with]
     if len(found) != 1:
         names = ", ".join(path.name for path in found[:3]) or "none"
-        raise InputError(f"case {case.name}: needs one {what} in {place} whose name begins with it; found {names}")
+        raise InputError(f"case {case.name}: needs one {what} of its name in {place}; found {names}")
     return found[0]
-
-
-def _images(folder: Path) -> list[Path]:
-    return sorted(_visible(folder))
-
-
-def _visible(folder: Path) -> Iterator[Path]:
-    for path in folder.iterdir():
-        if path.is_file() and path.name.endswith(ENDINGS) and not path.name.startswith("."):
-            yield path
 
 
 def _case_of(mask: Path) -> str:
@@ -223,6 +279,12 @@ def _is_mask(path: Path) -> bool:
 def summary_lines(result: BatchResult) -> Sequence[str]:
     """What to tell the user."""
     lines = [f"measured: {len(result.measured)}, kept: {len(result.kept)}, failed: {len(result.failed)}"]
+    reasons: dict[str, list[str]] = {}
+    for case, reason in result.again.items():
+        reasons.setdefault(reason, []).append(case)
+    for reason, names in reasons.items():
+        told = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        lines.append(f"made again, {reason}: {told}")
     if result.files:
         lines.append(f"written: {', '.join(path.name for path in result.files)} in {result.files[0].parent}")
     return lines

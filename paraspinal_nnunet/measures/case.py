@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -14,13 +14,14 @@ from paraspinal_nnunet import __version__
 from paraspinal_nnunet.anatomy import ALL_STRUCTURES, BY_LABEL, COARSE, PARASPINAL, Muscle, Structure
 from paraspinal_nnunet.errors import InputError, LabelError
 from paraspinal_nnunet.image_io.geometry import from_ras
-from paraspinal_nnunet.image_io.nifti import Volume, stem_of
-from paraspinal_nnunet.measures.columns import DIXON, FAT_METHODS, THRESHOLD_METHODS
+from paraspinal_nnunet.image_io.images import stem_of
+from paraspinal_nnunet.image_io.volume import Volume
+from paraspinal_nnunet.measures.columns import DEFAULT_METHOD, DIXON, FAT_METHODS, THRESHOLD_METHODS
 from paraspinal_nnunet.measures.comparison import asymmetries
 from paraspinal_nnunet.measures.counting import count, measure_levels, measure_slices, measure_structure
 from paraspinal_nnunet.measures.fat import FAT_PER, FatPer, FatShares, fat_map, fat_shares
 from paraspinal_nnunet.measures.inputs import REGRIDS, ImageLike, Input, Regrid, as_input, as_labels
-from paraspinal_nnunet.measures.levels import TOTALSPINESEG, Levels, find_levels
+from paraspinal_nnunet.measures.levels import Levels, find_levels
 from paraspinal_nnunet.measures.quality import (
     Evidence,
     TrainingDescription,
@@ -40,23 +41,25 @@ class MeasureOptions:
     """How a case is measured.
 
     Attributes:
-        fat_methods: Ways to measure fat in the image: ``'otsu'``, ``'kmeans'``, ``'gmm'``. Dixon is added where water
-            and fat images are given.
+        fat_methods: Ways to measure fat in the image: ``'gmm3'``, ``'otsu'``, ``'kmeans'``, ``'gmm'``; see
+            `thresholds.AGREEMENT`. Dixon is added where water and fat images are given.
         fat_per: Whether one threshold serves both sides of a muscle or each side has its own.
         muscles: What is looked for; None takes the paper's three and what else the map has, or, in a map of coarser
             classes, what it has.
         regrid: What happens to images that are not on the labels' grid: ``'refuse'``, ``'resample'``, ``'by-voxel'``.
         label_values: Source value -> canonical value of the label map; None takes canonical maps.
-        level_names: Value in a levels label map -> level.
+        level_names: Value in a levels label map -> level; None where `levels_scheme` or the map itself tells.
+        levels_scheme: A name in `level_names.LEVEL_SCHEMES` that the values of a levels label map follow.
         training: What the model that made the mask was trained on.
     """
 
-    fat_methods: tuple[str, ...] = ("otsu",)
+    fat_methods: tuple[str, ...] = (DEFAULT_METHOD,)
     fat_per: FatPer = "muscle"
     muscles: tuple[Muscle, ...] | None = None
     regrid: Regrid = "refuse"
     label_values: Mapping[int, int] | None = None
-    level_names: Mapping[int, str] = field(default_factory=lambda: TOTALSPINESEG)
+    level_names: Mapping[int, str] | None = None
+    levels_scheme: str | None = None
     training: TrainingDescription | None = None
 
 
@@ -109,7 +112,7 @@ def measure(
         case: The case's name; None takes the label map's file name.
         disagreement: Structure's key -> mean of 1 - Dice between the folds' masks, where the mask was predicted.
         **options: The fields of `MeasureOptions`: fat_methods, fat_per, muscles, regrid, label_values, level_names,
-            training.
+            levels_scheme, training.
 
     Returns:
         All measures; ``.table()`` gives a pandas table, ``.to_json()`` a dictionary.
@@ -130,7 +133,7 @@ def measure(
         >>> image = np.where(labels > 0, 100, 20)
         >>> image[:, 5:7] = 300
         >>> affine = np.diag([1.0, 1.0, 5.0, 1.0])
-        >>> result = measure((image, affine), (labels, affine), levels={"L4": 4})
+        >>> result = measure((image, affine), (labels, affine), levels={"L4": 4}, fat_methods=("otsu",))
         >>> right = result.structure("multifidus_right")
         >>> round(right.volume_ml, 3), right.length_mm, right.csa_mean_mm2
         (0.4, 20.0, 20.0)
@@ -179,7 +182,13 @@ def measure_with_maps(
     name = case if case is not None else stem_of(found.name)
     voxels = gather(found, Images(**given), regrid=options.regrid)
     structures = _structures(options.muscles, voxels)
-    placed = find_levels(levels, Volume(voxels.volume, voxels.stack.affine), case=name, names=options.level_names)
+    placed = find_levels(
+        levels,
+        Volume(voxels.volume, voxels.stack.affine),
+        case=name,
+        names=options.level_names,
+        scheme=options.levels_scheme,
+    )
     shares = fat_shares(voxels, structures, methods, per=options.fat_per)
     shapes = measure_shapes(voxels.volume, voxels.stack, [each.label for each in structures])
     counted = [count(voxels, each, shapes[each.label], shares) for each in structures]
@@ -213,7 +222,8 @@ def settings(options: MeasureOptions, methods: Sequence[str]) -> dict[str, Any]:
         "muscles": None if options.muscles is None else [m.value for m in options.muscles],
         "regrid": options.regrid,
         "label_values": None if options.label_values is None else {str(k): v for k, v in options.label_values.items()},
-        "level_names": {str(value): name for value, name in options.level_names.items()},
+        "level_names": None if options.level_names is None else {str(k): v for k, v in options.level_names.items()},
+        "levels_scheme": options.levels_scheme,
         "training": None if options.training is None else _plain(asdict(options.training)),
     }
 

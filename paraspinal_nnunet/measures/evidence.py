@@ -10,14 +10,14 @@ from paraspinal_nnunet.image_io.geometry import SideEvidence, lone_side_evidence
 from paraspinal_nnunet.measures.positions import (
     BeyondMidline,
     Misplaced,
-    beyond_midline,
+    all_beyond_midline,
     fitting_schemes,
-    midlines,
     misplaced,
 )
 from paraspinal_nnunet.measures.result import StructureMeasures
 from paraspinal_nnunet.measures.shapes import LabelShape, Stack
 from paraspinal_nnunet.measures.voxels import Voxels
+from paraspinal_nnunet.models.manifest import COMPUTED_ONLY
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,12 @@ class TrainingDescription:
     Attributes:
         spacing_mm: Along z, y, x; None where unknown.
         muscle_intensity: Structure's key -> mean and SD over training cases of `StructureMeasures.intensity_z`.
+        computed_only: Whether no person's scan was among them.
     """
 
     spacing_mm: tuple[float, float, float] | None = None
     muscle_intensity: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    computed_only: bool = False
 
     @classmethod
     def from_entry(cls, entry: Mapping[str, Any]) -> "TrainingDescription":
@@ -50,7 +52,8 @@ class TrainingDescription:
             }
         except (TypeError, ValueError, KeyError) as error:
             raise InputError(f"the model's training entry cannot be understood ({error})") from error
-        return cls((spacing[0], spacing[1], spacing[2]) if len(spacing) == 3 else None, intensity)
+        known = (spacing[0], spacing[1], spacing[2]) if len(spacing) == 3 else None
+        return cls(known, intensity, bool(entry.get(COMPUTED_ONLY)))
 
 
 @dataclass(frozen=True)
@@ -97,14 +100,13 @@ def gather_evidence(
     measured: tuple[Structure, ...] = tuple(each.structure for each in structures)
     labels, affine = voxels.volume, voxels.stack.affine
     own = {structure: shapes[structure.label] for structure in measured}
-    middle = midlines([(own[right], own[left]) for right, left in side_pairs(measured)], voxels.stack.slices)
-    beyond = {structure: beyond_midline(shape, structure.side, middle) for structure, shape in own.items()}
+    pairs = [(own[right], own[left]) for right, left in side_pairs(measured)]
     out_of_place = misplaced(own)
     return Evidence(
         stack=voxels.stack,
         structures=structures,
         sides=(*side_evidence(labels, affine, measured), *lone_side_evidence(labels, affine, measured)),
-        beyond={structure: found for structure, found in beyond.items() if found is not None},
+        beyond=all_beyond_midline({structure: (shape, structure.side) for structure, shape in own.items()}, pairs),
         out_of_place=out_of_place,
         schemes=fitting_schemes(shapes) if out_of_place else (),
         training=training,

@@ -7,9 +7,11 @@ from typing import Any, Literal
 import numpy as np
 from scipy import ndimage
 
-from paraspinal_nnunet.errors import GeometryError, InputError, LabelError
+from paraspinal_nnunet.errors import GeometryError
 from paraspinal_nnunet.image_io.geometry import axis_codes, by_text, grid_difference, spacing_mm, to_ras
-from paraspinal_nnunet.image_io.nifti import Volume, check_axes, read_image
+from paraspinal_nnunet.image_io.images import read_image
+from paraspinal_nnunet.image_io.in_memory import volume_of
+from paraspinal_nnunet.image_io.volume import Volume, with_integers
 
 ImageLike = Any
 """A path, a `Volume`, a nibabel image, a SimpleITK image, or a pair of an array (i, j, k) and its affine (RAS+)."""
@@ -21,8 +23,6 @@ by voxel, for images of one acquisition whose headers differ."""
 
 BY_VOXEL_SPACING = 0.01
 """Relative difference in spacing up to which two grids of one shape may be taken voxel by voxel. Source: ours."""
-
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def as_input(given: ImageLike, what: str) -> Input:
         return given
     if isinstance(given, str | Path):
         return Input(read_image(Path(given)), Path(given).name)
-    return Input(_checked(*_array_and_affine(given, what), what), what)
+    return Input(volume_of(given, what), what)
 
 
 def as_labels(given: ImageLike, what: str) -> Input:
@@ -64,13 +64,8 @@ def as_labels(given: ImageLike, what: str) -> Input:
         InputError: As `as_input`.
     """
     found = as_input(given, what)
-    array = found.volume.array
-    if array.dtype.kind == "f":
-        rounded = np.rint(array)
-        if not np.allclose(array, rounded, rtol=0, atol=1e-4):
-            raise LabelError(f"{found.name}: {what} holds values that are no whole numbers; give a label map")
-        array = rounded
-    return Input(Volume(array.astype(np.int32), found.volume.affine), found.name)
+    labels = with_integers(found.volume, found.name)
+    return Input(Volume(labels.array.astype(np.int32, copy=False), labels.affine), found.name)
 
 
 def on_grid(image: Input, grid: Volume, what: str, *, regrid: Regrid = "refuse", needed: np.ndarray) -> np.ndarray:
@@ -120,46 +115,6 @@ def nearest_labels(labels: Input, grid: Volume) -> np.ndarray:
     if grid_difference(array.shape, affine, grid.shape, grid.affine) is None:
         return array
     return _sampled(array, affine, grid, order=0).astype(np.int32)
-
-
-def _array_and_affine(given: Any, what: str) -> tuple[np.ndarray, np.ndarray]:
-    if isinstance(given, Volume):
-        return given.array, given.affine
-    if isinstance(given, tuple) and len(given) == 2:
-        return np.asarray(given[0]), np.asarray(given[1], dtype=np.float64)
-    if hasattr(given, "dataobj") and hasattr(given, "affine"):  # nibabel
-        return np.asanyarray(given.dataobj), np.asarray(given.affine, dtype=np.float64)
-    if hasattr(given, "GetDirection") and hasattr(given, "GetSpacing"):
-        return _from_simpleitk(given, what)
-    raise InputError(
-        f"{what}: a {type(given).__name__} cannot be measured; give a path, a nibabel or SimpleITK image, or (array, "
-        "affine)"
-    )
-
-
-def _from_simpleitk(image: Any, what: str) -> tuple[np.ndarray, np.ndarray]:
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise InputError(f"{what}: the SimpleITK image is not one 3D volume of grey values; extract it first")
-    import SimpleITK as sitk  # noqa: N813
-
-    lps = np.eye(4)
-    lps[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
-    lps[:3, 3] = image.GetOrigin()
-    return sitk.GetArrayFromImage(image).transpose(2, 1, 0), _LPS_TO_RAS @ lps
-
-
-def _checked(array: np.ndarray, affine: np.ndarray, what: str) -> Volume:
-    if array.ndim != 3 or 0 in array.shape:
-        raise InputError(f"{what}: has shape {array.shape}; give one volume with three dimensions")
-    if array.dtype.kind not in "iufb":
-        raise InputError(f"{what}: holds {array.dtype} values; give numbers")
-    if affine.shape != (4, 4):
-        raise GeometryError(f"{what}: the affine has shape {affine.shape}, not 4 x 4")
-    check_axes(affine, what)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        broken = array.size - int(np.count_nonzero(np.isfinite(array)))
-        raise InputError(f"{what}: {broken} of {array.size} voxels are NaN or infinite")
-    return Volume(array.astype(np.uint8) if array.dtype.kind == "b" else array, affine)
 
 
 def _check_by_voxel(image: Input, array: np.ndarray, affine: np.ndarray, grid: Volume, what: str) -> None:

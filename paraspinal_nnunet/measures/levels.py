@@ -1,39 +1,35 @@
 """Vertebral levels: which slices of a stack belong to which vertebra or disc, from a label map or a table of slices."""
 
-import json
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal
 
 import numpy as np
 
 from paraspinal_nnunet.errors import InputError, LabelError
+from paraspinal_nnunet.image_io.images import ending_of
 from paraspinal_nnunet.image_io.level_table import read_levels
-from paraspinal_nnunet.image_io.nifti import ENDINGS, Volume
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.measures.inputs import ImageLike, as_labels, nearest_labels
-
-Kind = Literal["vertebra", "disc", "other"]
-
-_LUMBAR = ("L1", "L2", "L3", "L4", "L5")
-_THORACIC = tuple(f"T{n}" for n in range(1, 13))
-
-TOTALSPINESEG: Mapping[int, str] = MappingProxyType(
-    dict(enumerate(_THORACIC, start=21))
-    | dict(enumerate((*_LUMBAR, "L6"), start=41))
-    | {50: "sacrum"}
-    | dict(enumerate((f"{upper}-{lower}" for upper, lower in pairwise(("C7", *_THORACIC))), start=71))
-    | {91: "T12-L1", 92: "L1-L2", 93: "L2-L3", 94: "L3-L4", 95: "L4-L5", 100: "L5-S1"}
+from paraspinal_nnunet.measures.level_names import (
+    LEVEL_SCHEMES,
+    SACRUM,
+    Kind,
+    is_lumbar,
+    kind_of,
+    may_follow,
+    rank,
+    standard_name,
 )
-"""Thoracic and lumbar values of TotalSpineSeg's output. Source: its list of classes (labels_maps/tss_map.json)."""
 
-_VERTEBRA = re.compile(r"([TLS])(\d{1,2})")
-_DISC = re.compile(r"([TL]\d{1,2})\s*[-/_]?\s*([TLS]\d{0,2})")
-_RANK_BASE = {"T": 0, "L": 12, "S": 18}
-_SACRUM = "sacrum"
+EXTENT_MM = (15.0, 60.0)
+"""A vertebra of a map is at least and at most so high along the stack, give or take a slice. Source: ours; bodies are
+some 25 to 30 mm high, with arch and processes up to 55 mm."""
+
+MOST_SACRUM_MM = 160.0
+
+_ASK = "say which with --levels-scheme, or give the map of its values with --level-names"
 
 
 @dataclass(frozen=True)
@@ -62,10 +58,17 @@ class Levels:
     Attributes:
         all: At most one per slice.
         source: Where they come from, for records.
+        scheme: By which the values of a levels label map were read; empty where names were given or none are needed.
     """
 
     all: tuple[Level, ...] = ()
     source: str = ""
+    scheme: str = ""
+
+    @property
+    def by_slice(self) -> dict[int, str]:
+        """Number of a slice -> its level."""
+        return {number: level.name for level in self.all for number in level.slices}
 
     def name_of(self, slice_number: int) -> str:
         """The level of a slice, or an empty text."""
@@ -77,7 +80,8 @@ def find_levels(
     grid: Volume,
     *,
     case: str,
-    names: Mapping[int, str] = TOTALSPINESEG,
+    names: Mapping[int, str] | None = None,
+    scheme: str | None = None,
 ) -> Levels:
     """Levels from whatever says where they are.
 
@@ -86,11 +90,12 @@ def find_levels(
             level and slice, a mapping of level to slice (from 1 at the feet), levels found before, or None.
         grid: The muscles' label map in RAS order.
         case: Whose rows of a table count.
-        names: Value in the label map -> level; other values are passed over.
+        names: See `from_map`.
+        scheme: See `from_map`.
 
     Raises:
         InputError: A table without the case, slices that the scan does not have, levels in the wrong order.
-        LabelError: A label map without any level.
+        LabelError: A label map without any level, or whose values could mean several things.
     """
     if given is None:
         return Levels()
@@ -98,41 +103,47 @@ def find_levels(
         return given
     if isinstance(given, Mapping):
         return from_slices(given, grid.shape[2], "slices")
-    if isinstance(given, str | Path) and not str(given).endswith(ENDINGS):
+    if isinstance(given, str | Path) and not ending_of(str(given)):
         return from_slices(_rows(Path(given), case), grid.shape[2], Path(given).name)
-    return from_map(given, grid, names)
+    return from_map(given, grid, names, scheme=scheme)
 
 
-def from_map(given: ImageLike, grid: Volume, names: Mapping[int, str] = TOTALSPINESEG) -> Levels:
+def from_map(
+    given: ImageLike, grid: Volume, names: Mapping[int, str] | None = None, *, scheme: str | None = None
+) -> Levels:
     """Levels from a label map: each slice belongs to the level that has the most voxels in it.
 
     A map on another grid is looked up at the stack's voxels (nearest neighbour). A level's middle is the middle of its
-    slices.
+    slices. Without names or a scheme, the one known scheme counts that knows all values of the map and by which they
+    are plausible levels of the lumbar spine; where several say different things, the map is refused.
 
     Args:
         given: Label map of vertebrae and discs.
         grid: The stack, in RAS order.
-        names: Value -> level; other values are passed over.
+        names: Value -> level; other values do not count.
+        scheme: A name in `level_names.LEVEL_SCHEMES`; None where `names` are given or the scheme is not known.
 
     Raises:
-        LabelError: None of the values lies in the stack.
+        LabelError: None of the values lies in the stack, no scheme or several fit, or levels that no spine has: out
+            of order, twice, with a neighbour missing, too low or too high.
+        InputError: An unknown scheme.
     """
     labels = as_labels(given, "levels")
     placed = nearest_labels(labels, grid)
-    values = np.array(sorted(names))
-    counts = np.stack([np.count_nonzero(placed == value, axis=(0, 1)) for value in values])
-    if not counts.any():
+    if names is None and scheme is None:
+        return _recognised(placed, grid, labels.name)
+    if names is None and scheme not in LEVEL_SCHEMES:
+        raise InputError(f"levels scheme '{scheme}' is unknown; choose from {', '.join(LEVEL_SCHEMES)}")
+    named = LEVEL_SCHEMES[scheme].names if names is None and scheme else names or {}
+    levels = _read(placed, named)
+    if not levels:
         raise LabelError(
             f"{labels.name}: has no voxel of a level in the muscles' stack; known values are "
-            f"{_some([str(v) for v in values])}; give the map of its values"
+            f"{_some([str(v) for v in sorted(named)])}; give the map of its values"
         )
-    winner = np.where(counts.any(axis=0), values[np.argmax(counts, axis=0)], 0)
-    levels = []
-    for value in np.unique(winner[winner > 0]):
-        slices = tuple(int(k) + 1 for k in np.flatnonzero(winner == value))
-        name = standard_name(names[int(value)])
-        levels.append(Level(name, kind_of(name), slices, slices[(len(slices) - 1) // 2], whole=True))
-    return Levels(_head_first(levels), labels.name)
+    if fault := _fault(levels, grid):
+        raise LabelError(f"{labels.name}: {fault}; turn the map, or name its scheme (--levels-scheme) or its values")
+    return Levels(levels, labels.name, "" if names is not None else scheme or "")
 
 
 def from_slices(given: Mapping[str, int], slices: int, source: str) -> Levels:
@@ -162,54 +173,6 @@ def from_slices(given: Mapping[str, int], slices: int, source: str) -> Levels:
     return Levels(_head_first(list(found.values())), source)
 
 
-def read_level_names(path: Path) -> dict[int, str]:
-    """Value -> level from a JSON or YAML file of either direction.
-
-    Raises:
-        InputError: Unreadable, or no such mapping.
-    """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    content = _parsed(text, path)
-    names: dict[int, str] = {}
-    for key, value in content.items():
-        number, name = (value, key) if isinstance(value, int) else (key, value)
-        if not str(number).isdecimal() or not isinstance(name, str) or not name:
-            raise InputError(f"{path}: '{key}: {value}' names no level; write e.g. 41: L1")
-        names[int(number)] = name
-    if not names:
-        raise InputError(f"{path}: names no level; write e.g. 41: L1")
-    return names
-
-
-def standard_name(text: str) -> str:
-    """One spelling for each level.
-
-    >>> [standard_name(t) for t in ("l4", "L4/L5", "L5-S", "vertebrae_L3", "Sacrum")]
-    ['L4', 'L4-L5', 'L5-S1', 'L3', 'sacrum']
-    """
-    name = re.sub(r"^(vertebrae?|disc)_", "", text.strip(), flags=re.IGNORECASE)
-    if name.lower() == _SACRUM:
-        return _SACRUM
-    if _VERTEBRA.fullmatch(name.upper()):
-        return name.upper()
-    disc = _DISC.fullmatch(name.upper())
-    if disc is None:
-        return name
-    lower = "S1" if disc[2] == "S" else disc[2]
-    return f"{disc[1]}-{lower}"
-
-
-def kind_of(name: str) -> Kind:
-    """Whether a standard name is a vertebra's, a disc's or another's."""
-    if name == _SACRUM or _VERTEBRA.fullmatch(name):
-        return "vertebra"
-    return "disc" if _DISC.fullmatch(name) else "other"
-
-
 def _rows(path: Path, case: str) -> dict[str, int]:
     table = read_levels(path)
     rows = table[table["case"] == case]
@@ -233,7 +196,7 @@ def _between_discs(named: Mapping[str, int]) -> list[Level]:
 
 def _check_order(named: Mapping[str, int], source: str) -> None:
     """Levels must rise towards the head; tables that count slices from the head are the usual mistake."""
-    ranked = sorted((_rank(name), number, name) for name, number in named.items() if kind_of(name) != "other")
+    ranked = sorted((rank(name), number, name) for name, number in named.items() if kind_of(name) != "other")
     for (_, upper, upper_name), (_, lower, lower_name) in pairwise(ranked):
         if upper <= lower:
             raise InputError(
@@ -242,30 +205,87 @@ def _check_order(named: Mapping[str, int], source: str) -> None:
             )
 
 
-def _rank(name: str) -> float:
-    """Place along the spine, rising towards the feet."""
-    if name == _SACRUM:
-        return _RANK_BASE["S"] + 1.5
-    first = _VERTEBRA.match(name)
-    if first is None:
-        raise InputError(f"level '{name}' has no known place along the spine")
-    return _RANK_BASE[first[1]] + int(first[2]) + (0.5 if "-" in name else 0.0)
+def _read(placed: np.ndarray, names: Mapping[int, str]) -> tuple[Level, ...]:
+    """The levels of a map by some names; two values may have one name."""
+    values = np.array([v for v in np.unique(placed) if v in names], dtype=placed.dtype)
+    if not values.size:
+        return ()
+    counts = np.stack([np.count_nonzero(placed == value, axis=(0, 1)) for value in values])
+    winner = np.where(counts.any(axis=0), values[np.argmax(counts, axis=0)], 0)
+    levels = []
+    for value in np.unique(winner[winner > 0]):
+        slices = tuple(int(k) + 1 for k in np.flatnonzero(winner == value))
+        name = standard_name(names[int(value)])
+        levels.append(Level(name, kind_of(name), slices, slices[(len(slices) - 1) // 2], whole=True))
+    return _head_first(levels)
+
+
+def _recognised(placed: np.ndarray, grid: Volume, name: str) -> Levels:
+    present = [int(v) for v in np.unique(placed) if v]
+    readings: dict[tuple[Level, ...], str] = {}
+    faults: dict[str, str] = {}
+    for scheme, known in LEVEL_SCHEMES.items():
+        levels = _read(placed, known.names)
+        if not known.knows(present) or not any(is_lumbar(level.name) for level in levels):
+            continue
+        if fault := _fault(levels, grid):
+            faults[scheme] = fault
+        else:
+            readings.setdefault(levels, scheme)
+    if len(readings) == 1:
+        ((levels, scheme),) = readings.items()
+        return Levels(levels, name, scheme)
+    if readings:
+        told = "; ".join(f"{scheme} ({_told(levels)})" for levels, scheme in readings.items())
+        raise LabelError(f"{name}: the values of its levels fit several schemes: {told}; {_ASK}")
+    values = _some([str(v) for v in present]) or "none"
+    if faults:
+        told = "; ".join(f"{scheme}: {fault}" for scheme, fault in faults.items())
+        raise LabelError(f"{name}: the values of its levels ({values}) fit no known scheme ({told}); {_ASK}")
+    raise LabelError(
+        f"{name}: has no voxel of a level in the muscles' stack by a known scheme; values there are {values}; {_ASK}"
+    )
+
+
+def _fault(levels: Sequence[Level], grid: Volume) -> str:
+    """Why these are no levels of a spine, or an empty text."""
+    placed = [level for level in levels if level.kind != "other"]
+    twice = [a.name for a, b in pairwise(sorted(placed, key=lambda level: level.name)) if a.name == b.name]
+    if twice:
+        return f"{twice[0]} is there twice"
+    for upper, lower in pairwise(placed):
+        if rank(upper.name) >= rank(lower.name):
+            return f"{upper.name} ({_where(upper)}) lies above {lower.name} ({_where(lower)})"
+    vertebrae = [level for level in placed if level.kind == "vertebra"]
+    for upper, lower in pairwise(vertebrae):
+        gap_mm = (upper.slices[0] - lower.slices[-1] - 1) * grid.spacing_mm[2]
+        if not may_follow(upper.name, lower.name) and gap_mm < EXTENT_MM[0]:
+            names = f"{upper.name} ({_where(upper)}) and {lower.name} ({_where(lower)})"
+            return f"{names} are neighbours without what is between"
+    return next(filter(None, (_extent_fault(level, grid) for level in vertebrae)), "")
+
+
+def _extent_fault(level: Level, grid: Volume) -> str:
+    step = grid.spacing_mm[2]
+    height = (level.slices[-1] - level.slices[0] + 1) * step
+    cut = level.slices[0] == 1 or level.slices[-1] == grid.shape[2]
+    lowest, highest = EXTENT_MM[0], MOST_SACRUM_MM if level.name in (SACRUM, "S1") else EXTENT_MM[1]
+    if height - step > highest or (height + step < lowest and not cut):
+        return f"{level.name} ({_where(level)}) is {height:.0f} mm high, not {lowest:g} to {highest:g} mm"
+    return ""
+
+
+def _where(level: Level) -> str:
+    first, last = level.slices[0], level.slices[-1]
+    return f"slice {first}" if first == last else f"slices {first}-{last}"
+
+
+def _told(levels: Sequence[Level]) -> str:
+    return levels[0].name if len(levels) == 1 else f"{levels[0].name} to {levels[-1].name}"
 
 
 def _head_first(levels: list[Level]) -> tuple[Level, ...]:
     return tuple(sorted(levels, key=lambda level: (-level.mid_slice, level.name)))
-
-
-def _parsed(text: str, path: Path) -> dict[Any, Any]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(text) if path.suffix.lower() in (".yaml", ".yml") else json.loads(text)
-    except (ValueError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: is no valid JSON or YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: holds a {type(content).__name__}, not a mapping of values to levels")
-    return content
 
 
 def _some(names: list[str]) -> str:

@@ -12,8 +12,9 @@ from paraspinal_nnunet.measures.evidence import TrainingDescription as TrainingD
 from paraspinal_nnunet.measures.evidence import gather_evidence as gather_evidence
 from paraspinal_nnunet.measures.positions import LEAST_SHARE, scheme_text
 from paraspinal_nnunet.measures.result import Flag, Severity
+from paraspinal_nnunet.models.manifest import CAUTION
 from paraspinal_nnunet.protocol.paper import PAPER
-from paraspinal_nnunet.utils.text import slice_ranges
+from paraspinal_nnunet.utils.text import pluralize, slice_ranges
 
 COHORT_SDS = 3.0
 """Volumes further than this from the paper's mean, in its SDs, are flagged. Source: ours."""
@@ -54,7 +55,8 @@ KINDS: Mapping[str, str] = {
     "field of view": "the stack is shorter than the paper's, so that volumes are not comparable",
     "spacing": "voxels unlike those that the model was trained on",
     "intensity": "intensities unlike those that the model was trained on",
-    "folds": "the folds' masks differ more than the limit",
+    "folds": "the masks of the folds, or of the scan in other contrast and frame, differ more than the limit",
+    "training": "no person's scan was among those that the model was trained on",
 }
 """What each kind of flag means."""
 
@@ -155,7 +157,8 @@ def _asymmetry(evidence: Evidence) -> Iterator[Flag]:
 def _border(evidence: Evidence) -> Iterator[Flag]:
     for each in evidence.structures:
         if each.border_voxels:
-            text = f"{each.structure.display_name} touches the border of the image with {each.border_voxels} voxels"
+            voxels = pluralize(each.border_voxels, "voxel")
+            text = f"{each.structure.display_name} touches the border of the image with {voxels}"
             yield Flag("border", "warning", each.structure.key, text, float(each.border_voxels), 0.0)
 
 
@@ -167,17 +170,26 @@ def _ends(evidence: Evidence) -> Iterator[Flag]:
         if ends:
             reaching.setdefault(ends, []).append(each.structure)
     for ends, structures in reaching.items():
-        names = ", ".join(s.abbreviation for s in structures)
-        who = f"{structures[0].display_name} reaches" if len(structures) == 1 else f"{names} reach"
+        who = f"{_named(structures)} {'reaches' if len(structures) == 1 else 'reach'}"
         subject = structures[0].key if len(structures) == 1 else ""
         text = f"{who} the {' and the '.join(ends)} slice of the stack"
         yield Flag("end of stack", "info", subject, text, float(len(ends)), 0.0)
 
 
+def _named(structures: Sequence[Structure]) -> str:
+    """Names in full, both sides of a muscle together."""
+    sides: dict[Muscle, list[str]] = {}
+    for structure in structures:
+        sides.setdefault(structure.muscle, []).append(structure.side.value)
+    text = ", ".join(f"{muscle.display_name} {' and '.join(each)}" for muscle, each in sides.items())
+    return text[0] + text[1:].lower()
+
+
 def _gaps(evidence: Evidence) -> Iterator[Flag]:
     for each in evidence.structures:
         if each.gap_slices:
-            text = f"{each.structure.display_name} is absent from {each.gap_slices} slices between slices with it"
+            slices = pluralize(each.gap_slices, "slice")
+            text = f"{each.structure.display_name} is absent from {slices} between slices with it"
             yield Flag("gap", "warning", each.structure.key, text, float(each.gap_slices), 0.0)
 
 
@@ -227,8 +239,15 @@ def _intensity(evidence: Evidence) -> Iterator[Flag]:
 def _folds(evidence: Evidence) -> Iterator[Flag]:
     for key, value in evidence.disagreement.items():
         if value > DISAGREEMENT:
-            text = f"{BY_KEY[key].display_name}: the folds' masks differ by 1 - Dice = {value:.2f} on average"
+            alone = evidence.training and evidence.training.computed_only
+            who = "masks of the scan in other contrast and frame" if alone else "the folds' masks"
+            text = f"{BY_KEY[key].display_name}: {who} differ by 1 - Dice = {value:.2f} on average"
             yield Flag("folds", _graded(value, DISAGREEMENT_SERIOUS), key, text, value, DISAGREEMENT)
+
+
+def _training(evidence: Evidence) -> Iterator[Flag]:
+    if evidence.training and evidence.training.computed_only:
+        yield Flag("training", "info", "", f"the model was {CAUTION}", float("nan"), float("nan"))
 
 
 _CHECKS: tuple[Callable[[Evidence], Iterator[Flag]], ...] = (
@@ -246,7 +265,7 @@ _CHECKS: tuple[Callable[[Evidence], Iterator[Flag]], ...] = (
         _no_fat,
         _field_of_view,
     ),
-    *(_spacing, _intensity, _folds),
+    *(_spacing, _intensity, _folds, _training),
 )
 
 

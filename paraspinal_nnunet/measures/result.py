@@ -25,7 +25,7 @@ class FatMeasures:
     """Fat of one structure by one method; the columns of the same names say what each is.
 
     Attributes:
-        method: ``'otsu'``, ``'kmeans'``, ``'gmm'`` or ``'dixon'``.
+        method: ``'gmm3'``, ``'otsu'``, ``'kmeans'``, ``'gmm'`` or ``'dixon'``.
         threshold: NaN for Dixon and where there is none.
         reason: Why there are no numbers; empty where there are.
     """
@@ -253,6 +253,7 @@ class CaseMeasures:
                 "pixel_mm2": self.stack.pixel_mm2,
                 "length_mm": self.stack.length_mm,
             },
+            "levels_scheme": self.levels.scheme or None,
             "severity": self.severity,
             **{name: [plain_row(row) for row in self._rows(name)] for name in TABLES},
         }

@@ -6,7 +6,7 @@ import numpy as np
 
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.geometry import check_axial, to_ras
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.measures.inputs import Input, Regrid, on_grid
 from paraspinal_nnunet.measures.shapes import Stack
 

@@ -9,13 +9,20 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from io import StringIO
+from multiprocessing import cpu_count
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from paraspinal_nnunet.errors import SetupError
+from paraspinal_nnunet.utils.memory import keep_freed_memory
+
+if TYPE_CHECKING:
+    import torch
 
 PLUGIN_FOLDER = Path(__file__).resolve().parents[1] / "trainers" / "plugin"
 """What nnUNet_extTrainer names: a folder with one module that re-exports the trainers."""
@@ -97,6 +104,22 @@ def register_trainers() -> None:
     fix_trainer_lookup()
 
 
+def find_trainer(name: str) -> type:
+    """The class of a trainer, ours or nnU-Net's, by nnU-Net's own look-up; see `register_trainers`.
+
+    Raises:
+        SetupError: There is none of that name.
+    """
+    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+
+    try:
+        with redirect_stdout(StringIO()):
+            found: type = recursive_find_trainer_class_by_name(name)
+    except (RuntimeError, AssertionError, ValueError):
+        raise SetupError(f"-tr {name}: no such trainer; 'paraspinal trainers' lists ours") from None
+    return found
+
+
 def trainer_path(environment: Mapping[str, str]) -> str:
     """The value of nnUNet_extTrainer: whatever it holds already, and our folder."""
     return _joined(PLUGIN_FOLDER, environment.get("nnUNet_extTrainer", ""))
@@ -139,3 +162,17 @@ def _joined(folder: Path, existing: str) -> str:
 
 def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split("+")[0].split(".")[:2] if part.isdigit())
+
+
+def torch_device(name: str | None) -> "torch.device":
+    """A device by name; the GPU where there is one when None.
+
+    The process is set up for it: threads as nnU-Net's commands set them, and memory that stays for the next step.
+    """
+    import torch
+
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cpu":
+        keep_freed_memory()
+    torch.set_num_threads(cpu_count() if name == "cpu" else 1)
+    return torch.device(name)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from paraspinal_nnunet.errors import DatasetError, InputError, SetupError
 from paraspinal_nnunet.utils.files import read_json
+from paraspinal_nnunet.utils.tables import number, read_table
 
 FolderName = Literal["raw", "preprocessed", "results"]
 
@@ -180,10 +181,8 @@ def _stems(folder: Path, ending: str) -> list[str]:
 
 
 def _read_tsv(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path, sep="\t", dtype=str, na_values=[MISSING, ""], keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: cannot be read as a tab-separated table ({error})") from error
+    table = read_table(path, kind=DatasetError).reset_index(drop=True)
+    return table.mask(table.isin([MISSING, ""]))
 
 
 def _check_cases(table: pd.DataFrame, ids: list[str], path: Path) -> None:
@@ -201,11 +200,18 @@ def _check_cases(table: pd.DataFrame, ids: list[str], path: Path) -> None:
 
 
 def _numbers(column: pd.Series, name: str, path: Path | None) -> pd.Series:
-    numbers = pd.to_numeric(column, errors="coerce").astype(float)
+    numbers = column.map(_number_or_nan).astype(float)
     wrong = column[numbers.isna() & column.notna()]
     if len(wrong):
         raise DatasetError(f"{path}: {name} '{wrong.iloc[0]}' is no number; write {MISSING} where it is not known")
     return numbers
+
+
+def _number_or_nan(text: object) -> float:
+    try:
+        return number(str(text))
+    except ValueError:
+        return float("nan")
 
 
 def _some(names: Iterable[str], most: int = 5) -> str:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from paraspinal_nnunet.errors import DatasetError
-from paraspinal_nnunet.utils.files import write_json
+from paraspinal_nnunet.errors import DatasetError, InputError
+from paraspinal_nnunet.utils.files import read_json, write_json
 
 FILE_NAME = "splits_final.json"
+SUBJECTS_FILE = "subjects.json"
 Split = dict[str, list[str]]
 
 
@@ -67,6 +68,58 @@ def check_splits(splits: Sequence[Split], subjects: Mapping[str, str], *, folds:
             raise DatasetError(f"{path}: subject {sorted(both)[0]} is on both sides of fold {number}; {advice}")
         if sorted([*split["train"], *split["val"]]) != sorted(subjects):
             raise DatasetError(f"{path}: fold {number} does not use every case once; {advice}")
+
+
+def check_fold_cases(split: Split, fold: int, subjects: Mapping[str, str] | None, path: Path) -> None:
+    """Refuse a fold whose test cases are no test of what its training cases teach.
+
+    Args:
+        split: The fold, as it stands in the file now.
+        fold: Its number.
+        subjects: Case -> subject of all planned cases; None where they are not known.
+        path: The file, for the message.
+
+    Raises:
+        DatasetError: An empty side, a case twice, on both sides or unknown, or a subject on both sides.
+    """
+    advice = "correct the file, or move it away and run 'paraspinal plan'"
+    for side, name in (("train", "training"), ("val", "test")):
+        if not split[side]:
+            raise DatasetError(f"{path}: fold {fold} has no {name} cases; {advice}")
+        twice = sorted({case for case in split[side] if split[side].count(case) > 1})
+        if twice:
+            raise DatasetError(f"{path}: fold {fold} names the {name} case {twice[0]} twice; {advice}")
+    both = sorted(set(split["train"]) & set(split["val"]))
+    if both:
+        raise DatasetError(f"{path}: case {both[0]} is on both sides of fold {fold}; {advice}")
+    if subjects is None:
+        return
+    unknown = sorted({*split["train"], *split["val"]} - set(subjects))
+    if unknown:
+        raise DatasetError(f"{path}: fold {fold} names {unknown[0]}, which is no planned case; {advice}")
+    shared = sorted({subjects[c] for c in split["train"]} & {subjects[c] for c in split["val"]})
+    if shared:
+        raise DatasetError(f"{path}: subject {shared[0]} is on both sides of fold {fold}; {advice}")
+
+
+def write_subjects(preprocessed: Path, subjects: Mapping[str, str]) -> None:
+    """Note whom each planned case belongs to, for trainings on machines without the raw data set."""
+    write_json(preprocessed / SUBJECTS_FILE, dict(subjects))
+
+
+def planned_subjects(preprocessed: Path) -> dict[str, str] | None:
+    """Case -> subject of the planned cases; None where they were planned by an earlier release or by nnU-Net.
+
+    Raises:
+        DatasetError: A damaged file.
+    """
+    path = preprocessed / SUBJECTS_FILE
+    if not path.is_file():
+        return None
+    try:
+        return {str(case): str(subject) for case, subject in read_json(path).items()}
+    except InputError as error:
+        raise DatasetError(f"{error}; run 'paraspinal plan' again") from None
 
 
 def read_splits(path: Path) -> list[Split]:

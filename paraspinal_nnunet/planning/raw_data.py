@@ -1,7 +1,6 @@
 """Checks of a raw data set before it is planned, whoever made it: every case that cannot be trained on, in one go."""
 
 import glob
-import gzip
 import hashlib
 import logging
 import re
@@ -11,16 +10,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
-from tqdm import tqdm
 
 from paraspinal_nnunet.errors import DatasetError, InputError, ParaspinalError, one_line
 from paraspinal_nnunet.image_io.geometry import axis_codes, centroids_x_mm, grid_difference
-from paraspinal_nnunet.image_io.nifti import read_image
+from paraspinal_nnunet.image_io.images import read_image
+from paraspinal_nnunet.image_io.nifti import read_header
 from paraspinal_nnunet.image_io.nifti_header import affine_mm
 from paraspinal_nnunet.nnunet.datasets import case_ids, read_cases
 from paraspinal_nnunet.planning.dataset_json import CONVERT, FILE_ENDING, IGNORE, Description, read_description
+from paraspinal_nnunet.utils.progress import progress
 from paraspinal_nnunet.utils.workers import results_of
 
 log = logging.getLogger(__name__)
@@ -29,9 +28,6 @@ NAMED = 5
 """Cases that the error itself names; all of them are logged, one line each."""
 
 IMAGE_ENDINGS = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr", ".img", ".hdr", ".mgz", ".dcm", ".tif", ".png")
-
-_HEADER_BYTES = 540
-"""Of NIfTI-2; NIfTI-1 has 348."""
 
 _SIDES = {"right": "left", "r": "l"}
 _WORD = re.compile(r"[^\W_]+")
@@ -79,13 +75,8 @@ def check_raw_data(raw: Path, *, processes: int) -> None:
         problems[case.name] += _header_problems(case, description)
     readable = [case for case in cases if not problems[case.name]]
     examine = partial(examine_voxels, labels=dict(description.labels))
-    found = tqdm(
-        results_of(examine, readable, workers=processes),
-        total=len(readable),
-        desc="checking",
-        unit="case",
-        disable=None,
-    )
+    found = results_of(examine, readable, workers=processes, name=lambda case: case.name)
+    found = progress(found, what="checking", total=len(readable), disable=None)
     findings = {case.name: finding for case, finding in zip(readable, found, strict=True)}
     for name, finding in findings.items():
         problems[name] += finding.problems
@@ -184,21 +175,15 @@ def _grid(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
         InputError: Unreadable, or not three-dimensional.
         GeometryError: No orientation, or another unit than millimetres.
     """
-    try:
-        image = nib.load(path)
-        with gzip.open(path) as file:
-            header = file.read(_HEADER_BYTES)
-    except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
-        raise InputError(f"{path.name}: cannot be read as NIfTI ({one_line(error)})") from error
-    if not isinstance(image, nib.Nifti1Image):
-        raise InputError(f"{path.name}: is no NIfTI file")
-    if image.ndim != 3:
-        raise InputError(f"{path.name}: has {image.ndim} dimensions {image.shape}; nnU-Net's reader takes three")
-    affine, remarks = affine_mm(image, header, Path(path.name))
+    header = read_header(path)
+    axes = int(header.checked["dim"][0])
+    if axes != 3:
+        raise InputError(f"{path.name}: has {axes} dimensions; nnU-Net's reader takes three")
+    affine, remarks = affine_mm(header, Path(path.name))
     unit = [remark for remark in remarks if "counts in" in remark]
     if unit:
         raise InputError(f"{path.name}: {unit[0]}, which nnU-Net's reader takes for mm; write it in mm")
-    return tuple(image.shape), affine
+    return header.shape, affine
 
 
 def _side_problems(values: np.ndarray, affine: np.ndarray, labels: Mapping[str, int]) -> list[str]:

@@ -4,15 +4,22 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import DatasetError, ProtocolError
 from paraspinal_nnunet.nnunet.datasets import case_ids, find_dataset, nnunet_folder, read_cases
-from paraspinal_nnunet.nnunet.preprocessed import is_preprocessed, mark_preprocessed, source_digest, unmark_preprocessed
-from paraspinal_nnunet.nnunet.splits import FILE_NAME, check_splits, make_splits, read_splits, write_splits
+from paraspinal_nnunet.nnunet.preprocessed import is_made_from, mark_preprocessed, mark_unfinished, source_digest
+from paraspinal_nnunet.nnunet.splits import (
+    FILE_NAME,
+    check_splits,
+    make_splits,
+    read_splits,
+    write_splits,
+    write_subjects,
+)
 from paraspinal_nnunet.planning.dataset_json import read_description
 from paraspinal_nnunet.planning.raw_data import check_raw_data
 from paraspinal_nnunet.protocol.overrides import override
@@ -101,6 +108,7 @@ def prepare_splits(raw: Path, preprocessed: Path, request: PlanRequest) -> None:
     folds, seed = protocol.validation.folds, protocol.validation.split_seed
     sexes = dict(zip(cases["subject"], cases["sex"], strict=True))
     path = preprocessed / FILE_NAME
+    write_subjects(preprocessed, subjects)
     if len(set(subjects.values())) < folds:
         if path.exists():
             raise DatasetError(f"{path}: there are fewer subjects than {folds} folds; move this file away")
@@ -174,6 +182,9 @@ def _plan_paper(raw: Path, request: PlanRequest) -> None:
         ParaspinalPlanner(
             raw.name, plans_name=request.name, overrides=request.overrides, configurations=request.configurations
         ).plan_experiment()
+    if not (nnunet_folder("preprocessed") / raw.name / f"{BASELINE_NAME}.json").exists():
+        # nnU-Net's commands read these plans where -p is left out, before they ask our trainers, which then refuse
+        _plan_baseline(raw, replace(request, plans_name=BASELINE_NAME))
 
 
 def _plan_baseline(raw: Path, request: PlanRequest) -> None:
@@ -181,7 +192,7 @@ def _plan_baseline(raw: Path, request: PlanRequest) -> None:
 
     with _quiet():
         ExperimentPlanner(raw.name, plans_name=request.name).plan_experiment()
-    if request.overrides:
+    if request.overrides and request.baseline:
         plans_file = nnunet_folder("preprocessed") / raw.name / f"{request.name}.json"
         plans = read_json(plans_file)
         write_json(plans_file, {**plans, BASELINE_ENTRY: dict(request.overrides)})
@@ -209,11 +220,11 @@ def _preprocess(raw: Path, preprocessed: Path, plans_file: Path, digest: str, re
             log.info("nnU-Net planned no %s for this data set", name)
             continue
         folder = preprocessed / plans["configurations"][name]["data_identifier"]
-        if is_preprocessed(folder, digest):
+        if is_made_from(folder, digest):
             log.info("%s is preprocessed already (%s)", name, folder.name)
             continue
         log.info("preprocessing %s into %s", name, folder.name)
-        unmark_preprocessed(folder)
+        mark_unfinished(folder)
         with _quiet():
             preprocess_dataset(
                 int(raw.name[7:10]), request.name, configurations=[name], num_processes=[request.processes]

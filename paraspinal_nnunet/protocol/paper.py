@@ -172,7 +172,13 @@ class Training:
         other_arms=("paper",),
     )
     seed: int = _given(0, "Methods, Modified U-Net architecture", "'the deterministic seed was set to zero'")
-    precision: str = _given("fp32", "Discussion", "mixed precision is named as future research", ("fp32", "amp"))
+    precision: str = _given(
+        "fp32",
+        "Discussion",
+        "mixed precision is named as future research: 'amp' is half precision with scaled gradients, on CUDA devices "
+        "only, 'bf16' bfloat16",
+        ("fp32", "amp", "bf16"),
+    )
     gradient_clipping: float | None = _given(None, "not in the paper", "none is mentioned; nnU-Net clips at 12")
 
 
@@ -247,10 +253,20 @@ class Bookkeeping:
         None, "this project", "accumulate gradients over parts of this size; None puts the whole batch through at once"
     )
     cache: str = _given(
-        "disk",
+        "auto",
         "this project",
-        "'ram' keeps the preprocessed cases in memory, as the paper did ('smart-cached to the RAM')",
-        ("disk", "ram"),
+        "where the preprocessed cases stay: 'device' on the GPU and 'ram' in memory, as in the paper ('smart-cached to "
+        "the RAM'); 'auto' takes the GPU where cases and batch fit and crops are not augmented, else the disk",
+        ("auto", "device", "ram", "disk"),
+    )
+    tf32: str = _given(
+        "on",
+        "torch",
+        "whether convolutions of single-precision numbers may round to TF32 on GPUs that have it, as torch does",
+        ("on", "off"),
+    )
+    compile: str = _given(
+        "off", "this project", "torch.compile of the network; compiled kernels round differently", ("off", "on")
     )
     threads: int | None = _given(
         None,

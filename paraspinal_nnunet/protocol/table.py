@@ -6,7 +6,7 @@ from typing import Any
 
 from paraspinal_nnunet.protocol.paper import PAPER, SECTION_OF_CONFIGURATION, Entry, Protocol, entries
 
-NOT_IN_PAPER = ("this project", "nnU-Net", "not in the paper")
+NOT_IN_PAPER = ("this project", "nnU-Net", "torch", "not in the paper")
 """Sources of numbers on which the paper is silent; the table calls their values defaults, not the paper's."""
 
 

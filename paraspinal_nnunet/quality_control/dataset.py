@@ -11,6 +11,7 @@ from paraspinal_nnunet.errors import DatasetError, one_line
 from paraspinal_nnunet.nnunet.datasets import CASES_FILE, read_case_table, read_dataset_json
 from paraspinal_nnunet.quality_control.classes import LabelClass, classes_of
 from paraspinal_nnunet.quality_control.findings import Finding, Severity, some
+from paraspinal_nnunet.utils.text import pluralize
 
 REORIENTING_READER = "NibabelIOWithReorient"
 """The only reader of nnU-Net's that hands every scan to the network in one orientation."""
@@ -186,7 +187,7 @@ def _file_findings(cases: tuple[CaseFiles, ...], channels: int) -> Iterator[Find
         if not case.images:
             yield Finding(Severity.PROBLEM, "dataset.json", case.case, f"has labels, but no image in {IMAGES}")
         elif len(case.images) != channels:
-            text = f"has {len(case.images)} image files for {channels} channels"
+            text = f"has {pluralize(len(case.images), 'image file')} for {pluralize(channels, 'channel')}"
             yield Finding(Severity.PROBLEM, "dataset.json", case.case, text)
         if case.labels is None:
             yield Finding(Severity.PROBLEM, "dataset.json", case.case, f"has an image, but no labels in {LABELS}")

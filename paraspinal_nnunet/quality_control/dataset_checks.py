@@ -9,7 +9,7 @@ import numpy as np
 from paraspinal_nnunet.quality_control.dataset import REORIENTING_READER, Dataset
 from paraspinal_nnunet.quality_control.findings import Finding, Severity
 from paraspinal_nnunet.quality_control.measurements import CaseMeasurements, ChannelMeasurements
-from paraspinal_nnunet.quality_control.outliers import outliers
+from paraspinal_nnunet.quality_control.outliers import distance_text, outliers
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,8 @@ def _outlying(
     median = float(np.nanmedian(values))
     for index, score in outliers(compared, least=least):
         unit = f" {measure.unit}" if measure.unit else ""
-        text = f"{prefix}{measure.name} is {values[index]:.4g}{unit}, the median {median:.4g} (robust z {score:+.1f})"
+        away = distance_text(score, of_ratios=measure.ratio)
+        text = f"{prefix}{measure.name} is {values[index]:.4g}{unit}, the median {median:.4g} ({away})"
         yield Finding(Severity.LOOK, measure.kind, cases[index].case, text, abs(score))
 
 

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from paraspinal_nnunet.anatomy import Side
 from paraspinal_nnunet.errors import GeometryError, InputError
+from paraspinal_nnunet.html.viewer.colours import LABEL_COLOURS, LUMINANCE, Colour, lightened, overlay_colour
 from paraspinal_nnunet.image_io.geometry import to_ras
+from paraspinal_nnunet.image_io.images import read_image, read_labels
 from paraspinal_nnunet.quality_control.classes import LabelClass, viewer_values
 from paraspinal_nnunet.quality_control.dataset import CaseFiles
-from paraspinal_nnunet.quality_control.volumes_io import read_any_image, read_any_labels
 
 UNKNOWN = 255
 """Stands for all values that are none of the classes; drawn grey."""
-
-Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,17 @@ class ShownCase:
 
 
 def legend(classes: Sequence[LabelClass]) -> dict[int, tuple[str, Colour]]:
-    """Shown value -> name and colour: canonical values where all classes are ours, else 1, 2, ... in their order."""
+    """Value -> name and colour on a scan; canonical values where all classes are ours, else 1, 2, ... in order."""
     canonical = viewer_values(classes)
     if canonical:
-        return {canonical[c.value]: (c.display_name, c.colour) for c in classes}
-    return {n: (c.display_name, c.colour) for n, c in enumerate(classes[: UNKNOWN - 1], start=1)}
+        return {canonical[c.value]: (c.display_name, LABEL_COLOURS[canonical[c.value]]) for c in classes}
+    return {n: (c.display_name, _on_scan(c)) for n, c in enumerate(classes[: UNKNOWN - 1], start=1)}
+
+
+def _on_scan(label: LabelClass) -> Colour:
+    if label.structure is not None:
+        return overlay_colour(label.structure)
+    return lightened(label.colour, LUMINANCE[Side.RIGHT])
 
 
 def load_shown(files: CaseFiles, classes: Sequence[LabelClass]) -> ShownCase:
@@ -48,10 +54,10 @@ def load_shown(files: CaseFiles, classes: Sequence[LabelClass]) -> ShownCase:
     """
     if not files.images:
         raise InputError(f"{files.case}: has no image")
-    image = read_any_image(files.images[0])
+    image = read_image(files.images[0])
     array, affine = to_ras(image.array, image.affine)
     try:
-        labels = None if files.labels is None else read_any_labels(files.labels)
+        labels = None if files.labels is None else read_labels(files.labels)
     except InputError:
         labels = None
     if labels is None:

@@ -7,15 +7,15 @@ import numpy as np
 from nibabel.affines import obliquity
 
 from paraspinal_nnunet.anatomy import Side
-from paraspinal_nnunet.dataset_conversion.images.checks import check_image, voxel_hash
 from paraspinal_nnunet.errors import GeometryError, InputError, one_line
+from paraspinal_nnunet.image_io.checks import check_image, voxel_hash
 from paraspinal_nnunet.image_io.geometry import axis_codes, grid_difference, spacing_mm, to_ras
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.images import read_image, read_labels
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.measures.positions import (
     BeyondMidline,
-    beyond_midline,
+    all_beyond_midline,
     fitting_schemes,
-    midlines,
     misplaced,
     scheme_text,
 )
@@ -30,7 +30,6 @@ from paraspinal_nnunet.quality_control.measurements import (
     ClassMeasurements,
     LabelMeasurements,
 )
-from paraspinal_nnunet.quality_control.volumes_io import read_any_image, read_any_labels
 
 
 def measure_case(files: CaseFiles, *, classes: Sequence[LabelClass], ignored: int | None = None) -> CaseMeasurements:
@@ -53,7 +52,7 @@ def measure_case(files: CaseFiles, *, classes: Sequence[LabelClass], ignored: in
     grid: tuple[tuple[int, int, int], np.ndarray] | None = None
     for path in files.images:
         try:
-            image = read_any_image(path)
+            image = read_image(path)
         except InputError as error:
             errors.append(("unreadable", one_line(error)))
             continue
@@ -68,7 +67,7 @@ def measure_case(files: CaseFiles, *, classes: Sequence[LabelClass], ignored: in
         del image
     if files.labels is not None:
         try:
-            labels = read_any_labels(files.labels)
+            labels = read_labels(files.labels)
             measured = replace(measured, labels=_measure_labels(labels, grid, classes, ignored))
         except InputError as error:
             errors.append(("unreadable", one_line(error)))
@@ -134,7 +133,7 @@ def _measure_labels(
         empty_inside=tuple(k for k in range(first, last) if k and not labelled[k - 1]),
         empty_outside=(first - 1, stack.slices - last) if last else (0, stack.slices),
         swapped_slices=_swapped_slices(shapes, classes),
-        beyond_midline=_beyond_midline(shapes, classes, stack.slices),
+        beyond_midline=_beyond_midline(shapes, classes),
         out_of_place=_out_of_place(shapes, classes),
         number_type=str(labels.array.dtype),
         sha256=voxel_hash(labels),
@@ -174,12 +173,9 @@ def _swapped_slices(shapes: Mapping[int, LabelShape], classes: Sequence[LabelCla
     return swapped
 
 
-def _beyond_midline(
-    shapes: Mapping[int, LabelShape], classes: Sequence[LabelClass], slices: int
-) -> dict[str, BeyondMidline]:
-    middle = midlines([(shapes[p.right.value], shapes[p.left.value]) for p in side_pairs_of(classes)], slices)
-    found = {c.name: beyond_midline(shapes[c.value], Side(c.side), middle) for c in classes if c.side}
-    return {name: pieces for name, pieces in found.items() if pieces is not None}
+def _beyond_midline(shapes: Mapping[int, LabelShape], classes: Sequence[LabelClass]) -> dict[str, BeyondMidline]:
+    pairs = [(shapes[pair.right.value], shapes[pair.left.value]) for pair in side_pairs_of(classes)]
+    return all_beyond_midline({c.name: (shapes[c.value], Side(c.side)) for c in classes if c.side}, pairs)
 
 
 def _out_of_place(shapes: Mapping[int, LabelShape], classes: Sequence[LabelClass]) -> tuple[str, ...]:

@@ -13,8 +13,9 @@ _MAD_FACTOR = 0.6745
 _MEAN_FACTOR = 1.253314
 
 RULE = (
-    f"modified z-score beyond {SCORE_LIMIT} (Iglewicz and Hoaglin 1993): {_MAD_FACTOR} (x - median) / MAD, or "
-    f"(x - median) / ({_MEAN_FACTOR} mean absolute deviation) where more than half of the values are equal"
+    f"more than {SCORE_LIMIT} usual deviations from the median, that is a modified z-score (Iglewicz and Hoaglin 1993) "
+    f"of {_MAD_FACTOR} (x - median) / MAD, or (x - median) / ({_MEAN_FACTOR} mean absolute deviation) where more than "
+    "half of the values are equal"
 )
 
 
@@ -42,6 +43,16 @@ def modified_z(values: np.ndarray) -> np.ndarray:
         return _MAD_FACTOR * away / mad
     mean = float(distances.mean())
     return away / (_MEAN_FACTOR * mean) if mean > 0 else scores
+
+
+def distance_text(score: float, *, of_ratios: bool = False) -> str:
+    """A modified z-score in words.
+
+    >>> distance_text(-4.21), distance_text(5, of_ratios=True)
+    ('4.2 usual deviations below it', '5.0 usual deviations above it, by their ratio')
+    """
+    side = "above" if score > 0 else "below"
+    return f"{abs(score):.1f} usual deviations {side} it" + (", by their ratio" if of_ratios else "")
 
 
 def outliers(values: np.ndarray, *, least: float) -> list[tuple[int, float]]:

@@ -26,9 +26,6 @@ SLICE_PX = (206, 160)
 MARGIN_MM = 20.0
 """Shown around the muscles."""
 
-BRIGHTENED = 0.2
-"""Outlines are mixed with so much white: the dark colours of the right side would drown in dark muscle."""
-
 _OUTLINE_WIDTH = 5  # neighbourhood in pixels: two to each side
 _GAP, _LINE = 8, 18
 _HEADING = "the patient's right (R) is on the left; slices from the feet upwards"
@@ -67,7 +64,7 @@ def write_previews(
     pages = -(-len(chosen) // CASES_PER_PAGE)
     paths = _paths(Path(output), pages)
     heading = f"{title or dataset.folder.name}: {{}} of {pluralize(len(chosen), 'case')}; {_HEADING}"
-    entries = _bright_legend(dataset.classes)
+    entries = legend(dataset.classes)
     tile = partial(_tile, classes=dataset.classes)
     tiles: list[np.ndarray] = []
     written = 0
@@ -116,7 +113,7 @@ def _tile(files: CaseFiles, *, classes: Sequence[LabelClass]) -> np.ndarray:
         draw.text((0, SLICE_PX[1] + 2), files.case, fill="#b00000", font=font(13))
         return np.asarray(picture)
     places = labelled_slices(case, SLICES)
-    colours = {value: colour for value, (_, colour) in _bright_legend(classes).items()}
+    colours = {value: colour for value, (_, colour) in legend(classes).items()}
     for n, slice_picture in enumerate(_slices(case, places, colours)):
         x = n * (SLICE_PX[0] + 2) + (SLICE_PX[0] - slice_picture.width) // 2
         picture.paste(slice_picture, (x, (SLICE_PX[1] - slice_picture.height) // 2))
@@ -125,14 +122,6 @@ def _tile(files: CaseFiles, *, classes: Sequence[LabelClass]) -> np.ndarray:
     remark = f"slices {numbers} of {case.image.shape[2]}" + ("" if case.labels is not None else "; no labels fit it")
     draw.text((picture.width - 4, SLICE_PX[1] + 3), remark, fill="#606060", font=font(11), anchor="ra")
     return np.asarray(picture)
-
-
-def _bright_legend(classes: Sequence[LabelClass]) -> dict[int, tuple[str, Colour]]:
-    bright = {}
-    for value, (name, colour) in legend(classes).items():
-        red, green, blue = (round(c + BRIGHTENED * (255 - c)) for c in colour)
-        bright[value] = (name, (red, green, blue))
-    return bright
 
 
 def _slices(case: ShownCase, places: np.ndarray, colours: Mapping[int, Colour]) -> list[Image.Image]:

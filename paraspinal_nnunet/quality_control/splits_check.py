@@ -13,6 +13,7 @@ from paraspinal_nnunet.nnunet.datasets import nnunet_folder
 from paraspinal_nnunet.nnunet.splits import FILE_NAME, Split, read_splits
 from paraspinal_nnunet.quality_control.dataset import Dataset
 from paraspinal_nnunet.quality_control.findings import Finding, Severity, some
+from paraspinal_nnunet.utils.text import pluralize
 
 BALANCE_LIMIT = 2.5
 """A fold whose test subjects differ in sex or age by more than so many standard errors of dealing at random is
@@ -98,7 +99,7 @@ def _partition_findings(splits: Sequence[Split], subjects: Mapping[str, str]) ->
     tested = Counter(case for split in splits for case in split["val"])
     listed = {case for split in splits for part in split.values() for case in part}
     if unknown := sorted(listed - set(subjects)):
-        yield problem("", f"folds list {len(unknown)} cases that are not in the data set: {some(unknown)}")
+        yield problem("", f"folds list {pluralize(len(unknown), 'case')} not in the data set: {some(unknown)}")
     for case in sorted(subjects):
         if case not in listed:
             yield problem(case, "is in no fold at all")
@@ -115,7 +116,7 @@ def _fold_findings(splits: Sequence[Split], subjects: Mapping[str, str], listed:
         missing = sorted(set(subjects) - set(split["train"]) - set(split["val"]))
         used_elsewhere = [case for case in missing if case in listed]
         if used_elsewhere:
-            text = f"fold {number} leaves out {len(used_elsewhere)} cases: {some(used_elsewhere)}"
+            text = f"fold {number} leaves out {pluralize(len(used_elsewhere), 'case')}: {some(used_elsewhere)}"
             yield Finding(Severity.LOOK, "splits", "", text)
 
 

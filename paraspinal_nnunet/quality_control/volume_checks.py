@@ -10,7 +10,7 @@ from paraspinal_nnunet.protocol.paper import DOI, PAPER
 from paraspinal_nnunet.quality_control.classes import LabelClass, side_pairs_of
 from paraspinal_nnunet.quality_control.findings import Finding, Severity
 from paraspinal_nnunet.quality_control.measurements import CaseMeasurements, ClassMeasurements
-from paraspinal_nnunet.quality_control.outliers import outliers
+from paraspinal_nnunet.quality_control.outliers import distance_text, outliers
 
 PAPER_SD_LIMIT = 3.0
 """Volumes farther from the paper's mean than so many of its SDs are remarked; of a normal distribution 0.3 % are."""
@@ -138,7 +138,7 @@ def _against_data_set(
             told.add(index)
             text = (
                 f"{label.display_name}{what} is {values[index]:.4g} {unit} over {found.length_mm:.0f} mm, the median "
-                f"{np.nanmedian(values):.4g} {unit} (robust z {score:+.1f} of logarithms)"
+                f"{np.nanmedian(values):.4g} {unit} ({distance_text(score, of_ratios=True)})"
             )
             yield Finding(Severity.LOOK, "volume", cases[index].case, text, abs(score))
 
@@ -182,5 +182,5 @@ def _asymmetries(cases: Sequence[CaseMeasurements], classes: Sequence[LabelClass
         for index, score in scores.items():
             text = f"{pair.right.display_name} and left differ by {percent[index]:+.0f} % of their mean"
             if score:
-                text += f", the median by {np.nanmedian(percent):+.0f} % (robust z {score:+.1f})"
+                text += f", the median by {np.nanmedian(percent):+.0f} % ({distance_text(score)})"
             yield Finding(Severity.LOOK, "asymmetry", cases[index].case, text, abs(percent[index]))

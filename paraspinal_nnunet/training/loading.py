@@ -56,11 +56,10 @@ class CropReader:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_cases": {}}  # open files stay with the process that opened them
 
-    def read(self, crop: Crop) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, crop: Crop) -> tuple[Any, Any]:
         """Image (channels, *patch_size) as float32 and labels (1, *patch_size) as int16."""
         case = self._open(crop.case)
-        center = self._center(case, crop.generator())
-        start = crop_start(center, self.size, case.labels.shape[1:])
+        start = crop_start(self._center(case, crop.generator()), self.size, case.labels.shape[1:])
         image = _read_padded(case.image, start, self.size).astype(np.float32, copy=False)
         labels = np.maximum(_read_padded(case.labels, start, self.size), 0).astype(np.int16, copy=False)
         return (image[:, 0], labels[:, 0]) if self.squeeze else (image, labels)
@@ -85,6 +84,40 @@ class CropReader:
         return array[:] if self.in_memory else array
 
 
+class DeviceCropReader(CropReader):
+    """Cuts the same crops, bit for bit, from cases that were read once and stay on the training's device.
+
+    Labels stay in the processor's memory too, where centres are drawn.
+
+    Args:
+        reader: Reads the cases.
+        device: Where they stay, as float32 and int16.
+    """
+
+    def __init__(self, reader: CropReader, device: torch.device) -> None:
+        patch_size = reader.size[1:] if reader.squeeze else reader.size
+        super().__init__(
+            reader.folder, patch_size, reader.foreground_ratio, in_memory=True, ignore_label=reader.ignore_label
+        )
+        self.device = device
+        self._tensors: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def read(self, crop: Crop) -> tuple[torch.Tensor, torch.Tensor]:
+        """Image (channels, *patch_size) as float32 and labels (1, *patch_size) as int16, on the device."""
+        case = self._open(crop.case)
+        start = crop_start(self._center(case, crop.generator()), self.size, case.labels.shape[1:])
+        image, labels = (_cut_padded(tensor, start, self.size) for tensor in self._on_device(crop.case, case))
+        return (image[:, 0], labels[:, 0]) if self.squeeze else (image, labels)
+
+    def _on_device(self, name: str, case: _Case) -> tuple[torch.Tensor, torch.Tensor]:
+        if name not in self._tensors:
+            image = torch.from_numpy(np.asarray(case.image, dtype=np.float32))
+            labels = torch.from_numpy(np.maximum(case.labels, 0).astype(np.int16))
+            self._tensors[name] = image.to(self.device), labels.to(self.device)
+            case.image = None  # no second copy
+        return self._tensors[name]
+
+
 class BatchDataset(Dataset[dict[str, Any]]):
     """Item k is batch k of a schedule."""
 
@@ -98,8 +131,8 @@ class BatchDataset(Dataset[dict[str, Any]]):
         crops = self.schedule.batch(number, self.share)
         images, labels = zip(*(self.reader.read(crop) for crop in crops), strict=True)
         return {
-            "data": torch.from_numpy(np.stack(images)),
-            "target": torch.from_numpy(np.stack(labels)),
+            "data": _stacked(images),
+            "target": _stacked(labels),
             "keys": [crop.case for crop in crops],
         }
 
@@ -122,6 +155,23 @@ def batches(dataset: BatchDataset, numbers: range, *, workers: int, pin_memory: 
         prefetch_factor=2 if workers else None,
     )
     return iter(loader)
+
+
+def _stacked(arrays: Sequence[Any]) -> torch.Tensor:
+    return torch.stack(arrays) if isinstance(arrays[0], torch.Tensor) else torch.from_numpy(np.stack(arrays))
+
+
+def _cut_padded(tensor: torch.Tensor, start: Sequence[int], size: Sequence[int]) -> torch.Tensor:
+    """As `_read_padded`, of a tensor."""
+    shape = tensor.shape[1:]
+    stop = [begin + length for begin, length in zip(start, size, strict=True)]
+    inside = [slice(max(b, 0), min(e, n)) for b, e, n in zip(start, stop, shape, strict=True)]
+    part = tensor[(slice(None), *inside)]
+    padding = [(max(-b, 0), max(e - n, 0)) for b, e, n in zip(start, stop, shape, strict=True)]
+    if not any(before or after for before, after in padding):
+        return part
+    flat = [edge for pair in reversed(padding) for edge in pair]  # torch counts from the last axis
+    return torch.nn.functional.pad(part, flat, value=OUTSIDE)
 
 
 def _read_padded(array: Any, start: Sequence[int], size: Sequence[int]) -> np.ndarray:

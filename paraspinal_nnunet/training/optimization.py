@@ -24,7 +24,11 @@ def build_optimizer(parameters: Iterable[torch.nn.Parameter], training: Training
             momentum=MOMENTUM,
             nesterov=True,
         )
-    return torch.optim.AdamW(parameters, lr=training.learning_rate, weight_decay=training.weight_decay)
+    weights = list(parameters)
+    fused = bool(weights) and all(weight.is_cuda for weight in weights)  # one kernel for all weights
+    return torch.optim.AdamW(
+        weights, lr=training.learning_rate, weight_decay=training.weight_decay, fused=True if fused else None
+    )
 
 
 def build_schedule(optimizer: torch.optim.Optimizer, training: Training, epochs: int) -> PolyLRScheduler:

@@ -4,12 +4,20 @@ Source: Methods, Training ('randomly cropped ... with the center being a foregro
 positive/negative ratio of one'); the reference is MONAI's RandCropByPosNegLabel.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from math import gcd
 
 import numpy as np
 
 STREAMS = {"train": 0, "val": 1}
+PASS_STREAM = 3
+"""Added to a stream's number it gives the stream that orders the passes; 2 is the augmented pool's."""
+
+INDEPENDENT, PASSES = 1, 2
+"""Rules by which cases come into batches: each batch drawn for itself (checkpoints of 0.1.0), or pass by pass."""
+
 FOLD_ALL = 1_000_000
 """Stands for fold 'all' where a number is needed."""
 
@@ -31,7 +39,11 @@ class Crop:
 
 @dataclass(frozen=True)
 class BatchSchedule:
-    """Composes batches: cases without replacement as long as there are enough, several crops of each.
+    """Composes batches: all cases come in a random order before one comes again, with several crops of each.
+
+    That is what a shuffled loader does, as the paper's framework has it. MONAI's ends each pass with a smaller batch,
+    or drops it (`drop_last`); here batches always have their full size, and the one in which a pass ends goes on with
+    the next pass, whose first cases are then others.
 
     Attributes:
         cases: Case ids to draw from.
@@ -40,6 +52,7 @@ class BatchSchedule:
         seed: The protocol's seed.
         fold: nnU-Net's fold; `FOLD_ALL` for 'all'.
         stream: ``'train'`` or ``'val'``.
+        rule: `PASSES`, or `INDEPENDENT` to go on with a training that began so.
     """
 
     cases: tuple[str, ...]
@@ -48,6 +61,7 @@ class BatchSchedule:
     seed: int
     fold: int
     stream: str = "train"
+    rule: int = PASSES
 
     def batch(self, number: int, share: slice = slice(None)) -> list[Crop]:
         """The crops of batch `number`.
@@ -58,16 +72,51 @@ class BatchSchedule:
                 on it.
         """
         entropy = (self.seed, self.fold, STREAMS[self.stream], number)
-        drawn = self._draw_cases(np.random.default_rng(entropy))
+        wanted = -(-self.batch_size // self.crops_per_case)
+        drawn = self._pass_by_pass(number, wanted) if self.rule == PASSES else self._independently(entropy, wanted)
         crops = [Crop(drawn[i // self.crops_per_case], (*entropy, 1 + i)) for i in range(self.batch_size)]
         return crops[share]
 
-    def _draw_cases(self, generator: np.random.Generator) -> list[str]:
-        wanted = -(-self.batch_size // self.crops_per_case)
+    def _pass_by_pass(self, number: int, wanted: int) -> list[str]:
+        entropy = (self.seed, self.fold, PASS_STREAM + STREAMS[self.stream])
+        places = (divmod(place, len(self.cases)) for place in range(number * wanted, (number + 1) * wanted))
+        return [self.cases[pass_order(len(self.cases), wanted, entropy, n)[place]] for n, place in places]
+
+    def _independently(self, entropy: tuple[int, ...], wanted: int) -> list[str]:
+        generator = np.random.default_rng(entropy)
         drawn: list[str] = []
         while len(drawn) < wanted:
             drawn.extend(self.cases[i] for i in generator.permutation(len(self.cases)))
         return drawn[:wanted]
+
+
+@lru_cache(maxsize=256)
+def pass_order(cases: int, per_batch: int, entropy: tuple[int, ...], number: int) -> tuple[int, ...]:
+    """In which order the cases come in one pass over all of them.
+
+    Where a pass begins in the middle of a batch, the cases that the pass before gave to this batch come later. So its
+    order follows from that of the pass before, back to the last pass that began with a batch.
+
+    Args:
+        cases: How many there are.
+        per_batch: How many a batch takes.
+        entropy: Seeds the orders of all passes.
+        number: Of the pass, from 0.
+    """
+    aligned = number - number % (per_batch // gcd(cases, per_batch))
+    order: list[int] = []
+    for current in range(aligned, number + 1):
+        before = current * cases % per_batch
+        taken = order[cases - before :] if before and per_batch <= cases else []
+        drawn = np.random.default_rng((*entropy, current)).permutation(cases).tolist()
+        order = _others_first(drawn, taken, per_batch - len(taken))
+    return tuple(order)
+
+
+def _others_first(order: Sequence[int], taken: Collection[int], count: int) -> list[int]:
+    """An order whose first `count` entries are none of those `taken`; else it stays as it is."""
+    first = [case for case in order if case not in taken][:count]
+    return [*first, *(case for case in order if case not in set(first))] if taken else list(order)
 
 
 @dataclass(frozen=True)

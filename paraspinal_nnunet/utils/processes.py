@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -35,7 +35,8 @@ def start(work: Callable[..., None], *arguments: Any, with_children: bool = Fals
         target=_begin, args=(work, its, arguments, by_main, with_children), daemon=not with_children
     )
     try:
-        process.start()
+        with _quiet_tracker() if with_children else contextlib.nullcontext():
+            process.start()
     except BaseException:
         ours.close()
         raise
@@ -79,6 +80,21 @@ def ending(code: int | None) -> str:
     except ValueError:
         name = f"signal {-code}"
     return f"was killed ({name})"
+
+
+@contextlib.contextmanager
+def _quiet_tracker() -> Iterator[None]:
+    """Multiprocessing's tracker of resources, which starts with the first process, tells of those of killed pools."""
+    before = os.environ.get("PYTHONWARNINGS")
+    ours = "ignore:resource_tracker:UserWarning"
+    os.environ["PYTHONWARNINGS"] = f"{before},{ours}" if before else ours
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before
 
 
 def _begin(

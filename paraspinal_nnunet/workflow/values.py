@@ -1,14 +1,17 @@
 """What each kind of field in study.yaml may hold: the value, or what is wrong with it."""
 
+import ast
 import difflib
+import importlib.util
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from paraspinal_nnunet.errors import ParaspinalError
 from paraspinal_nnunet.protocol.overrides import parse_settings
 from paraspinal_nnunet.workflow.schema import Field, Kind
-from paraspinal_nnunet.workflow.trainer_names import known_trainer, trainer_names
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 """Names that are file names, words of commands and parts of expressions all at once, without any quoting."""
@@ -24,6 +27,8 @@ SBATCH_FLAGS = (
 """Flags that ask for nodes or say when; not among them are those that replace the job's script or its surroundings."""
 
 _SBATCH_WORD = re.compile(r"--([a-z-]+)(=[A-Za-z0-9_.,:@%+/\[\]-]+)?")
+_OURS = Path(__file__).resolve().parents[1] / "trainers" / "__init__.py"
+_NNUNETS = "training/nnUNetTrainer"
 _STEP = re.compile(r"[a-z][a-z-]*([=:][0-9.]+)?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -37,6 +42,28 @@ def suggestion(name: str, known: list[str]) -> str:
     """The end of a message about an unknown name."""
     near = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known[:30])}"
+
+
+@cache
+def trainer_names() -> tuple[str, ...]:
+    """The trainers of this package, read from their source: importing them takes torch and seconds."""
+    for node in ast.parse(_OURS.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+            return tuple(ast.literal_eval(node.value))
+    return ()
+
+
+@cache
+def known_trainer(name: str) -> bool:
+    """Whether this package or nnU-Net has a trainer of that name, by its source."""
+    if name in trainer_names():
+        return True
+    found = importlib.util.find_spec("nnunetv2")
+    if not re.fullmatch(r"nnUNetTrainer\w*", name) or found is None or found.origin is None:
+        return False
+    pattern = re.compile(rf"^class {name}\(", re.MULTILINE)
+    folder = Path(found.origin).parent / _NNUNETS
+    return any(pattern.search(path.read_text(encoding="utf-8")) for path in folder.rglob("*.py"))
 
 
 def _text(value: Any, field: Field) -> tuple[str, Any]:

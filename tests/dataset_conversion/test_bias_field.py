@@ -3,7 +3,7 @@ import pytest
 
 from paraspinal_nnunet.dataset_conversion.images.bias_field import correct_bias_field
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 
 
 def uneven(strength):

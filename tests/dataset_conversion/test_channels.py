@@ -7,7 +7,7 @@ import pytest
 
 from paraspinal_nnunet.dataset_conversion.images.channels import match_channels
 from paraspinal_nnunet.errors import GeometryError
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 
 TWO = ["--image-pattern", "{case}_fat.nii.gz", "--image-pattern", "{case}_water.nii.gz"]
 NAMES = ["--channel", "fat", "--channel", "water"]

@@ -5,7 +5,7 @@ import pytest
 
 from paraspinal_nnunet.dataset_conversion.images.crop import cropped, labelled_range
 from paraspinal_nnunet.errors import LabelError
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 
 
 @pytest.mark.parametrize(("flags", "first", "last"), [(["0"], 1, 4), ([], 1, 4), (["1"], 0, 5), (["9"], 0, 5)])

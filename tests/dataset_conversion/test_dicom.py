@@ -33,7 +33,8 @@ from pydicom.uid import generate_uid
 
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.image_io.geometry import to_ras
-from paraspinal_nnunet.image_io.nifti import read_image, write_image, write_labels
+from paraspinal_nnunet.image_io.images import read_image
+from paraspinal_nnunet.image_io.nifti import write_image, write_labels
 
 OBLIQUE = rotated(AXIAL, 12, (1, 0.3, 0.1))
 

@@ -459,8 +459,8 @@ def test_resample_labels_brings_a_finer_label_onto_the_images_grid(source, raw):
 
 
 def test_resampling_keeps_the_voxels_at_the_border():
-    from paraspinal_nnunet.dataset_conversion.images.checks import match_grid
-    from paraspinal_nnunet.image_io.nifti import Volume
+    from paraspinal_nnunet.image_io.checks import match_grid
+    from paraspinal_nnunet.image_io.volume import Volume
 
     full = Volume(np.ones(SHAPE, np.uint8), RAS)
     nudged = RAS.copy()

@@ -165,11 +165,11 @@ def test_a_table_drops_what_is_no_muscle_of_ours(tmp_path):
         ("a.yaml", "1: MF_R\n1: MF_L\n", "an entry stands there twice"),
         ("a.yaml", "1: [MF_R\n", "no valid label map"),
         ("a.yaml", "{? [1, 2] : MF_R}\n", "an entry has a list or a mapping for a name"),
-        ("a.tsv", "index\tname\n1\n2\tMF_L\n", "value 1 has no name"),
+        ("a.tsv", "index\tname\n1\t\n2\tMF_L\n", "value 1 has no name"),
         ("a.yaml", "1: mutlifidus right\n", "is it 'multifidus'?"),
         ("a.yaml", "1: paraspinal right\n", "'paraspinal right': could be multifidus or erector spinae"),
         ("a.yaml", "1: right left psoas\n", "says two sides"),
-        ("a.tsv", "index,name\n1,MF_R\n", "has no columns 'index' and 'name'"),
+        ("a.tsv", "indices,name\n1,MF_R\n", "has no columns 'index' and 'name'"),
         ("a.tsv", "index\tname\nx\tMF_R\n", "'x' is no label value"),
         ("a.tsv", "index\tname\n1\tpsoas\n", "'psoas': says no side"),
         (

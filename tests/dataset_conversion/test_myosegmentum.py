@@ -17,7 +17,8 @@ from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.dataset_conversion.images.slice_match import find_slices
 from paraspinal_nnunet.errors import GeometryError
 from paraspinal_nnunet.image_io.geometry import to_ras
-from paraspinal_nnunet.image_io.nifti import Volume, read_image
+from paraspinal_nnunet.image_io.images import read_image
+from paraspinal_nnunet.image_io.volume import Volume
 
 SHAPE, SPACING, ORIGIN = (40, 32, 14), (3.0, 3.0, 4.0), (-60.0, -48.0, -40.0)
 AFFINE = affine_ras(spacing=SPACING, origin=ORIGIN)

@@ -19,13 +19,13 @@ def test_values_and_their_absence(tmp_path):
     ("text", "message"),
     [
         ("id\tage\na\t1\n", "no column participant_id"),
-        ("participant_id,age\na,1\n", "separated by tabs"),
+        ("participant_id,age\na,1;2\n", "age of a is '1;2'"),
         ("participant_id\na\nsub-a\n", "participant a stands there twice"),
         ("participant_id\tsex\na\t1\n", "sex of a is '1'"),
         ("participant_id\tage\na\t-4\n", "age of a is '-4'"),
-        ("participant_id\tbmi\na\t24,5\n", "bmi of a is '24,5'"),
+        ("participant_id\tbmi\na\t1.024,5\n", "bmi of a is '1.024,5'"),
         ("participant_id\tage\na\tinf\n", "age of a is 'inf'"),
-        ("", "cannot be read"),
+        ("", "is an empty table"),
     ],
 )
 def test_faulty_tables_are_refused(tmp_path, text, message):

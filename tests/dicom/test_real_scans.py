@@ -16,7 +16,7 @@ from helpers.dicom_files import PATIENT, SECRETS, enhanced, save, save_seg, save
 from paraspinal_nnunet.anatomy import LABEL_SCHEMES
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.image_io.geometry import to_ras
-from paraspinal_nnunet.image_io.nifti import read_image, read_labels
+from paraspinal_nnunet.image_io.images import read_image, read_labels
 
 pytestmark = [
     pytest.mark.real_data,

@@ -40,7 +40,8 @@ from paraspinal_nnunet.dicom import find_series, read_stack
 from paraspinal_nnunet.dicom.grid import slice_grid
 from paraspinal_nnunet.errors import GeometryError, InputError
 from paraspinal_nnunet.image_io.geometry import to_ras
-from paraspinal_nnunet.image_io.nifti import read_image, write_image
+from paraspinal_nnunet.image_io.images import read_image
+from paraspinal_nnunet.image_io.nifti import write_image
 
 FLIPPED = (-1, 0, 0, 0, -1, 0)
 PLANES = {

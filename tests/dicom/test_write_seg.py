@@ -30,7 +30,7 @@ from paraspinal_nnunet.dicom import find_series, read_segmentation, read_stack
 from paraspinal_nnunet.dicom.write_seg import write_segmentation
 from paraspinal_nnunet.errors import GeometryError, InputError, LabelError
 from paraspinal_nnunet.image_io.geometry import to_ras
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 
 OBLIQUE = rotated(AXIAL, 17, (1, 0.3, 0.2))
 ORIENTATIONS = {

@@ -282,6 +282,23 @@ def test_a_missing_value_is_an_error_or_left_out(caplog):
     assert study.frames["overall_dice"]["undefined"].tolist() == [1, 0]
 
 
+def test_a_muscle_absent_everywhere_is_left_out_by_name():
+    """Its Dice is undefined in all cases; the other five muscles are tested as if it had never been there."""
+    metrics = some_metrics(("2D_no", "2D_yes"), 10)
+    absent = (metrics["muscle"] == "psoas_major") & (metrics["side"] == "left")
+    lacking = metrics.copy()
+    lacking.loc[absent, ["dice", "jaccard", "conformity", "tpr", "ppv", "volume_ratio"]] = np.nan
+    lacking.loc[absent, ["reference_ml", "prediction_ml"]] = 0.0
+    data = study_data(lacking)
+    assert "Psoas major left" not in data.muscles
+    assert data.notes == ("Left out, since neither a reference nor a model has it in any case: Psoas major left.",)
+    found, expected = (study_statistics(study_data(m), QUICK) for m in (lacking, metrics[~absent]))
+    pd.testing.assert_frame_equal(found.analyses[0].anova, expected.analyses[0].anova)
+    pd.testing.assert_frame_equal(found.frames["agreement"], expected.frames["agreement"])
+    with pytest.raises(StatisticsError, match="no case has any of the muscles"):
+        study_data(lacking[absent])
+
+
 def test_models_with_different_subjects():
     metrics = some_metrics(("2D_no", "2D_yes"), 10)
     lacking = metrics[(metrics["model"] == "2D_no") | (metrics["subject"] > "s005")]

@@ -105,7 +105,7 @@ def test_a_written_design(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("model,dimension\nm,2D\n", "expected model, dimension, augmentation, depth, is_baseline"),
+        ("model,dimension\nm,2D\n", "needed are model, dimension, augmentation, depth, is_baseline"),
         ("model,dimension,augmentation,depth,is_baseline\nn,2D,no,5,\n", "no row for model m"),
         ("model,dimension,augmentation,depth,is_baseline\nm,2D,no,5,\nm,2D,no,5,\n", "names the model m twice"),
         ("model,dimension,augmentation,depth,is_baseline\nm,2D,no,deep,\n", "depth of m is 'deep'"),
@@ -181,3 +181,29 @@ def test_the_papers_names():
         "d": "3D with DA",
     }
     assert published_names(design(("e", "2.5D", "none", 5, False), ("f", "2D", "mm", 5, False))) == {}
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("TRUE", True),
+        ("x", True),
+        ("Yes", True),
+        ("1.0", True),
+        ("FALSE", False),
+        ("n", False),
+        ("-", False),
+        ("", False),
+    ],
+)
+def test_truth_as_people_write_it(tmp_path, word, expected):
+    path = tmp_path / "design.csv"
+    path.write_text(f"model,dimension,augmentation,depth,is_baseline\nm,2D,none,5.0,{word}\n")
+    assert rows(read_design(path, ["m"])) == [("m", "2D", "none", 5, expected)]
+
+
+def test_an_unknown_dimension_is_refused(tmp_path):
+    path = tmp_path / "design.csv"
+    path.write_text("model,dimension,augmentation,depth,is_baseline\nm,4D,none,5,\n")
+    with pytest.raises(InputError, match="dimension of m is '4D'"):
+        read_design(path, ["m"])

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.html_pages import Page
+from helpers.html_pages import Page, with_program
 from scipy import stats
 
 from paraspinal_nnunet.cli import main
@@ -53,7 +53,7 @@ def page_of(path: Path) -> Page:
 
 
 def plot_data_of(path: Path) -> dict:
-    found = re.search(r"id='report-data'>(.*?)</script>", path.read_text(encoding="utf-8"), re.DOTALL)
+    found = re.search(r'id="report-data">(.*?)</script>', path.read_text(encoding="utf-8"), re.DOTALL)
     return json.loads(found[1])
 
 
@@ -76,7 +76,14 @@ class TestPage:
         assert FAR in page.text
         assert "<b>'5' & co" in page.text
         scripts = [attributes for tag, attributes in page.tags if tag == "script"]
-        assert len(scripts) == text.count("</script>") == 4  # data and program of the page and of its viewer
+        # Data and program of the page and of its viewer, the mark of running programs, and the tables.
+        assert len(scripts) == text.count("</script>") == 6
+
+    def test_tells_neither_who_made_it_nor_where(self, report, evaluation):
+        text = report.read_text(encoding="utf-8")
+        for folder in {report.parent, *evaluation.parents} - {Path("/"), Path("/tmp")}:
+            assert str(folder) not in text
+        assert str(Path.home()) not in text
 
     def test_every_case_is_listed_and_linked(self, report):
         page = page_of(report)
@@ -292,7 +299,6 @@ def browse(page: Path, hash_text: str, tmp_path: Path, *, budget_ms: int = 8000)
 
 
 CLICK = """
-<script>
 window.addEventListener("load", function () {
   const dot = document.querySelector("#plot-agreement .dot[data-case='1']");
   dot.dispatchEvent(new PointerEvent("pointerenter"));
@@ -301,15 +307,14 @@ window.addEventListener("load", function () {
   document.body.setAttribute("data-on", document.querySelectorAll(".dot.on").length);
   dot.dispatchEvent(new MouseEvent("click", { bubbles: true }));
 });
-</script>
-</body>"""
+"""
 
 
 @pytest.mark.slow
 class TestBrowser:
     def test_plots_are_drawn_and_a_click_shows_the_case(self, report, tmp_path):
         clicked = report.with_name("clicked.html")
-        clicked.write_text(report.read_text(encoding="utf-8").replace("</body>", CLICK), encoding="utf-8")
+        clicked.write_text(with_program(report.read_text(encoding="utf-8"), CLICK), encoding="utf-8")
         dom, said = browse(clicked, "", tmp_path)
         clicked.unlink()
         assert "CONSOLE" not in said

@@ -186,7 +186,7 @@ class TestValues:
             (9, np.uint8, "unknown label value 9; known are 1 multifidus_right"),
             (-1, np.int16, "value -1"),
             (300, np.int16, "value 300"),
-            (0.5, np.float32, "value 0.5"),
+            (0.5, np.float32, "e.g. 0.5"),
             (np.nan, np.float32, "NaN"),
             (np.inf, np.float32, "infinite"),
         ],
@@ -211,10 +211,10 @@ class TestValues:
     def test_broken_file(self, folders):
         path = folders / "pred/a.nii.gz"
         path.write_bytes(path.read_bytes()[:60])
-        with pytest.raises(InputError, match=r"case a: .*cannot be read"):
+        with pytest.raises(InputError, match=r"case a: .*truncated or damaged"):
             evaluate(folders / "ref", {"m": folders / "pred"})
         path.write_bytes(b"no image at all")
-        with pytest.raises(InputError, match=r"case a: .*cannot be read"):
+        with pytest.raises(InputError, match=r"case a: .*is no NIfTI file"):
             evaluate(folders / "ref", {"m": folders / "pred"})
 
 

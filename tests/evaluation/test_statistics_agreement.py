@@ -331,3 +331,18 @@ def test_volume_agreement_per_muscle():
         assert (row.icc, row.bias, row.r, row.slope) == pytest.approx(
             (expected["icc"]["icc21"], *(expected["ba"][n] for n in ("mean_diff", "pearson_r", "fit_slope_pred_on_gt")))
         )
+
+
+def test_the_mean_of_raters_who_contradict_each_other():
+    """R: psych::ICC(cbind(c(1, 2, 3, 4, 5, 6.5), c(6, 5, 4, 3, 2, 1)), lmer = FALSE): ICC2 and ICC2k, beyond 1."""
+    ratings = np.column_stack([[1, 2, 3, 4, 5, 6.5], [6, 5, 4, 3, 2, 1]])
+    single, mean = icc(ratings, kind="2,1"), icc(ratings, kind="2,k")
+    assert (single.icc, single.ci_low, single.ci_high) == pytest.approx(
+        (-1.487603305785124, -1.497205515669574, -1.420218112966116), rel=1e-9
+    )
+    assert (mean.icc, mean.ci_low, mean.ci_high) == pytest.approx(
+        (6.101694915254238, 6.022481523171860, 6.759433109351161), rel=1e-9
+    )
+    squares = mean_squares(ratings)
+    spread = squares.subjects + (squares.raters - squares.error) / squares.n
+    assert mean.icc == pytest.approx((squares.subjects - squares.error) / spread, rel=1e-12)

@@ -1,7 +1,5 @@
 """Pages in a real browser without a network: slices scroll, sides are where they belong, nothing complains."""
 
-import base64
-import hashlib
 import html
 import json
 import re
@@ -11,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.html_pages import with_program
 from PIL import Image
 
-from paraspinal_nnunet.anatomy import BY_LABEL
 from paraspinal_nnunet.html import PageCase, batch_page, case_page
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.html.viewer.colours import LABEL_COLOURS
+from paraspinal_nnunet.image_io.volume import Volume
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +23,7 @@ SHAPE, AFFINE = (64, 48, 8), np.diag([2.0, 2.0, 5.0, 1.0])
 RUN = ("--virtual-time-budget=30000",)
 """Time for the page's programs, which costs only as much as they take."""
 
-PROBE = """<script>
+PROBE = """
 window.addEventListener("load", async function () {
   const frame = function () { return new Promise(function (r) { setTimeout(r, 10); }); };
   const wait = async function (holds) {
@@ -108,8 +107,7 @@ window.addEventListener("load", async function () {
   }
   document.body.setAttribute("data-found", JSON.stringify(found));
 });
-</script>
-</body>"""
+"""
 
 
 def labels_ras() -> np.ndarray:
@@ -150,11 +148,9 @@ def browse(page: Path, tmp_path: Path, *options: str, fragment: str = "") -> tup
 
 
 def probed(page: str) -> str:
-    """The page with the probe, which its policy is made to let run."""
-    probe = PROBE.replace("RIGHT", str(list(BY_LABEL[1].colour))).replace("LEFT", str(list(BY_LABEL[2].colour)))
-    program = re.search(r"<script>(.*?)</script>", probe, re.DOTALL)[1]
-    allowed = base64.b64encode(hashlib.sha256(program.encode()).digest()).decode()
-    return page.replace("script-src ", f"script-src 'sha256-{allowed}' ").replace("</body>", probe)
+    """The page with the probe."""
+    right, left = (str(list(LABEL_COLOURS[label])) for label in (1, 2))
+    return with_program(page, PROBE.replace("RIGHT", right).replace("LEFT", left))
 
 
 def test_slices_and_surfaces(tmp_path):
@@ -189,10 +185,8 @@ def test_slices_and_surfaces(tmp_path):
 
 def test_an_old_browser_says_so_instead_of_showing_an_empty_mask(tmp_path):
     page = tmp_path / "case.html"
-    old = "<script>delete window.DecompressionStream;</script>"
-    program = base64.b64encode(hashlib.sha256(b"delete window.DecompressionStream;").digest()).decode()
-    text = case_page(one_case()).replace("script-src ", f"script-src 'sha256-{program}' ")
-    page.write_text(text.replace("<body>", f"<body>{old}"), encoding="utf-8")
+    old = with_program(case_page(one_case()), "delete window.DecompressionStream;", place="</head>")
+    page.write_text(old, encoding="utf-8")
     dom, said = browse(page, tmp_path, *RUN, "--dump-dom")
     assert "CONSOLE" not in said
     assert re.search(r'<div class="pv-place">This browser cannot', dom)
@@ -205,7 +199,7 @@ def test_without_programs_and_on_paper(tmp_path):
     page.write_text(silent, encoding="utf-8")
     browse(page, tmp_path, *RUN, f"--screenshot={tmp_path / 'still.png'}")
     pixels = np.asarray(Image.open(tmp_path / "still.png").convert("RGB")).astype(int)
-    right, left = (np.nonzero(np.abs(pixels - BY_LABEL[n].colour).sum(axis=-1) < 40) for n in (1, 2))
+    right, left = (np.nonzero(np.abs(pixels - LABEL_COLOURS[n]).sum(axis=-1) < 40) for n in (1, 2))
     assert min(len(right[0]), len(left[0])) > 1000
     page.write_text(case_page(one_case()), encoding="utf-8")
     browse(page, tmp_path, *RUN, "--no-pdf-header-footer", f"--print-to-pdf={tmp_path / 'paper.pdf'}")

@@ -13,6 +13,7 @@ from paraspinal_nnunet.errors import GeometryError
 from paraspinal_nnunet.html.surface import mesh as surface
 from paraspinal_nnunet.html.surface.mesh import surface_meshes, surface_net, vertex_normals
 from paraspinal_nnunet.html.surface.view import VIEWS, camera, snapshot, surface_html
+from paraspinal_nnunet.html.viewer.colours import LABEL_COLOURS
 
 AFFINE = np.array([[1.0, 0, 0, -40], [0, 1.5, 0, 20], [0, 0, 5, -30], [0, 0, 0, 1]])
 SHAPE = (80, 50, 20)
@@ -112,7 +113,7 @@ def test_snapshot_shows_the_sides(view, right_is_left):
     picture = np.asarray(snapshot(surface_meshes(balls(), AFFINE), view, height_px=120)).astype(int)
     hues = {}
     for label in (1, 2):
-        colour = np.array(BY_LABEL[label].colour)
+        colour = np.array(LABEL_COLOURS[label])
         bright = picture.sum(axis=-1) / colour.sum()
         near = np.abs(picture - bright[..., None] * colour).sum(axis=-1) < 12
         hues[label] = np.nonzero(near & (bright > 0.3) & (bright < 1.05))[1].mean()

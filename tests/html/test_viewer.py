@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from paraspinal_nnunet.anatomy import BY_KEY, BY_LABEL
+from paraspinal_nnunet.anatomy import BY_KEY
 from paraspinal_nnunet.errors import GeometryError, InputError
+from paraspinal_nnunet.html.viewer.colours import DIFFERENCES, LABEL_COLOURS, hex_colour
 from paraspinal_nnunet.html.viewer.page import contact_sheet, viewer_html, viewer_page
 from paraspinal_nnunet.html.viewer.slices import (
-    DIFFERENCES,
     ViewerCase,
     difference_map,
     display_stack,
@@ -112,12 +112,12 @@ class TestDisplay:
 
 
 class TestPictures:
-    def test_overlay_has_the_papers_colours_and_is_clear_elsewhere(self):
+    def test_overlay_has_the_colours_of_the_muscles_and_is_clear_elsewhere(self):
         plane = display_stack(image_ras(), {"r": labels_ras()}, AFFINE).labels["r"][1]
         drawn = np.asarray(overlay_image(plane).convert("RGBA"))
         assert (drawn[plane == 0][:, 3] == 0).all()
         for label in (1, 2, 5):
-            assert (drawn[plane == label][:, :3] == BY_LABEL[label].colour).all()
+            assert (drawn[plane == label][:, :3] == LABEL_COLOURS[label]).all()
         # The squares are 4 x 3 pixels: 2 inner ones are filled lightly, 10 outline it.
         opacity = drawn[plane == 1][:, 3]
         assert sorted(opacity) == [97] * 2 + [242] * 10  # 0.38 and 0.95 of 255
@@ -164,7 +164,11 @@ class TestPage:
         (shown,) = data_of(viewer_html([case(caption="Dice 0.7")], "Title"))
         assert [o["name"] for o in shown["overlays"]] == ["none", "reference", "model", "difference"]
         assert shown["overlays"][1]["legend"] == [
-            {"value": BY_KEY[key].label, "name": BY_KEY[key].display_name, "colour": BY_KEY[key].hex_colour}
+            {
+                "value": BY_KEY[key].label,
+                "name": BY_KEY[key].display_name,
+                "colour": hex_colour(LABEL_COLOURS[BY_KEY[key].label]),
+            }
             for key in ("multifidus_right", "multifidus_left", "psoas_major_right")
         ]
         assert shown["caption"] == "Dice 0.7"
@@ -198,7 +202,7 @@ class TestPage:
         page = viewer_page([case(evil, caption=evil)], evil)
         assert "<b>" not in page
         assert "<!--" not in page
-        assert page.count("</script>") == 2  # the data's and the program's own
+        assert page.count("</script>") == 3  # the mark of running programs, the data and the program
         assert page.isascii()
         (shown,) = data_of(page)
         assert (shown["name"], shown["caption"]) == (evil, evil)
@@ -236,8 +240,9 @@ class TestContactSheet:
         assert sheet.height == 26 + 2 * 106 + 46
         pixels = np.asarray(sheet).reshape(-1, 3)
         for key in ("multifidus_right", "multifidus_left", "psoas_major_right"):
-            assert (pixels == BY_KEY[key].colour).all(axis=1).sum() >= 100  # at least the legend's 11 x 11 square
-        assert not (pixels == BY_KEY["psoas_major_left"].colour).all(axis=1).any()
+            found = (pixels == LABEL_COLOURS[BY_KEY[key].label]).all(axis=1)
+            assert found.sum() >= 100  # at least the legend's 11 x 11 square
+        assert not (pixels == LABEL_COLOURS[6]).all(axis=1).any()
 
     def test_without_overlay(self):
         pixels = np.asarray(contact_sheet([case()], overlay=None)).reshape(-1, 3)

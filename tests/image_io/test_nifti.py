@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from paraspinal_nnunet.errors import GeometryError, InputError, LabelError
-from paraspinal_nnunet.image_io.nifti import read_image, read_labels, stem_of, write_image, write_labels
+from paraspinal_nnunet.image_io.images import read_image, read_labels, stem_of
+from paraspinal_nnunet.image_io.nifti import write_image, write_labels
 
 AFFINE = np.array([[-2.0, 0, 0, 30], [0, -2.0, 0, 20], [0, 0, 5.0, -7], [0, 0, 0, 1]])
 
@@ -263,7 +264,8 @@ def test_an_orderly_header_needs_no_remark(saved):
         ("a_0000.nii.gz", "a"),
         ("A.NII.GZ", "A"),
         ("b_0001.nii", "b_0001"),
-        ("c.mha", "c.mha"),
+        ("c.mha", "c"),
+        ("c.png", "c.png"),
         ("d_0000_dseg.nii", "d_0000_dseg"),
     ],
 )

@@ -16,10 +16,10 @@ pytest.importorskip("onnxruntime")
 from helpers.tiny_portable import AFFINE, boxes, painted, write_tiny_model
 
 from paraspinal_nnunet.cli import main
-from paraspinal_nnunet.dataset_conversion.images import readers
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.image_io.nifti import read_labels, write_image
-from paraspinal_nnunet.inference.inputs import ITK_ENDINGS, InputChoice, find_scans, kind_of
+from paraspinal_nnunet.image_io.images import read_labels
+from paraspinal_nnunet.image_io.nifti import write_image
+from paraspinal_nnunet.inference.inputs import InputChoice, find_scans, kind_of
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,6 @@ def test_files_of_all_kinds_give_masks_on_their_own_grids(model, tmp_path, caplo
 
 
 def test_kinds_are_told_by_content(tmp_path):
-    assert ITK_ENDINGS == readers.ITK_ENDINGS
     write_image(tmp_path / "scan.nii.gz", painted(boxes()), AFFINE)
     (tmp_path / "image").write_bytes(b"\0" * 128 + b"DICM")
     with zipfile.ZipFile(tmp_path / "study", "w") as archive:
@@ -92,11 +91,11 @@ def test_kinds_are_told_by_content(tmp_path):
     assert kind_of(tmp_path / "bids") == "BIDS"
     assert kind_of(tmp_path) == "images"
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"empty: holds no NIfTI file .*DICOM or a BIDS data set"):
+    with pytest.raises(InputError, match=r"empty: holds no image .*DICOM or a BIDS data set"):
         find_scans(tmp_path / "empty")
     (tmp_path / "empty" / "notes.txt").write_text("")
     pytest.importorskip("pydicom")
-    with pytest.raises(InputError, match="holds no NIfTI file"):
+    with pytest.raises(InputError, match="holds no image"):
         find_scans(tmp_path / "empty")
 
 

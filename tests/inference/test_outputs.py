@@ -13,7 +13,8 @@ pytest.importorskip("onnxruntime")
 from helpers.tiny_portable import AFFINE, BOX_ML, LABELS, boxes, painted, write_tiny_model
 
 from paraspinal_nnunet.cli import main
-from paraspinal_nnunet.image_io.nifti import read_labels, write_image, write_labels
+from paraspinal_nnunet.image_io.images import read_labels
+from paraspinal_nnunet.image_io.nifti import write_image, write_labels
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from helpers.portable_models import (
 
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.errors import InputError, SetupError
-from paraspinal_nnunet.image_io.nifti import read_image, read_labels
+from paraspinal_nnunet.image_io.images import read_image, read_labels
 from paraspinal_nnunet.inference.portable import is_portable, open_model
 from paraspinal_nnunet.inference.portable.runtimes import load_runtime
 from paraspinal_nnunet.models.manifest import FILE_NAME, check_files, read_manifest

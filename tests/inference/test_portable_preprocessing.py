@@ -11,7 +11,7 @@ from helpers.portable_models import INTENSITIES, LABELS, RESAMPLER, make_model, 
 
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.export.run import preprocessing_entry
-from paraspinal_nnunet.image_io.nifti import read_image
+from paraspinal_nnunet.image_io.images import read_image
 from paraspinal_nnunet.inference.portable.pipeline import read_pipeline
 from paraspinal_nnunet.inference.portable.preprocessing import body_mask, nonzero_box, prepare, restore
 from paraspinal_nnunet.inference.portable.resampling import axis_map, separate_axis
@@ -92,7 +92,7 @@ def test_images_and_labels_are_nnunets(name, axes, tmp_path):
 
 
 def test_an_empty_scan_stays_empty():
-    from paraspinal_nnunet.image_io.nifti import Volume
+    from paraspinal_nnunet.image_io.volume import Volume
 
     volume = Volume(np.zeros((20, 24, 3), np.int16), np.diag([1.0, 1.0, 4.0, 1.0]))
     prepared = prepare(volume, pipeline_of(make_plans()))

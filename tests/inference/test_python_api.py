@@ -18,7 +18,9 @@ from helpers.tiny_portable import AFFINE, BOX_ML, boxes, painted, write_tiny_mod
 import paraspinal_nnunet
 from paraspinal_nnunet import segment
 from paraspinal_nnunet.errors import InputError, ProtocolError
-from paraspinal_nnunet.image_io.nifti import Volume, read_image, read_labels, write_image
+from paraspinal_nnunet.image_io.images import read_image, read_labels
+from paraspinal_nnunet.image_io.nifti import write_image
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.inference.portable import open_model
 from paraspinal_nnunet.utils.zip import write_zip
 

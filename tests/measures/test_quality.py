@@ -98,7 +98,10 @@ def test_volumes_outside_three_sd():
     assert {f.kind for f in flags(short)} == {"field of view", "end of stack"}
     (ends,) = [f for f in flags(short) if f.kind == "end of stack"]  # one for all that end alike
     assert (ends.subject, ends.value) == ("", 1.0)
-    assert ends.text == "MF_R, MF_L, ES_R, ES_L, PM_R, PM_L reach the highest slice of the stack"
+    assert ends.text == (
+        "Multifidus right and left, erector spinae right and left, psoas major right and left "
+        "reach the highest slice of the stack"
+    )
 
 
 @pytest.mark.parametrize(("rows", "severity"), [(8, None), (6, "warning"), (4, "serious")])

@@ -9,7 +9,7 @@ pytest.importorskip("nnunetv2")
 
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.errors import DatasetError, ProtocolError
-from paraspinal_nnunet.nnunet.preprocessed import MARKER_SUFFIX, is_preprocessed, source_digest
+from paraspinal_nnunet.nnunet.preprocessed import MARKER_SUFFIX, check_complete, is_made_from, source_digest
 from paraspinal_nnunet.nnunet.splits import make_splits, read_splits, write_splits
 from paraspinal_nnunet.planning.run import PlanRequest, plan, prepare_splits
 from paraspinal_nnunet.protocol.overrides import parse_settings
@@ -32,9 +32,9 @@ def test_planning_leaves_plans_folds_and_cases(tiny):
     plans = json.loads(tiny.plans_file.read_text())
     (folder,) = {tiny.preprocessed / c["data_identifier"] for c in plans["configurations"].values()}
     assert sorted(p.name for p in folder.glob("*_seg.b2nd")) == [f"sub-00{n}_seg.b2nd" for n in range(1, 7)]
-    assert is_preprocessed(folder)
-    assert is_preprocessed(folder, source_digest(tiny.raw))
-    assert not is_preprocessed(folder, "another source")
+    check_complete(folder)
+    assert is_made_from(folder, source_digest(tiny.raw))
+    assert not is_made_from(folder, "another source")
     assert [len(s["val"]) for s in read_splits(tiny.preprocessed / "splits_final.json")] == [2, 2, 2]
     assert len(list((tiny.preprocessed / "gt_segmentations").iterdir())) == 6
 
@@ -173,7 +173,7 @@ def test_a_baseline_plans_itself_and_carries_its_length(tiny_copy):
     assert ENTRY not in plans
     assert plans["configurations"]["2d"]["architecture"]["network_class_name"].endswith("PlainConvUNet")
     assert plans["configurations"]["2d"]["data_identifier"] == "Base_2d"
-    assert is_preprocessed(tiny_copy.preprocessed / "Base_2d")
+    check_complete(tiny_copy.preprocessed / "Base_2d")
     assert [len(s["val"]) for s in read_splits(tiny_copy.preprocessed / "splits_final.json")] == [2, 2, 2]
     with pytest.raises(ProtocolError, match="hold other settings"):
         plan(PlanRequest(501, plans_name="Base", overrides={"iterations": 6}, baseline=True))
@@ -219,7 +219,7 @@ def test_planning_stops_where_it_is_told(tiny_copy):
     folder = json.loads((tiny_copy.preprocessed / "Coarse.json").read_text())["configurations"]["2d"]["data_identifier"]
     assert not (tiny_copy.preprocessed / folder).exists()
     assert main(flags) == 0
-    assert is_preprocessed(tiny_copy.preprocessed / folder)
+    check_complete(tiny_copy.preprocessed / folder)
 
 
 def test_a_mirrored_label_header_is_refused_before_anything_is_written(tiny_copy, capsys):

@@ -1,7 +1,6 @@
-import hashlib
 import json
 import pickle
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +10,12 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("nnunetv2")
 
+from helpers.trainings import CPU, count_steps, digest, files, plans_of, resume, train_until_killed, trainer_of
 from monai.networks.nets import UNet
 
 from paraspinal_nnunet.errors import TrainingRefusedError
 from paraspinal_nnunet.nnunet.compat import register_trainers
+from paraspinal_nnunet.nnunet.preprocessed import mark_unfinished
 from paraspinal_nnunet.nnunet.splits import make_splits, write_splits
 from paraspinal_nnunet.planning.run import PlanRequest, plan
 from paraspinal_nnunet.protocol.paper import PAPER
@@ -32,70 +33,8 @@ from paraspinal_nnunet.trainers.length import epoch_count, epoch_length
 
 OURS = (nnUNetTrainerParaspinal, nnUNetTrainerParaspinalDeep)
 BASELINES = (nnUNetTrainerBaseline, nnUNetTrainerBaselineNoMirroring)
-CPU = torch.device("cpu")
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def plans_of(dataset, **overrides):
-    plans = json.loads(dataset.plans_file.read_text())
-    plans[ENTRY]["overrides"] |= overrides
-    return plans
-
-
-def trainer_of(
-    dataset, *, trainer=nnUNetTrainerParaspinal, configuration="2d", fold=0, plans=None, resume=False, **overrides
-):
-    plans = plans_of(dataset, **overrides) if plans is None else plans
-    dataset_json = json.loads((dataset.preprocessed / "dataset.json").read_text())
-    made = trainer({**plans, "continue_training": resume}, configuration, fold, dataset_json, CPU)
-    made.logger.plot_progress_png = lambda folder: None
-    return made
-
-
-def count_steps(trainer):
-    """Note the epoch of every optimiser step."""
-    trainer.initialize()
-    epochs, step = [], trainer.optimizer.step
-
-    def counted(*args, **kwargs):
-        epochs.append(trainer.current_epoch)
-        return step(*args, **kwargs)
-
-    trainer.optimizer.step = counted
-    return epochs
-
-
-def files(trainer):
-    return {p.name: p for p in Path(trainer.output_folder).iterdir()}
-
-
-def digest(checkpoint):
-    weights = torch.load(checkpoint, weights_only=False)["network_weights"]
-    return hashlib.sha256(b"".join(name.encode() + w.numpy().tobytes() for name, w in weights.items())).hexdigest()
-
-
-class KilledError(Exception):
-    pass
-
-
-def train_until_killed(trainer, epoch):
-    on_epoch_start = trainer.on_epoch_start
-
-    def killed():
-        if trainer.current_epoch == epoch:
-            raise KilledError
-        on_epoch_start()
-
-    trainer.on_epoch_start = killed
-    with suppress(KilledError):
-        trainer.run_training()
-
-
-def resume(trainer):
-    from nnunetv2.run.run_training import maybe_load_checkpoint
-
-    maybe_load_checkpoint(trainer, continue_training=True, validation_only=False)
 
 
 @pytest.mark.parametrize(
@@ -202,6 +141,43 @@ def test_the_number_of_workers_changes_nothing_and_the_seed_does(tiny, monkeypat
     other = trainer_of(tiny, iterations=3, seed=1)
     other.run_training()
     assert digest(files(other)["checkpoint_final.pth"]) != digests[0]
+
+
+def test_the_cache_changes_no_weight_and_is_recorded(tiny):
+    digests = {}
+    for cache in ("disk", "ram", "device"):
+        trainer = trainer_of(tiny, iterations=3, cache=cache)
+        trainer.run_training()
+        digests[cache] = digest(files(trainer)["checkpoint_final.pth"])
+        assert json.loads(files(trainer)["protocol.json"].read_text())["cache"] == cache
+    assert len(set(digests.values())) == 1
+    assert trainer_of(tiny).cache_taken == "disk"  # auto, on a CPU
+
+
+def test_precision_and_tf32_change_the_training_where_asked(tiny):
+    single, half = (trainer_of(tiny, iterations=1, precision=precision) for precision in ("fp32", "bf16"))
+    losses = []
+    for trainer in (single, half):
+        trainer.initialize()
+        assert trainer.grad_scaler is None
+        losses.append(trainer.train_step(next(trainer._batches("train", ["sub-001", "sub-002"], range(1))))["loss"])
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)  # bfloat16 has 8 bits
+    for choice in ("off", "on"):
+        trainer = trainer_of(tiny, iterations=1, tf32=choice)
+        trainer.on_train_start()
+        assert torch.backends.cudnn.allow_tf32 == (choice == "on")
+
+
+@pytest.mark.parametrize(
+    ("choice", "asked", "compiled"), [("off", True, False), ("on", True, True), ("on", False, False)]
+)
+def test_the_network_is_compiled_where_asked_and_nnunet_agrees(tiny, monkeypatch, choice, asked, compiled):
+    """nnU-Net compiles on CUDA, unless its own variable says no."""
+    trainer = trainer_of(tiny, compile=choice)
+    trainer.device = torch.device("cuda")
+    monkeypatch.setenv("nnUNet_compile", str(asked).lower())
+    assert trainer._do_i_compile() == compiled
 
 
 def test_validation_batches_do_not_touch_the_weights(tiny):
@@ -362,6 +338,39 @@ def test_missing_splits_are_refused(tiny_copy, trainer):
     assert trainer_of(tiny_copy, trainer=trainer, fold="all").fold == "all"
 
 
+@pytest.mark.parametrize("trainer", [OURS[0], BASELINES[0]])
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (lambda s: s["train"].append(s["val"][0]), r"case sub-00\d is on both sides of fold 0"),
+        (lambda s: s["train"].append("sub-099"), "fold 0 names sub-099, which is no planned case"),
+        (lambda s: s["val"].clear(), "fold 0 has no test cases"),
+        (lambda s: s["train"].clear(), "fold 0 has no training cases"),
+        (lambda s: s["train"].append(s["train"][0]), r"fold 0 names the training case sub-00\d twice"),
+    ],
+)
+def test_splits_edited_after_planning_are_refused(tiny_copy, trainer, edit, told):
+    path = tiny_copy.preprocessed / "splits_final.json"
+    splits = json.loads(path.read_text())
+    edit(splits[0])
+    path.write_text(json.dumps(splits))
+    with pytest.raises(TrainingRefusedError, match=told):
+        trainer_of(tiny_copy, trainer=trainer)
+    assert trainer_of(tiny_copy, trainer=trainer, fold=1).fold == 1
+
+
+def test_a_subject_on_both_sides_is_refused_without_the_raw_data(tiny_copy, monkeypatch):
+    path = tiny_copy.preprocessed / "subjects.json"
+    subjects = json.loads(path.read_text())
+    split = json.loads((tiny_copy.preprocessed / "splits_final.json").read_text())[0]
+    path.write_text(json.dumps(subjects | {split["train"][0]: "one", split["val"][0]: "one"}))
+    monkeypatch.delenv("nnUNet_raw")
+    with pytest.raises(TrainingRefusedError, match="subject one is on both sides of fold 0"):
+        trainer_of(tiny_copy)
+    path.unlink()  # planned by an earlier release
+    trainer_of(tiny_copy)
+
+
 def test_splits_of_another_number_are_refused(tiny_copy):
     cases = {f"sub-00{n}": f"sub-00{n}" for n in range(1, 7)}
     write_splits(tiny_copy.preprocessed / "splits_final.json", make_splits(cases, folds=5, seed=1))
@@ -403,12 +412,17 @@ def test_labels_that_the_loss_has_no_meaning_for_are_refused(tiny, labels, overr
         nnUNetTrainerParaspinal(plans_of(tiny, **overrides), "2d", 0, dataset_json, CPU)
 
 
-@pytest.mark.parametrize("what", ["marker", "folder"])
+@pytest.mark.parametrize("what", ["marker", "folder", "case"])
 def test_unfinished_preprocessing_is_refused(tiny_copy, what):
     (marker,) = tiny_copy.preprocessed.glob("*.complete.json")
     folder = marker.with_name(marker.name.removesuffix(".complete.json"))
-    marker.unlink() if what == "marker" else folder.rename(folder.with_name("elsewhere"))
-    with pytest.raises(TrainingRefusedError, match=r"is missing or incomplete; run 'paraspinal plan' \(again\)"):
+    if what == "marker":
+        mark_unfinished(folder)
+    elif what == "folder":
+        folder.rename(folder.with_name("elsewhere"))
+    else:
+        (folder / "sub-003_seg.b2nd").unlink()
+    with pytest.raises(TrainingRefusedError, match=r"is missing or incomplete.*; run 'paraspinal plan' \(again\)"):
         trainer_of(tiny_copy).run_training()
 
 

@@ -11,7 +11,7 @@ from paraspinal_nnunet import cli
 from paraspinal_nnunet.anatomy import PARASPINAL
 from paraspinal_nnunet.errors import DatasetError, ProtocolError
 from paraspinal_nnunet.image_io.geometry import axis_codes, check_sides
-from paraspinal_nnunet.image_io.nifti import read_image, read_labels
+from paraspinal_nnunet.image_io.images import read_image, read_labels
 from paraspinal_nnunet.nnunet.splits import read_splits
 from paraspinal_nnunet.training.augmentation import export as augmented_set
 from paraspinal_nnunet.training.augmentation.export import AugmentRequest, augment

@@ -29,8 +29,52 @@ def test_value_and_gradient_are_monais(spatial, dtype):
     logits, labels = logits_and_labels(spatial)
     ours = value_and_gradient(build_loss("dice_ce"), logits, labels.to(dtype))
     theirs = value_and_gradient(DiceCELoss(softmax=True, to_onehot_y=True), logits, labels)
-    assert torch.equal(ours[0], theirs[0])
-    assert torch.equal(ours[1], theirs[1])
+    torch.testing.assert_close(ours[0], theirs[0], rtol=1e-12, atol=0)
+    torch.testing.assert_close(ours[1], theirs[1], rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["dice_ce", "dice", "ce"])
+def test_single_precision_is_monais_within_a_millionth(name):
+    """Logits as large as a trained network's; crops of 96 x 96."""
+    generator = torch.Generator().manual_seed(2)
+    logits = 8 * torch.randn(4, 7, 96, 96, generator=generator)
+    labels = torch.randint(0, 7, (4, 1, 96, 96), generator=generator)
+    labels[1] = 0
+    reference = {
+        "dice_ce": DiceCELoss(softmax=True, to_onehot_y=True),
+        "dice": DiceLoss(softmax=True, to_onehot_y=True),
+        "ce": lambda z, y: torch.nn.functional.cross_entropy(z, y[:, 0].long()),
+    }[name]
+    ours, theirs = (value_and_gradient(loss, logits, labels) for loss in (build_loss(name), reference))
+    torch.testing.assert_close(ours[0], theirs[0], rtol=1e-6, atol=1e-6)
+    assert (ours[1] - theirs[1]).abs().max() <= 1e-6 * theirs[1].abs().max()
+
+
+@pytest.mark.parametrize("ignore", [None, 3])
+def test_the_gradient_is_that_of_the_value(ignore):
+    """Against numerical differences."""
+    generator = torch.Generator().manual_seed(5)
+    logits = torch.randn(2, 3, 3, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    labels = torch.randint(0, 3 if ignore is None else 4, (2, 1, 3, 4), generator=generator)
+    loss = build_loss("dice_ce", ignore_label=ignore)
+    assert torch.autograd.gradcheck(lambda z: 3 * loss(z, labels), (logits,))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_summed_in_single(dtype):
+    logits, labels = logits_and_labels((12, 10))
+    value, gradient = value_and_gradient(build_loss("dice_ce"), logits.to(dtype), labels)
+    expected, _ = value_and_gradient(build_loss("dice_ce"), logits.to(dtype).float(), labels)
+    assert (value.dtype, gradient.dtype) == (torch.float32, dtype)
+    assert value == expected
+
+
+def test_nothing_of_the_size_of_one_hot_labels_is_kept_but_the_probabilities():
+    logits, labels = logits_and_labels((12, 10))
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.shape) or t, lambda t: t):
+        build_loss("dice_ce")(logits.requires_grad_(), labels)
+    assert [shape for shape in kept if shape.numel() >= logits.numel()] == [torch.Size((5, 7, 120))]
 
 
 def test_it_is_dice_plus_cross_entropy():
@@ -68,6 +112,6 @@ def test_ignored_voxels_count_in_neither_half(name):
     expected = {"dice_ce": dice + ce, "dice": dice, "ce": ce}[name]
     (gradient,) = torch.autograd.grad(loss, logits, retain_graph=True)
     (reference,) = torch.autograd.grad(expected, logits)
-    assert torch.equal(loss, expected)
-    assert torch.equal(gradient, reference)
+    torch.testing.assert_close(loss, expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(gradient, reference, rtol=1e-5, atol=1e-7)
     assert not gradient.movedim(1, -1)[labels[:, 0] == 4].any()

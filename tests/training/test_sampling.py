@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from paraspinal_nnunet.training.sampling import BatchSchedule, VoxelIndex, crop_start, distributed_share
+from paraspinal_nnunet.training.sampling import INDEPENDENT, BatchSchedule, VoxelIndex, crop_start, distributed_share
 
 
 @pytest.mark.parametrize(
@@ -98,6 +98,45 @@ def test_a_batch_of_the_paper_takes_all_50_training_cases():
     cases = tuple(f"{n:02d}" for n in range(50))
     names = [crop.case for crop in schedule(cases=cases, batch_size=200).batch(0)]
     assert all(names.count(case) == 4 for case in cases)
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "crops"), [(50, 10, 1), (1000, 200, 4), (51, 200, 4), (7, 12, 4), (10, 27, 1)]
+)
+def test_every_pass_shows_every_case_once(count, size, crops):
+    """The paper's 3D arm and 2D arm with augmentation, a fold of 51, and batches that end in the middle of a pass."""
+    cases = tuple(f"{n:04d}" for n in range(count))
+    drawn = []
+    for number in range(120):
+        drawn += [crop.case for crop in schedule(cases=cases, batch_size=size, crops_per_case=crops).batch(number)][
+            ::crops
+        ]
+    passes = [drawn[start : start + count] for start in range(0, len(drawn) - count + 1, count)]
+    assert len(passes) >= 5
+    assert all(sorted(one) == list(cases) for one in passes)
+    assert len({tuple(one) for one in passes}) > 0.9 * len(passes)
+
+
+@pytest.mark.parametrize("count", [3, 7, 10, 51])
+def test_no_batch_takes_a_case_twice_where_there_are_enough(count):
+    cases = tuple(f"{n:02d}" for n in range(count))
+    for per_batch in range(1, count + 1):
+        for number in range(0, 40, 3):
+            names = [c.case for c in schedule(cases=cases, batch_size=per_batch, crops_per_case=1).batch(number)]
+            assert len(set(names)) == per_batch
+
+
+def test_orders_of_passes_are_random():
+    """Each of 10 cases comes first in a tenth of 2,000 passes: mean 200, SD sqrt(2000 * .1 * .9) = 13.4."""
+    first = [schedule(batch_size=10, crops_per_case=1).batch(number)[0].case for number in range(2000)]
+    assert all(abs(first.count(case) - 200) < 5 * 13.5 for case in CASES)
+
+
+def test_the_rule_of_older_trainings_is_kept_for_them():
+    """What 0.1.0 drew: a permutation of the cases from (seed, fold, stream, batch)."""
+    names = [c.case for c in schedule(rule=INDEPENDENT, batch_size=3, crops_per_case=1).batch(5)]
+    order = np.random.default_rng((0, 1, 0, 5)).permutation(10)
+    assert names == [CASES[i] for i in order[:3]]
 
 
 def test_too_few_cases_are_drawn_evenly():

@@ -54,12 +54,16 @@ def run(args: argparse.Namespace) -> int:
     from paraspinal_nnunet.evaluation.predictions import describe, parse_models
     from paraspinal_nnunet.evaluation.record import RECORD_FILE
     from paraspinal_nnunet.evaluation.references import label_files
+    from paraspinal_nnunet.utils.files import refuse_overwriting_inputs
     from paraspinal_nnunet.utils.memory import keep_freed_memory
 
+    models = parse_models(args.pred)
+    read = [args.reference, args.reference / "labelsTr", args.images, *models.values()]
+    refuse_overwriting_inputs([*read, args.cases], _written(args.output), folders=[args.output])
     keep_freed_memory()
     metrics = evaluate(
         args.reference,
-        parse_models(args.pred),
+        models,
         args.output,
         images=args.images,
         cases=args.cases,
@@ -81,6 +85,12 @@ def run(args: argparse.Namespace) -> int:
     tables = ", ".join(str(args.output / name) for name in record.files)
     print(f"\nwritten: {tables} and {args.output / RECORD_FILE}")
     return 0
+
+
+def _written(output: Path) -> list[Path]:
+    from paraspinal_nnunet.evaluation.record import METRICS_FILE, RECORD_FILE, SLICES_FILE, SURFACE_FILE, VOLUMES_FILE
+
+    return [output / name for name in (METRICS_FILE, RECORD_FILE, SURFACE_FILE, SLICES_FILE, VOLUMES_FILE)]
 
 
 def _tolerance_mm(args: argparse.Namespace) -> float | None:

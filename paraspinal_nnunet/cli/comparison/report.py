@@ -43,7 +43,9 @@ def run(args: argparse.Namespace) -> int:
     from paraspinal_nnunet.evaluation.figures.run import FigureOptions
     from paraspinal_nnunet.evaluation.report.run import ReportOptions, write_report
     from paraspinal_nnunet.image_io.level_table import read_levels
+    from paraspinal_nnunet.utils.files import refuse_overwriting_inputs
 
+    refuse_overwriting_inputs([args.evaluation, args.statistics, args.levels], [], replaced=[args.output])
     levels = None if args.levels is None else read_levels(args.levels)
     options = ReportOptions(
         model=args.model,

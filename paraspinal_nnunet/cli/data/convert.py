@@ -1,11 +1,12 @@
 """Convert a folder of scans and label maps to an nnU-Net data set."""
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from paraspinal_nnunet.utils.workers import default_workers
 
 if TYPE_CHECKING:
     from paraspinal_nnunet.dataset_conversion.case import Checks
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 HELP = "convert scans and label maps to an nnU-Net data set"
 
-DEFAULT_WORKERS = min(8, os.cpu_count() or 1)
+DEFAULT_WORKERS = default_workers()
 
 _NAMES = "a GLOB matches the case id, the subject or the path of a file in DIR"
 
@@ -42,10 +43,12 @@ def run(args: argparse.Namespace) -> int:
     from paraspinal_nnunet.dataset_conversion.sources import source_module
     from paraspinal_nnunet.errors import InputError
     from paraspinal_nnunet.nnunet.datasets import nnunet_folder
+    from paraspinal_nnunet.utils.files import refuse_overwriting_inputs
 
     if args.report and args.report.is_dir():
         raise InputError(f"--report {args.report}: is a folder; give a file")
     raw = nnunet_folder("raw", instead=args.raw)
+    refuse_overwriting_inputs([], [args.report], trees=[args.input])
     try:
         report = convert(
             with_channels(source_module(args.source).source_from(args), args.channel or ()),

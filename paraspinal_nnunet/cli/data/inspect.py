@@ -32,12 +32,15 @@ def run(args: argparse.Namespace) -> int:
     from paraspinal_nnunet.errors import InputError
     from paraspinal_nnunet.nnunet.datasets import find_dataset, nnunet_folder
     from paraspinal_nnunet.quality_control import check_output, inspect_dataset, inspection_text, write_inspection
+    from paraspinal_nnunet.utils.files import refuse_overwriting_inputs
 
     if args.workers < 1:
         raise InputError(f"-np {args.workers}: give at least one worker process")
     if args.output is not None:
         check_output(args.output)
     folder = find_dataset(args.dataset, raw=nnunet_folder("raw", instead=args.raw))
+    read = [folder, *(path for path in folder.iterdir() if path.is_dir() and path.name.endswith(("Tr", "Ts")))]
+    refuse_overwriting_inputs(read, [], folders=[args.output])
     inspection = inspect_dataset(folder, preprocessed=args.preprocessed, workers=args.workers)
     print(inspection_text(inspection))
     if args.output is not None:

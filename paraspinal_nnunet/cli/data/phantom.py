@@ -21,11 +21,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--second-rater", type=int, metavar="K",
         help="how many cases, from the first on, a second rater outlines too (default: the paper's 25 of 76)",
     )  # fmt: skip
+    parser.add_argument(
+        "--domain-randomised", action="store_true",
+        help="draw habitus, field of view, contrast and artefacts at random, as the model that comes with the program "
+        "was trained on; image and labels only",
+    )  # fmt: skip
     parser.add_argument("-np", "--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the cohort and print what it holds."""
+    if args.domain_randomised:
+        return _write_randomised(args)
     from paraspinal_nnunet.phantom.anatomy import FULL_SHAPE
     from paraspinal_nnunet.phantom.cohort import write_cohort
     from paraspinal_nnunet.phantom.summary import format_cohort
@@ -39,4 +46,15 @@ def run(args: argparse.Namespace) -> int:
         workers=args.workers,
     )
     print(format_cohort(cohort))
+    return 0
+
+
+def _write_randomised(args: argparse.Namespace) -> int:
+    from paraspinal_nnunet.errors import ProtocolError
+    from paraspinal_nnunet.phantom.randomised.cohort import write_cohort
+
+    if args.shape is not None or args.second_rater is not None:
+        raise ProtocolError("--domain-randomised draws its own grids and has one rater; leave --shape, --second-rater")
+    write_cohort(args.output, cases=args.cases, seed=args.seed)
+    print(f"{args.output}: {args.cases} cases drawn at random, seed {args.seed}")
     return 0

@@ -1,48 +1,33 @@
 """The page that ends the demonstration: what was run, the recipes with their costs, and every slice with overlays."""
 
-import base64
-import html
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from PIL import Image
 
-from paraspinal_nnunet import __version__
 from paraspinal_nnunet.evaluation import read_metrics, read_record, summarise
 from paraspinal_nnunet.evaluation.comparison.answer import comparison_table
 from paraspinal_nnunet.evaluation.comparison.costs import read_costs
 from paraspinal_nnunet.evaluation.comparison.view import view_study
 from paraspinal_nnunet.evaluation.record import EvaluationRecord
-from paraspinal_nnunet.evaluation.tables.table import to_html
+from paraspinal_nnunet.html.document import document
+from paraspinal_nnunet.html.tables import PageTable, rows_table
 from paraspinal_nnunet.html.viewer.page import contact_sheet, viewer_html
-from paraspinal_nnunet.html.viewer.slices import ViewerCase
-from paraspinal_nnunet.image_io.nifti import read_image, read_labels
+from paraspinal_nnunet.html.viewer.slices import ViewerCase, encoded
+from paraspinal_nnunet.image_io.images import read_image, read_labels
+from paraspinal_nnunet.protocol.paper import PAPER
 from paraspinal_nnunet.utils.files import read_json, write_text
-from paraspinal_nnunet.workflow.settings import Study
+from paraspinal_nnunet.utils.text import pluralize
+from paraspinal_nnunet.workflow.commands import find_model
+from paraspinal_nnunet.workflow.settings import Workflow
 from paraspinal_nnunet.workflow.state import marker
-from paraspinal_nnunet.workflow.status import expected_jobs
+from paraspinal_nnunet.workflow.status import BASELINE_EPOCHS, BASELINE_ITERATIONS, expected_jobs
 
 TITLE = "Paraspinal muscles: demonstration on phantoms"
 SHOWN_CASES = 3
-STYLE = """
-:root { color-scheme: light; }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: #1c2430; }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #d5dbe3; }
-th:first-child, td:first-child { text-align: left; }
-.totals tr:last-child td { font-weight: 600; border-top: 2px solid #1c2430; }
-code { font-size: .85rem; }
-.wide { overflow-x: auto; }
-img { max-width: 100%; }
-.note, tfoot { color: #4a5666; }
-caption { font-weight: 600; text-align: left; }
-tfoot td { font-size: .8rem; text-align: left; }
-"""
 
 
-def write_page(path: Path, study: Study, phantom_command: Sequence[str]) -> Path:
+def write_page(path: Path, study: Workflow, phantom_command: Sequence[str]) -> Path:
     """Write the self-contained page.
 
     Args:
@@ -58,28 +43,37 @@ def write_page(path: Path, study: Study, phantom_command: Sequence[str]) -> Path
     costs = read_costs(evaluation)
     cases = _cases(metrics, record)
     sheet = contact_sheet(cases[:SHOWN_CASES], title="Phantoms that no model has seen, with their reference labels")
-    recipes = "" if costs is None else f"<div class='wide'>{to_html(comparison_table(view, costs))}</div>"
-    body = [
-        f"<h1>{html.escape(TITLE)}</h1>",
-        "<p>Computed scans of lumbar trunks stand in for patients. Networks were trained with the paper's protocol in "
-        "2D and in 3D, the better one also with one level more, and nnU-Net's self-configured 2D network beside them, "
-        f"all far shorter than they should be. {metrics['case'].nunique()} phantoms that none had seen were segmented."
-        "</p>",
-        f"<p><img alt='Slices of phantoms with reference labels' src='data:image/png;base64,{_png(sheet)}'></p>",
-        recipes,
-        "<h2>Dice of each muscle, mean (SD)</h2>",
-        _table(metrics),
-        "<p class='note'>The 3D arm and the baseline are trained for seconds here, to show how they are run, not to be "
-        "judged. nnU-Net's default training mirrors images, which confuses left and right muscles.</p>",
-        viewer_html(cases, "Every slice: reference and predictions"),
-        "<h2>What was run</h2>",
-        _commands(study, phantom_command),
-        f"<p class='note'>paraspinal-nnunet {__version__}. The study's own report: <a href='report/report.html'>"
-        "report/report.html</a>; all metrics: <code>evaluation/all/metrics.csv</code>.</p>",
-    ]
-    head = f"<meta charset='utf-8'><title>{html.escape(TITLE)}</title><style>{STYLE}</style>"
-    write_text(path, f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(body)}</body></html>\n")
+    page = document(
+        "demo.html",
+        TITLE,
+        parts=("viewer", "tables"),
+        opening="Computed scans of lumbar trunks stand in for patients. Networks were trained with the paper's "
+        "protocol in 2D and in 3D, the better one also with one level more, and nnU-Net's self-configured 2D network "
+        "beside them, all far shorter than they should be. "
+        f"{pluralize(metrics['case'].nunique(), 'phantom')} that none had seen were segmented.",
+        sheet=encoded(sheet, "PNG"),
+        recipes=None if costs is None else comparison_table(view, costs),
+        dice=_dice_table(metrics),
+        remark=_lengths(study, [str(name) for name in view.models]),
+        viewer=viewer_html(cases, "Every slice: reference and predictions"),
+        commands=_commands(study, phantom_command),
+    )
+    write_text(path, page)
     return path
+
+
+def _lengths(study: Workflow, models: Sequence[str]) -> str:
+    """How long each model was trained, which says what its Dice is worth."""
+    lengths = []
+    for name in models:
+        model = find_model(study, name)
+        steps = int(model.overrides["iterations"])
+        usual = BASELINE_EPOCHS * BASELINE_ITERATIONS if model.is_baseline else PAPER.training.iterations
+        lengths.append(f"{name} {steps:,} of {usual:,} steps")
+    return (
+        f"Trained for minutes: {', '.join(lengths)}. It shows how models are compared, not which is best; nnU-Net's "
+        "baseline mirrors no images here, which in short trainings confuses left and right muscles."
+    )
 
 
 def mean_dice(metrics: pd.DataFrame, model: str) -> float:
@@ -87,19 +81,18 @@ def mean_dice(metrics: pd.DataFrame, model: str) -> float:
     return float(metrics.loc[metrics["model"] == model, "dice"].mean())
 
 
-def _table(metrics: pd.DataFrame) -> str:
+def _dice_table(metrics: pd.DataFrame) -> PageTable:
     dice = summarise(metrics).query("metric == 'dice'")
     models = list(dict.fromkeys(dice["model"]))
-    rows = ["<tr><th>muscle</th>" + "".join(f"<th>{html.escape(str(m))}</th>" for m in models) + "</tr>"]
+    rows = [("muscle", *map(str, models))]
     for (muscle, side), group in dice.groupby(["muscle", "side"], sort=False):
         cells = group.set_index("model")
-        values = "".join(f"<td>{cells.at[m, 'mean']:.3f} ({cells.at[m, 'sd']:.3f})</td>" for m in models)
-        name = f"{muscle} {side}".replace("_", " ").strip().capitalize()
-        rows.append(f"<tr><td>{html.escape(name)}</td>{values}</tr>")
-    return f"<div class='wide'><table class='totals'>{''.join(rows)}</table></div>"
+        values = (f"{cells.at[m, 'mean']:.3f} ({cells.at[m, 'sd']:.3f})" for m in models)
+        rows.append((f"{muscle} {side}".replace("_", " ").strip().capitalize(), *values))
+    return rows_table(rows)
 
 
-def _commands(study: Study, phantom_command: Sequence[str]) -> str:
+def _commands(study: Workflow, phantom_command: Sequence[str]) -> PageTable:
     """Every command in its order, with the seconds of the step that it belongs to."""
     rows = [(" ".join(["paraspinal", *phantom_command]), "")]
     total = 0.0
@@ -109,15 +102,7 @@ def _commands(study: Study, phantom_command: Sequence[str]) -> str:
         total += seconds
         commands = content["commands"] or [f"paraspinal study step {' '.join(job.parts)}"]
         rows += [(command, f"{seconds:.0f}") for command in commands]
-    rows.append(("all", f"{total:.0f}"))
-    lines = "".join(f"<tr><td><code>{html.escape(line)}</code></td><td>{took}</td></tr>" for line, took in rows)
-    return f"<div class='wide'><table class='totals'><tr><th>command</th><th>seconds</th></tr>{lines}</table></div>"
-
-
-def _png(picture: Image.Image) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", optimize=True)
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
+    return rows_table([("command", "seconds"), *rows, ("all", f"{total:.0f}")], kind="numbers totals")
 
 
 def _cases(metrics: pd.DataFrame, record: EvaluationRecord) -> list[ViewerCase]:

@@ -10,6 +10,11 @@ from paraspinal_nnunet.errors import InputError
 if TYPE_CHECKING:
     from paraspinal_nnunet.measures.case import MeasureOptions
 
+LEVEL_SCHEMES = (
+    *("totalspineseg", "totalsegmentator", "totalsegmentator-v1", "totalsegmentator-mr", "verse", "spineps", "spider"),
+    "mrspineseg",
+)
+
 HELP = "measure volume, area, fat and asymmetry of segmented muscles"
 
 
@@ -35,11 +40,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--level-names", type=Path, metavar="FILE",
-        help="JSON or YAML file of value: level for levels label maps (default: TotalSpineSeg's values)",
+        help="JSON or YAML file of value: level for levels label maps of other schemes",
     )  # fmt: skip
     parser.add_argument(
-        "--fat", nargs="*", choices=("otsu", "kmeans", "gmm"), default=["otsu"], metavar="METHOD",
-        help="thresholds that part fat from muscle in the scan: otsu, kmeans, gmm; none without a name (default: otsu)",
+        "--levels-scheme", choices=LEVEL_SCHEMES,
+        help="whose values levels label maps have (default: the one known scheme that fits)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--fat", nargs="*", choices=("gmm3", "otsu", "kmeans", "gmm"), default=["gmm3"], metavar="METHOD",
+        help="thresholds that part fat from muscle in the scan: gmm3, otsu, kmeans, gmm; none without a name (default: "
+        "gmm3)",
     )  # fmt: skip
     parser.add_argument(
         "--fat-per", choices=("muscle", "side"), default="muscle",
@@ -66,6 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-m", "--model", type=Path, metavar="MODEL",
         help="the model that made the maps (folder or archive): flags scans unlike those that it was trained on",
     )  # fmt: skip
+    parser.add_argument("--xlsx", action="store_true", help="write all tables as a workbook, too: measures.xlsx")
     parser.add_argument("--overwrite", action="store_true", help="measure again what is there already")
     parser.add_argument("-np", "--workers", type=int, metavar="N", help="cases at a time (default: one per core)")
 
@@ -87,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
             fat=fat,
             options=_options(args),
             fat_maps=args.fat_maps,
+            xlsx=args.xlsx,
             overwrite=args.overwrite,
             workers=args.workers,
         )
@@ -100,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _options(args: argparse.Namespace) -> "MeasureOptions":
     from paraspinal_nnunet.measures.case import MeasureOptions
-    from paraspinal_nnunet.measures.levels import TOTALSPINESEG, read_level_names
+    from paraspinal_nnunet.measures.level_names import read_level_names
     from paraspinal_nnunet.measures.quality import TrainingDescription
 
     training = None
@@ -117,7 +129,8 @@ def _options(args: argparse.Namespace) -> "MeasureOptions":
         muscles=tuple(Muscle(name) for name in args.muscles) if args.muscles else None,
         regrid=args.regrid,
         label_values=_label_values(args.scheme),
-        level_names=read_level_names(args.level_names) if args.level_names else TOTALSPINESEG,
+        level_names=read_level_names(args.level_names) if args.level_names else None,
+        levels_scheme=args.levels_scheme,
         training=training,
     )
 

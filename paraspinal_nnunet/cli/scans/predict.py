@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 HELP = "segment new scans with a trained model, measure them, and make a page of each"
 
 POST_STEPS = ("largest-component", "fill-holes", "closing")
-THRESHOLDS = ("otsu", "kmeans", "gmm")
+THRESHOLDS = ("gmm3", "otsu", "kmeans", "gmm")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,8 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", dest="output", type=Path, required=True, metavar="OUT", help="folder for masks and all else"
     )
     parser.add_argument(
-        "-m", dest="model", type=Path, required=True, metavar="MODEL",
-        help="what 'paraspinal export' wrote, folder or zip, or nnU-Net's model folder",
+        "-m", dest="model", type=Path, metavar="MODEL",
+        help="what 'paraspinal export' wrote, folder or zip, or nnU-Net's model folder (default: the model that comes "
+        "with the program, see 'paraspinal models'; it was trained on computed scans only)",
     )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="make again what is there already")
     parser.add_argument(
@@ -97,8 +98,8 @@ def _add_product_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--no-pages", action="store_true", help="no pages and pictures")
     group.add_argument("--no-seg", action="store_true", help="DICOM: no DICOM SEG")
     group.add_argument(
-        "--fat", nargs="*", choices=THRESHOLDS, default=["otsu"], metavar="METHOD",
-        help=f"thresholds that part fat from muscle: {', '.join(THRESHOLDS)}; none without a name (default: otsu)",
+        "--fat", nargs="*", choices=THRESHOLDS, default=["gmm3"], metavar="METHOD",
+        help=f"thresholds that part fat from muscle: {', '.join(THRESHOLDS)}; none without a name (default: gmm3)",
     )  # fmt: skip
     group.add_argument(
         "--levels", type=Path, metavar="PATH",
@@ -130,12 +131,13 @@ def request_from(args: argparse.Namespace) -> "PredictionRequest":
     """The request that the command line describes."""
     from paraspinal_nnunet.inference.inputs import InputChoice
     from paraspinal_nnunet.inference.outputs import Products
+    from paraspinal_nnunet.models.shipped import resolve_model
     from paraspinal_nnunet.prediction import PredictionRequest
 
     return PredictionRequest(
         scans=args.input,
         output=args.output,
-        model=args.model,
+        model=resolve_model(args.model),
         folds=args.folds,
         device=args.device,
         step_size=args.step_size,

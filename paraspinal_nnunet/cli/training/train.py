@@ -1,6 +1,7 @@
 """Train one fold with nnU-Net: `nnUNetv2_train` with our trainers found, and independent of torchvision."""
 
 import argparse
+from pathlib import Path
 
 HELP = "train one fold (nnUNetv2_train with our trainers)"
 
@@ -15,6 +16,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-device", choices=["cuda", "cpu", "mps"], help="default: cuda where there is one, else cpu")
     parser.add_argument("-num_gpus", type=int, default=1, help="GPUs for one training (default: 1)")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint, if there is one")
+    parser.add_argument(
+        "--accept-changes", action="store_true",
+        help="with --resume: go on although settings or data changed since; both stand in the record",
+    )  # fmt: skip
+    parser.add_argument(
+        "-pretrained_weights", dest="pretrained", type=Path, metavar="FILE",
+        help="begin with the weights of a checkpoint, or with 'default', the 2D model that comes with the program; "
+        "where the labels are others, with a fresh last layer",
+    )  # fmt: skip
     validation = parser.add_mutually_exclusive_group()
     validation.add_argument(
         "--val", action="store_true", help="only predict the fold's test cases with the final weights"
@@ -40,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
             only_validate=args.val,
             keep_probabilities=args.npz,
             validate=not args.no_val,
+            accept_changes=args.accept_changes,
+            pretrained=args.pretrained,
         )
     )
     return 0

@@ -1,7 +1,7 @@
 (function () {
   "use strict";
 
-  const WIDTH = 720, HEIGHT = 600, START = [215, 18], BACKGROUND = 0xfffaf8f6;
+  const WIDTH = 720, HEIGHT = 600, START = [215, 18];
   const STEP_DEG = 10, MOST_TILT = 90;
 
   function element(tag, className, parent) {
@@ -15,6 +15,12 @@
     const raw = Uint8Array.from(atob(text), function (letter) { return letter.charCodeAt(0); });
     const stream = new Blob([raw]).stream().pipeThrough(new DecompressionStream("deflate"));
     return new Response(stream).arrayBuffer().then(function (buffer) { return new Uint8Array(buffer); });
+  }
+
+  // A style's "rgb(r, g, b)" as a pixel.
+  function packedColour(text) {
+    const parts = text.match(/[\d.]+/g).map(Number);
+    return (0xff000000 | parts[2] << 16 | parts[1] << 8 | parts[0]) >>> 0;
   }
 
   function cross(a, b) {
@@ -162,7 +168,7 @@
     function draw() {
       const context = view.getContext("2d");
       const image = context.createImageData(WIDTH, HEIGHT);
-      const pixels = new Uint32Array(image.data.buffer).fill(BACKGROUND);
+      const pixels = new Uint32Array(image.data.buffer).fill(packedColour(getComputedStyle(view).backgroundColor));
       const depths = new Float32Array(WIDTH * HEIGHT).fill(-Infinity);
       const axes = camera(state.turn, state.tilt), scale = fits * state.zoom;
       state.meshes.forEach(function (mesh) {
@@ -190,9 +196,9 @@
         const place = [Math.max(16, Math.min(WIDTH - 16, p[0])), Math.max(18, Math.min(HEIGHT - 18, p[1]))];
         context.globalAlpha = dot(axes[2], direction) < -0.5 ? 0.35 : 1;
         context.lineWidth = 5;
-        context.strokeStyle = "#f6f8fa";
+        context.strokeStyle = getComputedStyle(view).backgroundColor;
         context.strokeText(letter, place[0], place[1]);
-        context.fillStyle = "#1b1f24";
+        context.fillStyle = getComputedStyle(view).color;
         context.fillText(letter, place[0], place[1]);
         placed[letter] = place.map(Math.round);
       });
@@ -211,12 +217,14 @@
       });
       context.closePath();
       context.lineWidth = 1.5;
-      context.strokeStyle = "rgba(60, 70, 80, .75)";
+      context.strokeStyle = getComputedStyle(view).color;
+      context.globalAlpha = 0.6;
       context.stroke();
+      context.globalAlpha = 1;
     }
 
     function drawScale(context, scale) {
-      context.fillStyle = "#1b1f24";
+      context.fillStyle = getComputedStyle(view).color;
       context.fillRect(18, HEIGHT - 20, 50 * scale, 3);
       context.font = "16px system-ui, sans-serif";
       context.textAlign = "left";
@@ -251,6 +259,8 @@
       state.level = event.detail;
       later();
     }, true);
+
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", later);
 
     Promise.all(data.meshes.map(function (mesh) { return unpacked(mesh, data.unit); })).then(function (meshes) {
       state.meshes = meshes;

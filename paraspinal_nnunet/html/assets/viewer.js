@@ -2,6 +2,7 @@
   "use strict";
 
   const LONGEST = 1000;  // pixels of the canvas along its longer side
+  const WHEEL_PIXELS = 40, LINE_PIXELS = 16, TOUCH_PIXELS = 24;  // of turning or moving for one slice
   const OUTLINE_PIXELS = 2, OUTLINE_OPACITY = 0.95;
 
   function element(tag, className, parent) {
@@ -157,8 +158,8 @@
     const level = slider(side, "Level", "level", 0, 255, function (value) { state.level = value; draw(); });
     button(side, "Reset", reset);
     element("p", "pv-help", side).textContent =
-      "Wheel or arrow keys: slice, feet to head. Drag: window and level. Keys 1 to 9: overlay, o: outlines, " +
-      "0: reset. R is the patient's right, A the front.";
+      "Wheel, arrow keys or a finger up and down: slice, feet to head. Drag with the mouse: window and level. Keys 1 " +
+      "to 9: overlay, o: outlines, 0: reset. R is the patient's right, A the front.";
 
     function current() { return cases[state.caseIndex]; }
 
@@ -194,6 +195,9 @@
         element("i", "", item).style.background = entry.colour;
         item.appendChild(document.createTextNode(entry.name));
       });
+      current().overlays[index].missing.forEach(function (name) {
+        element("li", "missing", legend).textContent = name + ": missing";
+      });
       showSlice(state.slice);
     }
 
@@ -202,8 +206,8 @@
       state.slice = Math.max(0, Math.min(shown.slices.length - 1, index));
       const pictured = shown.slices[state.slice];
       sliceSlider.value = state.slice;
-      place.textContent = "slice " + pictured.number + " of " + shown.count + ", z = " + pictured.mm + " mm";
-      shownCanvas.setAttribute("aria-label", shown.name + ", slice " + pictured.number);
+      place.textContent = (pictured.level ? pictured.level + ", " : "") + "slice " + pictured.number + " of " + shown.count + ", z = " + pictured.mm + " mm";
+      shownCanvas.setAttribute("aria-label", shown.name + ", slice " + pictured.number + (pictured.level ? ", " + pictured.level : ""));
       root.setAttribute("data-mm", pictured.mm);
       root.dispatchEvent(new CustomEvent("paraspinal-slice", { detail: Number(pictured.mm) }));
       draw();
@@ -274,22 +278,35 @@
     stage.addEventListener("wheel", function (event) {
       if (event.ctrlKey) return;
       event.preventDefault();
-      showSlice(state.slice + (event.deltaY < 0 ? 1 : -1));
+      turned += event.deltaMode === 1 ? event.deltaY * LINE_PIXELS : event.deltaY;
+      const now = Date.now(), quick = now - turnedAt < 40;
+      // A wheel's notch is one slice, however far the system lets it turn; a touch pad's many small steps are added up.
+      if (Math.abs(turned) < (quick ? WHEEL_PIXELS : 1)) return;
+      showSlice(state.slice + (turned < 0 ? 1 : -1));
+      turned = 0;
+      turnedAt = now;
     }, { passive: false });
-    let from = null;
+    let turned = 0, turnedAt = 0, from = null, touched = null;
     stage.addEventListener("pointerdown", function (event) {
-      if (event.pointerType === "touch") return;
+      if (event.pointerType === "touch") {
+        touched = event.isPrimary ? { y: event.clientY, slice: state.slice } : null;
+        return;
+      }
       from = { x: event.clientX, y: event.clientY, width: state.width, level: state.level };
       stage.setPointerCapture(event.pointerId);
     });
     stage.addEventListener("pointermove", function (event) {
+      if (touched && event.pointerType === "touch" && event.isPrimary) {
+        const room = stage.clientHeight || 1, most = current().slices.length;
+        showSlice(touched.slice + Math.round((touched.y - event.clientY) / Math.min(room / most, TOUCH_PIXELS)));
+      }
       if (!from) return;
       state.width = Math.max(5, Math.min(510, from.width + event.clientX - from.x));
       state.level = Math.max(0, Math.min(255, from.level + (event.clientY - from.y) / 2));
       draw();
     });
     ["pointerup", "pointercancel"].forEach(function (name) {
-      stage.addEventListener(name, function () { from = null; });
+      stage.addEventListener(name, function () { from = touched = null; });
     });
     stage.addEventListener("keydown", function (event) {
       const steps = { ArrowUp: 1, ArrowRight: 1, PageUp: 1, ArrowDown: -1, ArrowLeft: -1, PageDown: -1 };

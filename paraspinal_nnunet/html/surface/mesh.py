@@ -9,7 +9,7 @@ from scipy.ndimage import find_objects, gaussian_filter
 
 from paraspinal_nnunet.anatomy import BY_LABEL
 from paraspinal_nnunet.errors import GeometryError
-from paraspinal_nnunet.html.viewer.slices import LABEL_COLOURS, UNKNOWN_COLOUR
+from paraspinal_nnunet.html.viewer.colours import LABEL_COLOURS, UNKNOWN_COLOUR
 from paraspinal_nnunet.image_io.geometry import spacing_mm, to_ras
 
 STEP_MM = 2.5

@@ -1,15 +1,16 @@
 """Surfaces to look at: a view that turns under the hand and needs no network, and still pictures for paper."""
 
-import json
 import zlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from PIL import Image, ImageDraw
 
+from paraspinal_nnunet.html.document import base64_text, fragment
 from paraspinal_nnunet.html.surface.mesh import Mesh, vertex_normals
-from paraspinal_nnunet.html.viewer.page import asset, base64_text, hex_colour
+from paraspinal_nnunet.html.viewer.colours import hex_colour
 from paraspinal_nnunet.html.viewer.slices import font
 
 RESOLUTION_MM = 0.1
@@ -34,17 +35,9 @@ MOST_SAMPLES = 1_000_000
 
 _OVERSAMPLING = 2
 _MARGIN = 0.1
-_FRAGMENT = """<section class="paraspinal-surface">
-<style>
-{css}</style>
-<script type="application/json">{data}</script>
-<script>
-{js}</script>
-</section>
-"""
 
 
-def surface_html(meshes: Sequence[Mesh]) -> str:
+def surface_html(meshes: Sequence[Mesh]) -> Markup:
     """A view of the meshes that is turned by mouse, touch and keys, to be placed anywhere in a page.
 
     Drawn in software on a canvas, so that it looks the same with and without a graphics card.
@@ -53,7 +46,7 @@ def surface_html(meshes: Sequence[Mesh]) -> str:
         meshes: As `surface_meshes` gave them; at least one.
 
     Returns:
-        HTML with its styles, script and data in it, in ASCII.
+        HTML with the surfaces in it, for a page made with the part ``'surface'``.
     """
     low, high = _bounds(meshes)
     centre = (low + high) / 2
@@ -66,8 +59,7 @@ def surface_html(meshes: Sequence[Mesh]) -> str:
         "marks": {letter: list(direction) for letter, direction in MARKS.items()},
         "meshes": [_packed(mesh, centre) for mesh in meshes],
     }
-    text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
-    return _FRAGMENT.format(css=asset("surface.css"), js=asset("surface.js"), data=text)
+    return fragment("parts.html", "surface", data)
 
 
 def snapshot(meshes: Sequence[Mesh], view: str, *, height_px: int = 360) -> Image.Image:

@@ -1,25 +1,26 @@
 """The overlay viewer as a piece of HTML that needs no network, and the contact sheet that prints."""
 
-import base64
-import html
-import json
 import zlib
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from PIL import Image, ImageDraw
 
 from paraspinal_nnunet.anatomy import BY_LABEL
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.html.viewer.slices import (
+from paraspinal_nnunet.html.document import base64_text, document, fragment
+from paraspinal_nnunet.html.viewer.colours import (
     DIFFERENCE_COLOURS,
     DIFFERENCES,
-    FILL_OPACITY,
     LABEL_COLOURS,
     UNKNOWN_COLOUR,
+    hex_colour,
+)
+from paraspinal_nnunet.html.viewer.slices import (
+    FILL_OPACITY,
     DisplayStack,
     ViewerCase,
     difference_map,
@@ -34,31 +35,12 @@ MARGIN_MM = 15.0
 
 DIFFERENCE_OPACITY = 0.75
 """Differences are thin, and what lies below them is of less interest."""
-
-_ASSETS = resources.files("paraspinal_nnunet.html") / "assets"
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>
-</head>
-<body style="margin: 1rem">
-{body}
-</body>
-</html>
-"""
-_FRAGMENT = """<section class="paraspinal-viewer">
-<style>
-{css}</style>
-<h2>{title}</h2>
-<script type="application/json">{data}</script>
-<script>
-{js}</script>
-</section>
-"""
+_NO_OVERLAY = {"name": "none", "legend": [], "missing": [], "opacity": FILL_OPACITY, "labels": ""}
 
 
 def viewer_html(
     cases: Sequence[ViewerCase], title: str, *, most_slices: int | None = 24, margin_mm: float | None = MARGIN_MM
-) -> str:
+) -> Markup:
     """A viewer of one or more cases, to be placed anywhere in a page; several may stand in one page.
 
     Slices are scrolled by wheel, keys and slider; grey values are windowed, and overlays filled or outlined, as the
@@ -72,7 +54,7 @@ def viewer_html(
         margin_mm: Shown around the labels; None shows whole slices.
 
     Returns:
-        HTML with its styles, script and pictures in it, in ASCII.
+        HTML with the pictures in it, for a page made with the part ``'viewer'``.
 
     Raises:
         InputError: No cases.
@@ -80,19 +62,13 @@ def viewer_html(
     """
     if not cases:
         raise InputError("a viewer needs at least one case")
-    data = json.dumps([_case_data(case, most_slices, margin_mm) for case in cases], separators=(",", ":"))
-    return _FRAGMENT.format(
-        title=as_text(title),
-        css=asset("viewer.css"),
-        js=asset("viewer.js"),
-        # Inside a script element only '<' could end it or open a comment.
-        data=data.replace("<", "\\u003c"),
-    )
+    data = [_case_data(case, most_slices, margin_mm) for case in cases]
+    return fragment("parts.html", "viewer", title, data)
 
 
 def viewer_page(cases: Sequence[ViewerCase], title: str, **options: Any) -> str:
     """A whole HTML page that holds nothing but `viewer_html`."""
-    return _PAGE.format(title=as_text(title), body=viewer_html(cases, title, **options))
+    return document("viewer.html", title, parts=("viewer",), viewer=viewer_html(cases, title, **options))
 
 
 def contact_sheet(
@@ -130,33 +106,16 @@ def contact_sheet(
     return _sheet(title, rows, _legend(sorted(present), LABEL_COLOURS))
 
 
-def asset(name: str) -> str:
-    """A style sheet or program of the viewers."""
-    return (_ASSETS / name).read_text(encoding="utf-8")
-
-
-def as_text(text: str) -> str:
-    """Any text as HTML that shows it, in ASCII."""
-    return html.escape(text).encode("ascii", "xmlcharrefreplace").decode("ascii")
-
-
-def hex_colour(colour: tuple[int, int, int]) -> str:
-    """Red, green, blue as ``'#rrggbb'``."""
-    return "#{:02x}{:02x}{:02x}".format(*colour)
-
-
-def base64_text(content: bytes) -> str:
-    """Bytes as base64."""
-    return base64.b64encode(content).decode("ascii")
-
-
 def _case_data(case: ViewerCase, most_slices: int | None, margin_mm: float | None) -> dict[str, Any]:
     stack = display_stack(case.image, case.label_maps, case.affine, most_slices=most_slices, margin_mm=margin_mm)
     width, height = stack.display_size
-    overlays: list[dict[str, Any]] = [{"name": "none", "legend": [], "opacity": FILL_OPACITY, "labels": ""}]
+    overlays: list[dict[str, Any]] = [_NO_OVERLAY]
     names = {value: name for value, (name, _) in case.legend.items()}
     colours = {value: colour for value, (_, colour) in case.legend.items()} or LABEL_COLOURS
-    overlays += [_overlay(name, labels, colours, names) for name, labels in stack.labels.items()]
+    expected = {*case.expected, *(() if case.reference is None else np.unique(case.reference).tolist())} - {0}
+    for name, labels in stack.labels.items():
+        wanted = expected if name in case.predictions else ()
+        overlays.append(_overlay(name, labels, colours, names, expected=sorted(wanted)))
     if case.reference is not None:
         for name in case.predictions:
             difference = difference_map(stack.labels["reference"], stack.labels[name])
@@ -173,13 +132,18 @@ def _case_data(case: ViewerCase, most_slices: int | None, margin_mm: float | Non
         "count": stack.total,
         "start": min(1, len(overlays) - 1),
         "overlays": overlays,
-        "slices": _slices(stack),
+        "slices": _slices(stack, case.levels),
     }
 
 
-def _slices(stack: DisplayStack) -> list[dict[str, Any]]:
+def _slices(stack: DisplayStack, levels: Mapping[int, str]) -> list[dict[str, Any]]:
     return [
-        {"image": base64_text(encoded(Image.fromarray(plane), "JPEG")), "number": number, "mm": f"{position:.0f}"}
+        {
+            "image": base64_text(encoded(Image.fromarray(plane), "JPEG")),
+            "number": number,
+            "mm": f"{position:.0f}",
+            "level": levels.get(number, ""),
+        }
         for plane, number, position in zip(stack.grey, stack.numbers, stack.positions_mm, strict=True)
     ]
 
@@ -189,6 +153,8 @@ def _overlay(
     labels: np.ndarray,
     colours: Mapping[int, tuple[int, int, int]],
     names: Mapping[int, str] = MappingProxyType({}),
+    *,
+    expected: Sequence[int] = (),
 ) -> dict[str, Any]:
     """One choice of the viewer, with its labels (slices, rows, columns) deflated.
 
@@ -203,6 +169,7 @@ def _overlay(
     return {
         "name": name,
         "legend": [{"value": value, "name": text, "colour": hex_colour(colour)} for value, text, colour in named],
+        "missing": [names.get(value) or _canonical_name(value) for value in expected if value not in values],
         "opacity": opacity,
         "labels": base64_text(zlib.compress(labels.tobytes())) if values else "",
     }

@@ -10,24 +10,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from paraspinal_nnunet.anatomy import BY_LABEL
 from paraspinal_nnunet.errors import GeometryError
+from paraspinal_nnunet.html.viewer.colours import LABEL_COLOURS, UNKNOWN_COLOUR
+from paraspinal_nnunet.html.viewer.window import display_window, windowed
 from paraspinal_nnunet.image_io.geometry import spacing_mm, to_ras
 
 FILL_OPACITY, OUTLINE_OPACITY = 0.38, 0.95
-UNKNOWN_COLOUR = (200, 200, 200)
-"""Of labels that are not canonical."""
+SURROUNDINGS_MM = 15.0
+"""How far around the muscles grey values count for the window."""
 
-DIFFERENCES: tuple[tuple[int, str, tuple[int, int, int]], ...] = (
-    (1, "missed (in the reference only)", (255, 225, 0)),
-    (2, "added (in the prediction only)", (255, 0, 200)),
-    (3, "other muscle or side", (0, 230, 230)),
-)
-"""Value, meaning and colour of a map of differences."""
-
-DIFFERENCE_COLOURS = {value: colour for value, _, colour in DIFFERENCES}
-LABEL_COLOURS = {label: structure.colour for label, structure in BY_LABEL.items()}
-_WINDOW_PERCENTILES = (1.0, 99.5)
 _MARK_SHARE = 0.06  # height of the letters L and R as a share of the slice's
 _TWO_PIXELS_FROM = 200  # pictures at least so high have outlines of two pixels
 
@@ -44,6 +35,8 @@ class ViewerCase:
         predictions: Model name -> label map on the image's grid.
         caption: A line below the name, e.g. the case's Dice.
         legend: Value -> name and colour, where the label maps hold other than canonical values.
+        levels: Number of a slice, from 1 at the feet -> vertebral level, where known.
+        expected: Canonical labels that every prediction should have; those of the reference are expected anyway.
     """
 
     name: str
@@ -53,6 +46,8 @@ class ViewerCase:
     predictions: Mapping[str, np.ndarray] = field(default_factory=dict)
     caption: str = ""
     legend: Mapping[int, tuple[str, tuple[int, int, int]]] = field(default_factory=dict)
+    levels: Mapping[int, str] = field(default_factory=dict)
+    expected: Sequence[int] = ()
 
     @property
     def label_maps(self) -> dict[str, np.ndarray]:
@@ -113,15 +108,17 @@ def display_stack(
     for name, array in {"image": image, **labels_by_name}.items():
         if array.ndim != 3 or array.shape != image.shape:
             raise GeometryError(f"{name} has shape {array.shape}, the image {image.shape}; they need one 3D grid")
-    window = _window_of(image)
     grey, ras = to_ras(image, affine)
     labels = {name: to_ras(np.asarray(array, np.uint8), affine)[0] for name, array in labels_by_name.items()}
     spacing = spacing_mm(ras)
-    box = _crop_box(grey.shape, list(labels.values()), spacing, margin_mm)
+    maps = list(labels.values())
+    box = _crop_box(grey.shape, maps, spacing, margin_mm)
+    around = (*_crop_box(grey.shape, maps, spacing, SURROUNDINGS_MM), _labelled_range(maps))
+    window = display_window(grey[around], [array[around] for array in maps])
     chosen = _spread(grey.shape[2], most_slices)
     middle = [(n - 1) / 2 for n in grey.shape[:2]]
     return DisplayStack(
-        grey=_windowed(_as_displayed(grey, box, chosen), window),
+        grey=windowed(_as_displayed(grey, box, chosen), window),
         labels={name: _as_displayed(array, box, chosen) for name, array in labels.items()},
         pixel_mm=(spacing[1], spacing[0]),
         positions_mm=tuple(float(ras[2] @ [*middle, k, 1]) for k in chosen),
@@ -251,38 +248,6 @@ def font(height_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size=height_px)
 
 
-def _window_of(image: np.ndarray) -> tuple[float, float]:
-    """Two percentiles of the tissue: of the values above 0 where the scan has any."""
-    if image.dtype.kind in "iu" and image.dtype.itemsize <= 2:
-        low, high = _percentiles_of_counts(image)
-    else:
-        values = np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)
-        tissue = values[values > 0] if (values > 0).any() else values
-        low, high = map(float, np.percentile(tissue, _WINDOW_PERCENTILES))
-    return low, high if high > low else low + 1
-
-
-def _percentiles_of_counts(image: np.ndarray) -> tuple[float, float]:
-    """As `np.percentile` of the tissue, from the counts of each value: much faster on scans of whole numbers."""
-    lowest = int(image.min())
-    counts = np.bincount((image.ravel(order="K").astype(np.int32) - lowest).astype(np.intp, copy=False))
-    values = np.arange(lowest, lowest + len(counts))
-    if (values > 0).any():
-        counts, values = counts[values > 0], values[values > 0]
-    reached = np.cumsum(counts)
-    places = np.array(_WINDOW_PERCENTILES) / 100 * (reached[-1] - 1)
-    below, above = (values[np.searchsorted(reached, f(places), side="right")] for f in (np.floor, np.ceil))
-    low, high = below + (above - below) * (places % 1)
-    return float(low), float(high)
-
-
-def _windowed(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:
-    """Grey values 0-255 between the limits of a window."""
-    low, high = window
-    grey = np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0)
-    return (np.clip((grey - low) / (high - low), 0, 1) * 255).round().astype(np.uint8)
-
-
 def _spread(count: int, most: int | None) -> np.ndarray:
     if most is None or most >= count:
         return np.arange(count)
@@ -302,6 +267,12 @@ def _crop_box(
         margin = round(margin_mm / spacing[axis])
         box.append(slice(max(0, int(inside[0]) - margin), min(shape[axis], int(inside[-1]) + 1 + margin)))
     return box[0], box[1]
+
+
+def _labelled_range(labels: list[np.ndarray]) -> slice:
+    """From the lowest to the highest slice with a label; all where there is none."""
+    used = np.flatnonzero(np.any([array.any(axis=(0, 1)) for array in labels], axis=0)) if labels else np.array([])
+    return slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(None)
 
 
 def _as_displayed(array: np.ndarray, box: tuple[slice, slice], chosen: np.ndarray) -> np.ndarray:

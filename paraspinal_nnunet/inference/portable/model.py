@@ -25,7 +25,7 @@ from paraspinal_nnunet.utils.workplace import workplace
 from paraspinal_nnunet.utils.zip import extract_zip
 
 if TYPE_CHECKING:
-    from paraspinal_nnunet.image_io.nifti import Volume
+    from paraspinal_nnunet.image_io.volume import Volume
 
 FORMAT = "onnx"
 Mode = Literal["tiles", "fast"]

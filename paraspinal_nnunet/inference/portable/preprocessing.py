@@ -14,7 +14,7 @@ from paraspinal_nnunet.inference.portable.pipeline import Pipeline
 from paraspinal_nnunet.inference.portable.resampling import axis_orders, new_shape_of, resample_image, resampled_labels
 
 if TYPE_CHECKING:
-    from paraspinal_nnunet.image_io.nifti import Volume
+    from paraspinal_nnunet.image_io.volume import Volume
 
 SMALLEST_DIVISOR = 1e-8
 

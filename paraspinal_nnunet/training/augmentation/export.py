@@ -16,7 +16,7 @@ from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import DatasetError, ProtocolError
 from paraspinal_nnunet.image_io.nifti import write_image, write_labels
 from paraspinal_nnunet.nnunet.datasets import find_dataset, nnunet_folder, read_dataset_json
-from paraspinal_nnunet.nnunet.preprocessed import is_preprocessed
+from paraspinal_nnunet.nnunet.preprocessed import check_complete
 from paraspinal_nnunet.nnunet.splits import FILE_NAME, read_splits
 from paraspinal_nnunet.protocol.overrides import override
 from paraspinal_nnunet.protocol.paper import PAPER, Protocol
@@ -77,8 +77,7 @@ def augment(request: AugmentRequest) -> Path:
     plans = _read_plans(preprocessed, request)
     protocol = _protocol(plans, request)
     folder = preprocessed / plans["configurations"][request.configuration]["data_identifier"]
-    if not is_preprocessed(folder):
-        raise DatasetError(f"{folder}: is missing or incomplete; run 'paraspinal plan' (again)")
+    check_complete(folder)
     cases = _training_cases(preprocessed, folder, request.fold)
     reader = augmented_reader(
         protocol,

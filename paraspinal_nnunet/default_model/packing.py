@@ -1,0 +1,142 @@
+"""The trained default model as a portable model: an ONNX network whose weights are stored in half precision."""
+
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from paraspinal_nnunet.anatomy import PARASPINAL
+from paraspinal_nnunet.default_model.recipe import Recipe
+from paraspinal_nnunet.default_model.training import build
+from paraspinal_nnunet.export.run import CITE_PAPER, _versions
+from paraspinal_nnunet.export.to_onnx import check_network, write_network
+from paraspinal_nnunet.models.manifest import COMPUTED_ONLY, Manifest, file_entries, label_entries, write_manifest
+from paraspinal_nnunet.utils.files import atomic_folder
+from paraspinal_nnunet.utils.zip import write_zip
+
+DATASET_NAME = "Dataset000_DrawnTrunks"
+TRAINER = "ParaspinalDrawnTrunks"
+CITE_SYNTHSEG = "Billot et al., Med Image Anal 2023;86:102789, doi:10.1016/j.media.2023.102789"
+LICENCE = "as the program; the weights hold nobody's data"
+EXCHANGED = (0, 2, 1, 4, 3, 6, 5)
+
+
+class BothSides(torch.nn.Module):
+    """A network averaged with what it says of the mirror image, sides exchanged back: neither side is favoured."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("order", torch.tensor(EXCHANGED), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits as the network gives them."""
+        mirrored = self.network(x.flip(3)).flip(3)
+        return 0.5 * (self.network(x) + mirrored.index_select(1, self.order))
+
+
+def pack(weights: Mapping[str, torch.Tensor], recipe: Recipe, output: Path, training: Mapping[str, Any]) -> Path:
+    """Write the model.
+
+    Args:
+        weights: Of the recipe's network.
+        recipe: What they were trained by.
+        output: A new folder, or a name that ends in .zip.
+        training: Goes into the manifest beside the recipe, e.g. how many steps were made.
+    """
+    if output.suffix != ".zip":
+        with atomic_folder(output) as folder:
+            _fill(folder, weights, recipe, training)
+        return output
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".packing-", dir=output.parent) as place:
+        _fill(Path(place), weights, recipe, training)
+        write_zip(Path(place), output)
+    return output
+
+
+def network_of(weights: Mapping[str, torch.Tensor], recipe: Recipe) -> BothSides:
+    """The network that is shipped, in evaluation mode, with weights as half precision holds them."""
+    network = build(recipe)
+    network.load_state_dict({k: v.half().float() if v.is_floating_point() else v for k, v in weights.items()})
+    return BothSides(network).eval()
+
+
+def _fill(folder: Path, weights: Mapping[str, torch.Tensor], recipe: Recipe, training: Mapping[str, Any]) -> None:
+    network = network_of(weights, recipe)
+    multiple = 2 ** len(recipe.strides)
+    generator = torch.Generator().manual_seed(0)
+    example = torch.randn(2, 1, *recipe.patch_size, generator=generator)
+    path = folder / "fold_0.onnx"
+    write_network(network, example, [multiple, multiple], path)
+    store_in_half(path)
+    check_network(network, path, example[:1], str(folder))
+    labels = {"background": 0, **{s.key: s.label for s in PARASPINAL}}
+    manifest = Manifest(
+        format="onnx",
+        dataset_name=DATASET_NAME,
+        trainer=TRAINER,
+        plans_name="ParaspinalDefault",
+        configuration="2d",
+        folds=("0",),
+        mirroring_axes=None,
+        labels=label_entries(labels),
+        protocol=None,
+        preprocessing=_preprocessing(recipe, multiple),
+        training={COMPUTED_ONLY: True, "recipe": recipe.to_json(), **training},
+        versions={"training": _versions(), "export": _versions()},
+        created=date.today().isoformat(),
+        licence=LICENCE,
+        citation=(CITE_SYNTHSEG, CITE_PAPER),
+        files=file_entries(folder),
+    )
+    write_manifest(folder, manifest)
+
+
+def _preprocessing(recipe: Recipe, multiple: int) -> dict[str, Any]:
+    resampling = {"name": "resample_data_or_seg_to_shape", "is_seg": False, "force_separate_z": None}
+    return {
+        "orientation": "RAS",
+        "image_reader_writer": "NibabelIOWithReorient",
+        "spacing_mm": [recipe.spacing_mm, recipe.spacing_mm],
+        "normalization": ["ZScoreNormalization"],
+        "normalization_nonzero_voxels_only": [False],
+        "interpolation_order": 1,
+        "interpolation_order_z": 0,
+        "patch_size": list(recipe.patch_size),
+        "step_size": 0.5,
+        "size_multiple": [multiple, multiple],
+        "channels": 1,
+        "intensities": [{}],
+        "transpose_forward": [0, 1, 2],
+        "transpose_backward": [0, 1, 2],
+        "preprocessor": "DefaultPreprocessor",
+        "resampling_data": {**resampling, "order": 1, "order_z": 0},
+        "resampling_probabilities": {**resampling, "order": 1, "order_z": 0},
+    }
+
+
+def store_in_half(path: Path) -> None:
+    """Store a network's float32 weights as float16, cast back when it is loaded: it computes as before."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load(path)
+    graph = model.graph
+    casts = []
+    for tensor in list(graph.initializer):
+        if tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < 2:
+            continue
+        half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype("float16"), f"{tensor.name}.half")
+        casts.append(helper.make_node("Cast", [half.name], [tensor.name], to=TensorProto.FLOAT))
+        graph.initializer.remove(tensor)
+        graph.initializer.append(half)
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    del graph.value_info[:]
+    onnx.checker.check_model(model)
+    onnx.save(model, path)

@@ -1,0 +1,48 @@
+"""From an empty folder to the default model's archive."""
+
+from pathlib import Path
+
+import torch
+
+from paraspinal_nnunet.default_model.generator import generator_hash
+from paraspinal_nnunet.default_model.packing import pack
+from paraspinal_nnunet.default_model.recipe import VERSION, Recipe
+from paraspinal_nnunet.default_model.training import train
+from paraspinal_nnunet.errors import InputError, ProtocolError
+
+ARCHIVE = f"paraspinal-drawn-{VERSION}.zip"
+
+
+def train_default(folder: Path, recipe: Recipe, *, workers: int = 1, threads: int = 1) -> Path:
+    """Draw, train and pack, each where it is not done yet.
+
+    Args:
+        folder: Holds everything.
+        recipe: All settings.
+        workers: Processes that make batches.
+        threads: Of the network; on few cores one is fastest.
+
+    Returns:
+        The archive.
+
+    Raises:
+        ProtocolError: A number that cannot be used.
+        InputError: The folder holds a training by another recipe.
+    """
+    if min(recipe.cases, recipe.iterations) < 1 or recipe.seed < 0 or workers < 0 or threads < 1:
+        raise ProtocolError("cases, iterations and threads are 1 or more, seed and workers 0 or more")
+    torch.set_num_threads(threads)
+    checkpoint = train(folder, recipe, workers=workers)
+    return pack_checkpoint(checkpoint, recipe, folder / ARCHIVE)
+
+
+def pack_checkpoint(checkpoint: Path, recipe: Recipe, output: Path) -> Path:
+    """Write the archive of a training.
+
+    Raises:
+        InputError: The training is not finished.
+    """
+    content = torch.load(checkpoint, weights_only=True)
+    if content["iteration"] < recipe.iterations:
+        raise InputError(f"{checkpoint}: {content['iteration']} of {recipe.iterations} steps are made; go on first")
+    return pack(content["mean"], recipe, output, {"version": VERSION, "generator": generator_hash(recipe.seed)})

@@ -1,0 +1,92 @@
+"""A pool of drawn slices, kept as two arrays that training reads."""
+
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from paraspinal_nnunet.phantom.randomised.body import draw_body
+from paraspinal_nnunet.phantom.randomised.canvas import SHAPE
+from paraspinal_nnunet.phantom.randomised.negatives import draw_negative
+from paraspinal_nnunet.phantom.randomised.slices import draw_slice
+
+SLICES_PER_CASE = 6
+NEGATIVE_SHARE = 0.08
+LEVELS = (-2.2, 7.3)
+"""Reach of the levels that are drawn."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Slices on the canvas' grid.
+
+    Attributes:
+        tissue: Uint8 (slices, rows, columns).
+        fat: Uint8 (slices, rows, columns).
+        level: Float32 (slices,); NaN for slices of something else.
+    """
+
+    tissue: np.ndarray
+    fat: np.ndarray
+    level: np.ndarray
+
+
+def draw_case(seed: int, case: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The slices of one person: tissue and fat (SLICES_PER_CASE, rows, columns) and their levels."""
+    rng = np.random.default_rng([seed, case])
+    body = draw_body(rng)
+    slices, levels = [], []
+    low, high = LEVELS
+    for number in range(SLICES_PER_CASE):
+        if rng.random() < NEGATIVE_SHARE:
+            slices.append(draw_negative(rng))
+            levels.append(np.nan)
+            continue
+        level = low + (high - low) * (number + rng.random()) / SLICES_PER_CASE
+        if rng.random() < 0.35:
+            level = rng.uniform(-0.5, 5.4)
+        slices.append(draw_slice(body, float(level), rng))
+        levels.append(level)
+    return np.stack([s.tissue for s in slices]), np.stack([s.fat for s in slices]), np.array(levels, np.float32)
+
+
+def draw_pool(folder: Path, *, cases: int, seed: int, workers: int = 2) -> Pool:
+    """Draw a pool, or go on where an earlier call was stopped.
+
+    Args:
+        folder: Where it stands.
+        cases: How many persons, SLICES_PER_CASE slices each.
+        seed: 0 or greater; a case depends on the seed and its number alone.
+        workers: Processes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    done_file = folder / "done.npy"
+    shape = (cases * SLICES_PER_CASE, *SHAPE)
+    mode = "r+" if done_file.exists() else "w+"
+    tissue = np.lib.format.open_memmap(folder / "tissue.npy", mode, np.uint8, shape)
+    fat = np.lib.format.open_memmap(folder / "fat.npy", mode, np.uint8, shape)
+    level = np.lib.format.open_memmap(folder / "level.npy", mode, np.float32, shape[:1])
+    done = np.lib.format.open_memmap(done_file, mode, bool, (cases,))
+    todo = np.flatnonzero(~done).tolist()
+    for case, (a, b, c) in zip(todo, tqdm(_map(seed, todo, workers), "drawing", len(todo), unit="case"), strict=True):
+        place = slice(case * SLICES_PER_CASE, (case + 1) * SLICES_PER_CASE)
+        tissue[place], fat[place], level[place] = a, b, c
+        done[case] = True
+    return Pool(tissue, fat, level)
+
+
+def _map(seed: int, cases: list[int], workers: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    task = partial(draw_case, seed)
+    if workers == 1 or len(cases) < 2:
+        yield from map(task, cases)
+        return
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as executor:
+        try:
+            yield from executor.map(task, cases, chunksize=4)
+        finally:
+            executor.shutdown(wait=True, cancel_futures=True)

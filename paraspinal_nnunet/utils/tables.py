@@ -1,0 +1,144 @@
+"""Reading the tables that people bring, as spreadsheets and editors write them: THE reader for all of them."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from paraspinal_nnunet.errors import InputError, ParaspinalError, one_line
+from paraspinal_nnunet.utils.guards import guarded
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_UTF8, _UTF16 = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
+_SEPARATORS = "\t;,"
+_STATED = re.compile(r"sep=(.)\s*", re.IGNORECASE)
+_COMMENT = "#"
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+
+
+def read_table(
+    path: Path, columns: Sequence[str] = (), *, kind: type[ParaspinalError] = InputError, lower: bool = False
+) -> "pd.DataFrame":
+    """Read a table with a header.
+
+    Tabs, semicolons or commas separate the cells, whichever the header has. UTF-8 and UTF-16 with or without byte-order
+    mark, CRLF, quoted cells, spaces around cells, blank lines, empty columns without name and lines that begin with
+    ``#`` are understood.
+
+    Args:
+        path: The table.
+        columns: Those that it must have.
+        kind: Of the errors.
+        lower: Columns' names in lower case, whatever the table has.
+
+    Returns:
+        Text cells without spaces around them, '' where there is none; the index is the number of each row's line.
+
+    Raises:
+        ParaspinalError: Of the kind `kind`: unreadable, no table, columns missing or twice, rows of another length;
+            with the line.
+    """
+    import pandas as pd
+
+    rows = read_rows(path, kind=kind)
+    if not rows:
+        raise kind(f"{path}: is an empty table")
+    _, header = rows[0]
+    names = [name.lower() if lower else name for name in header]
+    while names and not names[-1]:
+        names.pop()
+    twice = [name for name in names if names.count(name) > 1]
+    if twice or not names:
+        raise kind(f"{path}: has {f'several columns {twice[0]!r}' if twice else 'no header'}; name each column once")
+    missing = [name for name in columns if name not in names]
+    if missing:
+        needed = f"found {', '.join(names)}; needed are {', '.join(columns)}"
+        raise kind(f"{path}: has no column {' or '.join(missing)}; {needed}")
+    cells = [_fitted(row, len(names), f"{path}: line {line}", kind) for line, row in rows[1:]]
+    return pd.DataFrame(cells, columns=names, index=[line for line, _ in rows[1:]], dtype=str)
+
+
+def read_rows(path: Path, *, kind: type[ParaspinalError] = InputError) -> list[tuple[int, list[str]]]:
+    """The rows of a table, its header included: number of the line, and the cells without spaces around them.
+
+    Raises:
+        ParaspinalError: Of the kind `kind`: unreadable, or quotes that do not end.
+    """
+    return list(_rows(read_text(path, kind=kind), path, kind))
+
+
+def read_text(path: Path, *, kind: type[ParaspinalError] = InputError) -> str:
+    """A text file of UTF-8 or UTF-16, with or without byte-order mark.
+
+    Raises:
+        ParaspinalError: Of the kind `kind`: unreadable, or of another encoding.
+    """
+    path = Path(path)
+    try:
+        with guarded(path):
+            content = path.read_bytes()
+    except InputError as error:
+        raise kind(str(error)) from error
+    if content.startswith(_UTF16) or content[1::2][:8] == bytes(8):
+        encoding = "utf-16" if content.startswith(_UTF16) else "utf-16-le"
+    else:
+        encoding = "utf-8-sig"
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise kind(f"{path}: line {line} is neither UTF-8 nor UTF-16; save it as 'CSV UTF-8'") from error
+
+
+def number(text: str) -> float:
+    """A number as people write it, with a decimal point or comma.
+
+    Raises:
+        ValueError: No number.
+
+    >>> number(" 1,5"), number("-2.25e1")
+    (1.5, -22.5)
+    """
+    text = text.strip()
+    if "_" in text:
+        raise ValueError(f"{text!r} is no number")
+    return float(text.replace(",", ".") if _DECIMAL_COMMA.fullmatch(text) else text)
+
+
+def _rows(text: str, path: Path, kind: type[ParaspinalError]) -> Iterator[tuple[int, list[str]]]:
+    lines = io.StringIO(text, newline="")
+    skipped, separator = 0, ","
+    for line in lines:  # up to the header, which says what separates
+        skipped += 1
+        if stated := _STATED.fullmatch(line):
+            separator = stated[1]
+            break
+        if line.strip() and not line.startswith(_COMMENT):
+            separator = _separator_of(line)
+            lines.seek(lines.tell() - len(line))
+            skipped -= 1
+            break
+    reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=separator != "\t")
+    try:
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            if any(cells) and not cells[0].startswith(_COMMENT):
+                yield skipped + reader.line_num, cells
+    except csv.Error as error:
+        raise kind(f"{path}: line {skipped + reader.line_num} is no row of a table ({one_line(error)})") from error
+
+
+def _separator_of(header: str) -> str:
+    bare = re.sub(r'"[^"]*"', "", header)
+    return next((mark for mark in _SEPARATORS if mark in bare), ",")
+
+
+def _fitted(row: list[str], count: int, where: str, kind: type[ParaspinalError]) -> list[str]:
+    cells, rest = row[:count], row[count:]
+    if len(cells) < count or any(rest):
+        raise kind(f"{where} has {len(row)} cells, the header {count}; quote cells that hold the separator")
+    return cells

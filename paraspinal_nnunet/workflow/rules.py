@@ -1,0 +1,90 @@
+"""What the Snakefile asks: which files a rule waits for, and what its jobs need."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from paraspinal_nnunet.workflow.commands import (
+    ALL,
+    ARMS,
+    best_arm,
+    find_model,
+    models_of_set,
+    sets_evaluated,
+    shard_count,
+)
+from paraspinal_nnunet.workflow.settings import Workflow
+from paraspinal_nnunet.workflow.state import Step, marker, settings_file
+
+_NOWHERE = Path()
+MB = 1000
+
+
+def done(rule: str, target: str = "", fold: str = "") -> str:
+    """A marker's path relative to the study; target and fold may be wildcards."""
+    return marker(_NOWHERE, Step(rule, target, fold)).as_posix()
+
+
+def settings(name: str) -> str:
+    """A settings file's path relative to the study."""
+    return settings_file(_NOWHERE, name).as_posix()
+
+
+def step_command(*parts: str) -> str:
+    """The shell command of a step, in which Snakemake replaces {wildcards}: braces of a path are doubled."""
+    command = shlex.join([sys.executable, "-m", "paraspinal_nnunet", "study", "step", *parts])
+    return command.replace("{", "{{").replace("}", "}}")
+
+
+def before_planning(study: Workflow) -> list[str]:
+    """Planning waits for the inspection only where its findings stop the study."""
+    inspection = study.content["inspect"]
+    return [done("inspect")] if inspection["run"] and inspection["strict"] else [done("convert")]
+
+
+def before_training(study: Workflow, model: str) -> list[str]:
+    """Its own plans' data, and its own settings."""
+    return [done("preprocess", find_model(study, model).plans), settings(f"models/{model}")]
+
+
+def validated(study: Workflow, models: Sequence[str]) -> list[str]:
+    """All folds of some models."""
+    return [done("validate", model, fold) for model in models for fold in study.folds]
+
+
+def before_evaluation(study: Workflow, name: str) -> list[str]:
+    """All folds of the models of a set; which these are may follow from the best arm."""
+    return [*validated(study, [m.name for m in models_of_set(study, name)]), settings("evaluation")]
+
+
+def needs_choice(study: Workflow, name: str) -> bool:
+    """Whether a set of models, or a prediction, follows from the best arm."""
+    if len(study.arms) == 1:
+        return False
+    return (name == "predict" and study.content["predict"]["model"] == "best") or (
+        name not in (ARMS, "predict") and study.content["depth"]["run"]
+    )
+
+
+def before_prediction(study: Workflow) -> list[str]:
+    """All folds of the model that predicts."""
+    wanted = study.content["predict"]["model"]
+    name = best_arm(study) if wanted == "best" else wanted
+    folds = [done("train", name, fold) for fold in study.folds] if name else []
+    return [*folds, settings("predict")]
+
+
+def targets(study: Workflow) -> list[str]:
+    """The study's ends; what else there is follows from them."""
+    shards = [done("predict", str(number + 1)) for number in range(shard_count(study))]
+    others = [done("statistics", name) for name in sets_evaluated(study) if name != ALL]
+    inspection = [done("inspect")] if study.content["inspect"]["run"] else []
+    return [*inspection, done("report"), *others, *shards]
+
+
+def resource(study: Workflow, rule: str, name: str, attempt: int = 1) -> Any:
+    """What a job of a rule asks for; memory grows with every attempt."""
+    value = study.resources(rule)[name]
+    return value * MB * attempt if name == "memory_gb" else value

@@ -1,0 +1,100 @@
+"""The default model's training: the same weights every time, also when it was stopped in between."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from paraspinal_nnunet.default_model import training
+from paraspinal_nnunet.default_model.packing import EXCHANGED, BothSides, network_of, pack
+from paraspinal_nnunet.default_model.recipe import DEFAULT
+from paraspinal_nnunet.default_model.run import ARCHIVE, train_default
+from paraspinal_nnunet.errors import InputError, ProtocolError
+from paraspinal_nnunet.inference.portable import open_model
+from paraspinal_nnunet.models.manifest import COMPUTED_ONLY
+
+TINY = replace(
+    DEFAULT, cases=1, iterations=4, batch=2, patch_size=(32, 48), channels=(4, 8), strides=(2,), warm_up=2, seed=1
+)
+
+
+def weights(path):
+    return torch.load(path, weights_only=True)["mean"]
+
+
+def test_learning_rate_rises_then_falls_to_zero():
+    recipe = replace(DEFAULT, iterations=1100, warm_up=100, learning_rate=1.0)
+    assert training.learning_rate(recipe, 0) == pytest.approx(0.01)
+    assert training.learning_rate(recipe, 99) == pytest.approx(1.0)
+    assert training.learning_rate(recipe, 600) == pytest.approx(0.5)  # half of a cosine
+    assert training.learning_rate(recipe, 1100) == pytest.approx(0.0)
+
+
+def test_multifidus_weighs_more_at_first_and_the_same_later():
+    recipe = replace(DEFAULT, iterations=100, emphasis=4.0, emphasis_share=0.5)
+    start, half, end = (training.loss_of(recipe, n).cross_entropy.weight.tolist() for n in (0, 25, 50))
+    assert start == [1, 4, 4, 1, 1, 1, 1]
+    assert half == [1, 2.5, 2.5, 1, 1, 1, 1]
+    assert end == [1] * 7
+
+
+@pytest.mark.slow
+def test_a_stopped_training_ends_in_the_same_weights(tmp_path, monkeypatch):
+    whole = weights(training.train(tmp_path / "whole", TINY, workers=0))
+    real, steps = training._step, []
+
+    def stopping(state, recipe, image, labels):
+        steps.append(state.iteration)
+        if len(steps) == 4:
+            raise KeyboardInterrupt
+        return real(state, recipe, image, labels)
+
+    monkeypatch.setattr(training, "SAVE_EVERY", 2)
+    monkeypatch.setattr(training, "_step", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(tmp_path / "stopped", TINY, workers=0)
+    stopped = weights(training.train(tmp_path / "stopped", TINY, workers=0))
+    assert steps == [0, 1, 2, 3, 2, 3]  # the checkpoint after two steps was gone on from
+    for name, value in whole.items():
+        torch.testing.assert_close(value, stopped[name], rtol=0, atol=0)
+    with pytest.raises(InputError, match="another recipe"):
+        training.train(tmp_path / "stopped", replace(TINY, seed=2), workers=0)
+
+
+@pytest.mark.slow
+def test_from_an_empty_folder_to_an_archive_that_opens(tmp_path):
+    archive = train_default(tmp_path, TINY, workers=0)
+    assert archive.name == ARCHIVE
+    model = open_model(archive)
+    assert model.manifest.training[COMPUTED_ONLY] is True
+    assert model.manifest.training["recipe"]["iterations"] == 4
+    assert model.pipeline.spacing_mm == (1.5, 1.5)  # slices stay where they are
+    lines = (tmp_path / training.LOG_FILE).read_text().splitlines() if (tmp_path / training.LOG_FILE).exists() else []
+    assert len(lines) == 0  # a line every 50 steps
+
+
+def test_numbers_that_cannot_be(tmp_path):
+    with pytest.raises(ProtocolError, match="1 or more"):
+        train_default(tmp_path, replace(TINY, iterations=0))
+
+
+def test_both_sides_gives_a_mirrored_scan_mirrored_labels():
+    network = BothSides(training.build(TINY).eval())
+    image = torch.randn(1, 1, 32, 48, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        logits, mirrored = network(image), network(image.flip(3)).flip(3)
+    torch.testing.assert_close(mirrored[:, list(EXCHANGED)], logits, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_weights_stored_in_half_precision_give_the_labels_of_single_precision(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    content = training.build(TINY).state_dict()
+    folder = pack(content, TINY, tmp_path / "model", {})
+    session = onnxruntime.InferenceSession(str(folder / "fold_0.onnx"), providers=["CPUExecutionProvider"])
+    image = np.random.default_rng(0).normal(size=(1, 1, 64, 96)).astype(np.float32)
+    found = session.run(None, {"image": image})[0]
+    with torch.inference_mode():
+        expected = network_of(content, TINY)(torch.from_numpy(image)).numpy()
+    np.testing.assert_array_equal(found.argmax(1), expected.argmax(1))

@@ -1,0 +1,90 @@
+"""-pretrained_weights: the same network's weights, a fresh last layer for other labels, and their source on record."""
+
+import hashlib
+import json
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("nnunetv2")
+
+from helpers.trainings import CPU, files, plans_of, trainer_of
+
+from paraspinal_nnunet.errors import TrainingRefusedError
+from paraspinal_nnunet.trainers import nnUNetTrainerParaspinal, nnUNetTrainerParaspinalDeep
+from paraspinal_nnunet.trainers.pretrained import LAST_LAYER
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def source(tiny, tmp_path):
+    """A checkpoint of one iteration, outside the results folder."""
+    trainer = trainer_of(tiny, iterations=1)
+    trainer.run_training()
+    path = tmp_path / "source.pth"
+    files(trainer)["checkpoint_final.pth"].rename(path)
+    return path
+
+
+def started(trainer, path):
+    """As nnUNetv2_train starts with -pretrained_weights."""
+    from nnunetv2.run.run_training import maybe_load_checkpoint
+
+    maybe_load_checkpoint(trainer, False, False, str(path))
+    return trainer.network.state_dict()
+
+
+def other_labels(dataset, labels):
+    dataset_json = json.loads((dataset.preprocessed / "dataset.json").read_text()) | {"labels": labels}
+    trainer = nnUNetTrainerParaspinal(plans_of(dataset, iterations=1), "2d", 1, dataset_json, CPU)
+    trainer.logger.plot_progress_png = lambda folder: None
+    return trainer
+
+
+def test_the_same_labels_keep_all_weights_and_the_record_names_the_source(tiny, source):
+    weights = torch.load(source, weights_only=False)["network_weights"]
+    trainer = trainer_of(tiny, fold=1, iterations=1)
+    found = started(trainer, source)
+    assert all(torch.equal(found[key], weights[key]) for key in weights)
+    trainer.run_training()
+    record = json.loads(files(trainer)["protocol.json"].read_text())["pretrained"]
+    assert record == {
+        "file": "source.pth",
+        "sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+        "trainer": "nnUNetTrainerParaspinal",
+        "last_layer": "kept",
+    }
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"background": 0, "muscle": 1, "vertebra": 2},
+        {"background": 0, **{f"other_{n}": n for n in range(1, 7)}},  # as many, but others
+    ],
+)
+def test_other_labels_get_a_fresh_last_layer(tiny, source, labels):
+    weights = torch.load(source, weights_only=False)["network_weights"]
+    fresh = other_labels(tiny, labels)
+    fresh.initialize()
+    trainer = other_labels(tiny, labels)
+    found = started(trainer, source)
+    for key, value in found.items():
+        expected = fresh.network.state_dict()[key] if key.startswith(LAST_LAYER) else weights[key]
+        assert torch.equal(value, expected), key
+    assert trainer.pretrained["last_layer"] == "fresh: its labels are others"
+    assert len(found["model.2.1.conv.unit0.conv.weight"]) == len(labels)
+
+
+def test_weights_of_another_network_are_refused_in_one_line(tiny, source, tmp_path):
+    deep = trainer_of(tiny, trainer=nnUNetTrainerParaspinalDeep, fold=1, iterations=1)
+    with pytest.raises(TrainingRefusedError, match="holds weights of another network") as error:
+        started(deep, source)
+    assert "\n" not in str(error.value)
+    torch.save({"network_weights": {"encoder.stages.0.weight": torch.zeros(3)}}, tmp_path / "nnunet.pth")
+    with pytest.raises(TrainingRefusedError, match=r"model\.0\.conv\.unit0\.conv\.weight is missing, here"):
+        started(trainer_of(tiny, fold=1, iterations=1), tmp_path / "nnunet.pth")
+    (tmp_path / "damaged.pth").write_bytes(b"PK no")
+    with pytest.raises(TrainingRefusedError, match="is no nnU-Net checkpoint"):
+        started(trainer_of(tiny, fold=1, iterations=1), tmp_path / "damaged.pth")
