@@ -163,7 +163,8 @@ def test_names_that_no_case_can_have(cases, capsys, name):
     assert run(cases) == 0
     save(cases / "masks" / name, labels_of(0))
     assert run(cases) == 1
-    assert f"{name}: '" in capsys.readouterr().err
+    assert f"{name}: " in (told := capsys.readouterr().err)
+    assert "rename the label map" in told
     assert set(table(cases)["case"]) == {"a", "ab"}
     assert (cases / "out" / "a" / "measures.json").is_file()
 
