@@ -15,7 +15,7 @@ import numpy as np
 
 from paraspinal_nnunet.anatomy import PARASPINAL, side_pairs
 from paraspinal_nnunet.evaluation.metrics.surface import surface_metrics
-from paraspinal_nnunet.image_io.nifti import read_image, read_labels
+from paraspinal_nnunet.image_io.images import read_image, read_labels
 from paraspinal_nnunet.image_io.postprocessing import postprocess
 from paraspinal_nnunet.inference.portable import open_model
 from paraspinal_nnunet.models.shipped import resolve_model
@@ -45,7 +45,7 @@ def main() -> None:
     for name, image, labels, codes in SCANS:
         scan = read_image(Path(folder) / f"{image}.nii.gz")
         made = model.segment(scan)
-        found = postprocess(made.labels, args.post)
+        found = postprocess(made.labels, args.post, scan.spacing_mm)
         stored = read_labels(Path(folder) / f"{labels}.nii.gz").array
         true = np.zeros(stored.shape, np.uint8)
         for code, label in codes.items():

@@ -1,17 +1,21 @@
 """Gathering a model's predictions: a plain folder, or the out-of-fold predictions of a trained nnU-Net model."""
 
+import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.evaluation.references import References, label_files, some
+from paraspinal_nnunet.image_io.pairing import paired
 from paraspinal_nnunet.nnunet.splits import FILE_NAME as SPLITS_FILE
 from paraspinal_nnunet.nnunet.splits import Split, read_splits
 from paraspinal_nnunet.utils.files import read_json
+
+log = logging.getLogger(__name__)
 
 Kind = Literal["folder", "out-of-fold", "training"]
 ALL = "all"
@@ -92,6 +96,7 @@ def gather_predictions(name: str, folder: Path, references: References, *, subse
         raise InputError(f"model {name}: folder {folder} does not exist")
     folds = sorted((p for p in folder.iterdir() if p.is_dir() and _FOLD.fullmatch(p.name)), key=_fold_order)
     found = _from_folds(name, folder, folds) if folds else _from_folder(name, folder)
+    found = _by_reference(found, references)
     extra = set(found.files) - set(references.files)
     if extra:
         raise InputError(f"model {name}: no reference for {some(extra)} in {references.folder}; remove the extra files")
@@ -100,6 +105,18 @@ def gather_predictions(name: str, folder: Path, references: References, *, subse
         advice = "finish that fold's validation" if folds else "predict them, or give --subset if that is meant"
         raise InputError(f"model {name}: no prediction of {some(missing)} in {folder}; {advice}")
     return found
+
+
+def _by_reference(found: Predictions, references: References) -> Predictions:
+    """The predictions by the references' names, where one of the two has the longer name."""
+    lacking = sorted(set(references.files) - set(found.files))
+    names = paired(sorted(set(found.files) - set(references.files)), lacking)
+    if not names:
+        return found
+    told = ", ".join(f"{name} with {case}" for name, case in names.items())
+    log.warning("model %s: predictions paired with references by the beginnings of their names: %s", found.name, told)
+    files = {names.get(name, name): file for name, file in found.files.items()}
+    return replace(found, files=dict(sorted(files.items())))
 
 
 def _fold_order(path: Path) -> tuple[int, str]:

@@ -1,5 +1,6 @@
 """Finding the reference label maps, their label names, their images and whose they are."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +8,12 @@ from pathlib import Path
 from paraspinal_nnunet.anatomy import BY_KEY, PARASPINAL, Side
 from paraspinal_nnunet.errors import InputError, LabelError
 from paraspinal_nnunet.evaluation.metrics.confusion import LABEL_LIMIT
+from paraspinal_nnunet.image_io.images import ENDINGS, ending_of, images_in
+from paraspinal_nnunet.image_io.pairing import no_images, warn_left_out
 from paraspinal_nnunet.nnunet.datasets import CASES_FILE, read_case_table
 from paraspinal_nnunet.utils.files import read_json
+
+log = logging.getLogger(__name__)
 
 SUFFIX = ".nii.gz"
 
@@ -89,9 +94,19 @@ def find_references(folder: Path, *, images: Path | None = None, cases: Path | N
 
 
 def label_files(folder: Path) -> dict[str, Path]:
-    """Case -> file of every ``CASE.nii.gz`` in a folder, sorted by case."""
-    paths = [p for p in folder.iterdir() if p.name.endswith(SUFFIX) and not p.name.startswith(".")]
-    return {p.name[: -len(SUFFIX)]: p for p in sorted(paths)}
+    """Case -> file of every label map in a folder, ``CASE.nii.gz`` or of another format, sorted by case.
+
+    Raises:
+        InputError: Two files of one case.
+    """
+    files: dict[str, Path] = {}
+    for path in images_in(folder):
+        case = path.name[: len(path.name) - len(ending_of(path.name))]
+        if case in files:
+            raise InputError(f"{folder}: {files[case].name} and {path.name} are both of case {case}; keep one")
+        files[case] = path
+    warn_left_out(log, folder, no_images(folder), "no label map that can be read")
+    return dict(sorted(files.items()))
 
 
 def some(names: Iterable[str], most: int = 5) -> str:
@@ -135,12 +150,12 @@ def _images(folder: Path, cases: Iterable[str], given: Path | None) -> dict[str,
     candidates = [c for c in candidates if c != folder]
     found = {}
     for case in cases:
-        names = (f"{case}_0000{SUFFIX}", f"{case}{SUFFIX}")
+        names = [f"{case}{channel}{ending}" for channel in ("_0000", "") for ending in ENDINGS]
         paths = [c / name for c in candidates for name in names if (c / name).is_file()]
         if paths:
             found[case] = paths[0]
         elif given is not None:
-            raise InputError(f"case {case}: neither {names[0]} nor {names[1]} in {given}")
+            raise InputError(f"case {case}: neither {case}_0000{SUFFIX} nor {case}{SUFFIX} in {given}")
     return found
 
 

@@ -80,8 +80,9 @@ def check_axes(affine: np.ndarray, path: Path | str, *, allow_shear: bool = Fals
     Raises:
         GeometryError: Degenerate or sheared axes.
     """
-    spacing = spacing_mm(affine)
-    if not np.isfinite(affine).all() or min(spacing) <= 0:
+    with np.errstate(over="ignore", invalid="ignore"):
+        spacing = spacing_mm(affine)
+    if not np.isfinite([*np.ravel(affine), *spacing]).all() or min(spacing) <= 0:
         raise GeometryError(f"{path}: the affine has no valid voxel size {spacing}; correct the header")
     axes = affine[:3, :3] / spacing
     cosine = float(np.abs(axes.T @ axes - np.eye(3)).max())

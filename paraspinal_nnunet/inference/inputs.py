@@ -1,14 +1,18 @@
 """The scans of an input: files, folders of them, BIDS data sets and DICOM studies, told apart by content."""
 
+import logging
 import zipfile
 from pathlib import Path
 
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.images import ENDINGS, images_in, read_image, stem_of
+from paraspinal_nnunet.image_io.pairing import no_images, warn_left_out
 from paraspinal_nnunet.inference.scans import MASK_ENDING, FoundScans, InputChoice, Scan, unique
 from paraspinal_nnunet.utils.text import pluralize
 
 BIDS_DESCRIPTION = "dataset_description.json"
+log = logging.getLogger(__name__)
+
 _DICOM_MAGIC, _DICOM_MAGIC_AT = b"DICM", 128
 
 
@@ -41,6 +45,7 @@ def find_scans(path: Path, choice: InputChoice | None = None) -> FoundScans:
     if kind == "image":
         return FoundScans(kind, f"one scan, {path.name}", (_file_scan(path),))
     files = images_in(path)
+    warn_left_out(log, path, no_images(path), "no image that can be read")
     return FoundScans(
         kind, f"a folder with {pluralize(len(files), 'scan')}", unique([_file_scan(f) for f in files], path)
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import InputError, reason_of
 from paraspinal_nnunet.image_io.images import images_in, stem_of
+from paraspinal_nnunet.image_io.pairing import partners
 from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.inference.records import (
     MEASURES,
@@ -41,6 +42,7 @@ class Products:
         measures: Tables and flags.
         pages: A page and a picture per case, and a page of all.
         segmentation: A DICOM SEG per DICOM study.
+        allow_missing: Write a DICOM SEG also where the mask lacks a muscle or is empty.
         fat: Thresholds that part fat from muscle; see `measures.case.MeasureOptions`.
         levels: A table of levels, a levels label map, or a folder of these maps; None without levels.
         patient_facts: Show on the page what the DICOM header says of the patient.
@@ -49,6 +51,7 @@ class Products:
     measures: bool = True
     pages: bool = True
     segmentation: bool = True
+    allow_missing: bool = False
     fat: tuple[str, ...] = ("gmm3",)
     levels: Path | None = None
     patient_facts: bool = False
@@ -76,8 +79,8 @@ class Products:
         if not self.measures or self.levels is None or self.levels.is_file():
             return self.levels if self.measures else None
         files = images_in(self.levels)
-        exact = [p for p in files if stem_of(p.name) == scan.name]
-        found = exact or [p for p in files if p.name.startswith(f"{scan.name}_")]
+        goes_with = partners(scan.name, {stem_of(p.name) for p in files})
+        found = [p for p in files if stem_of(p.name) in goes_with]
         if len(found) != 1:
             names = ", ".join(p.name for p in found[:3]) or "none"
             raise InputError(
@@ -155,12 +158,20 @@ class CaseOutputs:
         """The DICOM SEG.
 
         Raises:
-            ParaspinalError: Headers that no SEG can be made from, or the package for it is missing.
+            ParaspinalError: Headers that no SEG can be made from, a mask that lacks a muscle, or the package for it is
+                missing.
         """
-        from paraspinal_nnunet.dicom.write_seg import write_segmentation
+        from paraspinal_nnunet.dicom.write_seg import missing_structures, write_segmentation
 
         if self.scan.study is None:
             return
+        absent = missing_structures(self.labels, self.model.structures or ())
+        if absent and not self.products.allow_missing:
+            names = ", ".join(structure.display_name.lower() for structure in absent)
+            raise InputError(
+                f"{self.paths.case}: the mask has no voxel of {names}, so that no DICOM SEG is written; look at the "
+                "scan, and give --allow-missing to write it, marked as incomplete"
+            )
         with self.scan.study.opened() as series:
             write_segmentation(
                 self.paths.segmentation,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 
 AIR_HU = -500.0
 """MR magnitudes are not negative, and resampling leaves little below zero; air in CT lies at -1000."""

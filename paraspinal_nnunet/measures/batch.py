@@ -4,17 +4,19 @@ import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from os import cpu_count
 from pathlib import Path
 
 from tqdm import tqdm
 
 from paraspinal_nnunet.errors import InputError, ParaspinalError, one_line
 from paraspinal_nnunet.image_io.images import ENDINGS, ending_of, images_in, stem_of
+from paraspinal_nnunet.image_io.pairing import no_images, partners, warn_left_out
 from paraspinal_nnunet.measures.case import MeasureOptions, check_options, measure_with_maps, methods_of, settings
 from paraspinal_nnunet.measures.columns import TABLES
 from paraspinal_nnunet.measures.writing import (
     DICTIONARY,
+    WIDE,
+    WORKBOOK_FILE,
     known_origin,
     table_file,
     what_changed,
@@ -23,8 +25,7 @@ from paraspinal_nnunet.measures.writing import (
 )
 from paraspinal_nnunet.utils.files import refuse_overwriting_inputs
 from paraspinal_nnunet.utils.fingerprint import fingerprint
-
-MOST_WORKERS = 8
+from paraspinal_nnunet.utils.workers import default_workers
 
 MASK_SUFFIXES = ("_dseg", "_seg", "_GT", "_mask", "_labels", "_label")
 """Endings of label maps' names that are no part of the case's name."""
@@ -45,6 +46,7 @@ class BatchRequest:
         fat: Dixon fat image or folder.
         options: How to measure.
         fat_maps: Write maps of fat.
+        xlsx: Write all tables as a workbook, too.
         overwrite: Measure again what is there already.
         workers: Cases at a time; None takes one per core.
     """
@@ -57,6 +59,7 @@ class BatchRequest:
     fat: Path | None = None
     options: MeasureOptions = field(default_factory=MeasureOptions)
     fat_maps: bool = False
+    xlsx: bool = False
     overwrite: bool = False
     workers: int | None = None
 
@@ -115,9 +118,10 @@ def measure_batch(request: BatchRequest) -> BatchResult:
     _check(request)
     cases = _cases(request)
     listed = _listed(request)
+    _tell_left_out(request, cases, listed)
     _check_outputs(request, cases, listed)
     outcomes: dict[str, _Outcome] = {}
-    workers = request.workers or min(MOST_WORKERS, cpu_count() or 1)
+    workers = request.workers or default_workers()
     with ThreadPoolExecutor(workers) as pool, tqdm(total=len(cases), desc="measure", unit="case") as bar:
         try:
             for case, outcome in pool.map(lambda c: (c, _outcome(request, c, listed, alone=len(cases) == 1)), cases):
@@ -128,7 +132,7 @@ def measure_batch(request: BatchRequest) -> BatchResult:
             raise
     good = [name for name, outcome in outcomes.items() if not isinstance(outcome, ParaspinalError)]
     measured = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, _Measured)}
-    files = write_cohort(request.output, [request.output / name for name in good]) if good else []
+    files = write_cohort(request.output, [request.output / name for name in good], xlsx=request.xlsx) if good else []
     return BatchResult(
         measured=tuple(measured),
         kept=tuple(name for name, outcome in outcomes.items() if isinstance(outcome, _Kept)),
@@ -169,9 +173,22 @@ def _cases(request: BatchRequest) -> list[_Case]:
     return cases
 
 
+def _tell_left_out(request: BatchRequest, cases: Sequence[_Case], listed: _Listed) -> None:
+    """Name what lies in the folders and is not measured."""
+    folders = [request.labels, request.scans, request.levels, request.water, request.fat]
+    for folder in dict.fromkeys(path for path in folders if path is not None and path.is_dir()):
+        warn_left_out(log, folder, no_images(folder), "no image that can be read")
+    if request.scans in listed and len(cases) > 1:
+        stems = {stem_of(path.name) for path in listed[request.scans]}
+        used = {name for case in cases for name in partners(case.name, stems)}
+        unused = [path for path in listed[request.scans] if stem_of(path.name) not in used]
+        warn_left_out(log, request.scans, unused, "without label map")
+
+
 def _check_outputs(request: BatchRequest, cases: Sequence[_Case], listed: _Listed) -> None:
     """Refuse names that no folder can have, and outputs that are inputs."""
-    tables = [*(table_file(name) for name in TABLES), f"{DICTIONARY}.tsv", f"{DICTIONARY}.json"]
+    names = (*TABLES, WIDE, DICTIONARY)
+    tables = [*(table_file(name) for name in names), *(f"{name}.json" for name in names), WORKBOOK_FILE]
     for case in cases:
         if not case.name.strip(". ") or case.name.lower() in tables:
             raise InputError(f"{case.mask}: '{case.name}' can be no case's name here; rename the label map")
@@ -237,18 +254,16 @@ def _is_table(path: Path) -> bool:
 
 
 def _partner(place: Path, case: _Case, what: str, listed: _Listed, *, alone: bool) -> Path:
-    """The file of a case: of its name, of its name with nnU-Net's channel, or the only one that begins with it."""
+    """The file of a case: of its name, or the only one that `partners` finds."""
     if place.is_file():
         if alone:
             return place
         raise InputError(f"case {case.name}: {place} is one file for several cases; give a folder")
-    files = listed[place]
-    exact = [path for path in files if stem_of(path.name) == case.name]
-    longer = [path for path in files if path.name.startswith(f"{case.name}_")]
-    found = exact or longer
+    goes_with = partners(case.name, {stem_of(path.name) for path in listed[place]})
+    found = [path for path in listed[place] if stem_of(path.name) in goes_with]
     if len(found) != 1:
         names = ", ".join(path.name for path in found[:3]) or "none"
-        raise InputError(f"case {case.name}: needs one {what} in {place} whose name begins with it; found {names}")
+        raise InputError(f"case {case.name}: needs one {what} of its name in {place}; found {names}")
     return found[0]
 
 

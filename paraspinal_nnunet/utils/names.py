@@ -1,5 +1,6 @@
 """Names of cases that become names of files: none is empty, reserved, or one with another's on some file system."""
 
+import os
 import re
 import unicodedata
 from collections import defaultdict
@@ -26,6 +27,10 @@ def name_fault(name: str, *, reserved: Collection[str] = ()) -> str | None:
     """
     if not name.strip():
         return "its name is empty without the ending"
+    try:
+        os.fsencode(name).decode("utf-8")
+    except UnicodeError:
+        return f"{name!r} is no valid UTF-8"
     if _UNFIT.search(name):
         return f"{name!r} has characters that names of files cannot have everywhere"
     if name[0] in ".-~" or name[-1] in ". " or name[0] == " ":

@@ -14,7 +14,8 @@ from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.default_model.generator import generator_hash
 from paraspinal_nnunet.default_model.recipe import DEFAULT, VERSION
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.image_io.nifti import Volume, read_image
+from paraspinal_nnunet.image_io.images import read_image
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.inference.portable import open_model
 from paraspinal_nnunet.inference.portable.stability import disagreement
 from paraspinal_nnunet.inference.scan_checks import check_is_mr

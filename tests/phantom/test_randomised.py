@@ -8,7 +8,7 @@ import torch
 
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.errors import InputError, ProtocolError
-from paraspinal_nnunet.image_io.nifti import read_image, read_labels
+from paraspinal_nnunet.image_io.images import read_image, read_labels
 from paraspinal_nnunet.phantom.randomised import pool as pools
 from paraspinal_nnunet.phantom.randomised.body import draw_body
 from paraspinal_nnunet.phantom.randomised.canvas import SHAPE, X_MM, Y_MM

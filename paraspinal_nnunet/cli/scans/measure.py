@@ -76,6 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-m", "--model", type=Path, metavar="MODEL",
         help="the model that made the maps (folder or archive): flags scans unlike those that it was trained on",
     )  # fmt: skip
+    parser.add_argument("--xlsx", action="store_true", help="write all tables as a workbook, too: measures.xlsx")
     parser.add_argument("--overwrite", action="store_true", help="measure again what is there already")
     parser.add_argument("-np", "--workers", type=int, metavar="N", help="cases at a time (default: one per core)")
 
@@ -97,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
             fat=fat,
             options=_options(args),
             fat_maps=args.fat_maps,
+            xlsx=args.xlsx,
             overwrite=args.overwrite,
             workers=args.workers,
         )

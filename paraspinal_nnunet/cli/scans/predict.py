@@ -76,6 +76,11 @@ def _add_input_arguments(group: argparse._ArgumentGroup) -> None:
         "--series", metavar="NUMBER|UID|REGEX",
         help="DICOM: the series to take in every study (default: the axial T2 stack, by the rules)",
     )  # fmt: skip
+    group.add_argument(
+        "--allow-missing",
+        action="store_true",
+        help="DICOM: write a DICOM SEG also for masks that lack a muscle or are empty, marked so (default: refuse)",
+    )
     group.add_argument("--explain", action="store_true", help="DICOM: say why each series was accepted or rejected")
     group.add_argument(
         "--keep-identifiers", action="store_true",
@@ -155,6 +160,7 @@ def request_from(args: argparse.Namespace) -> "PredictionRequest":
             measures=not args.no_measures,
             pages=not args.no_pages,
             segmentation=not args.no_seg,
+            allow_missing=args.allow_missing,
             fat=tuple(args.fat),
             levels=args.levels,
             patient_facts=args.with_patient_facts,

@@ -7,7 +7,7 @@ import numpy as np
 
 from paraspinal_nnunet.anatomy import BY_LABEL
 from paraspinal_nnunet.image_io.geometry import to_ras
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.inference.portable.model import Segmentation
 
 GAMMAS = (0.75, 1.33)
