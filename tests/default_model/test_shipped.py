@@ -153,7 +153,7 @@ def test_nothing_is_found_where_there_is_no_trunk(model, kind):
 )
 def test_real_scans_are_segmented_as_the_card_says(model, real_data, image, labels, codes, least):
     """Least values: those of the card less 0.01, mean of the two sides."""
-    found = model.segment(read_image(real_data / image)).labels
+    found = segment(real_data / image, model).labels
     stored = np.asarray(nib.load(real_data / labels).dataobj).astype(int)
     true = np.zeros_like(stored)
     for code, label in codes.items():
