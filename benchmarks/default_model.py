@@ -18,6 +18,7 @@ from paraspinal_nnunet.evaluation.metrics.surface import surface_metrics
 from paraspinal_nnunet.image_io.images import read_image, read_labels
 from paraspinal_nnunet.image_io.postprocessing import postprocess
 from paraspinal_nnunet.inference.portable import open_model
+from paraspinal_nnunet.models.manifest import CLEANED_BY
 from paraspinal_nnunet.models.shipped import resolve_model
 
 LPM = {1: 3, 2: 1, 3: 2, 4: 4}
@@ -34,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-m", dest="model")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--post", nargs="*", default=())
+    parser.add_argument("--post", nargs="*", default=CLEANED_BY, help="clean-ups (default: the model's own)")
     args = parser.parse_args()
     folder = os.environ.get("PARASPINAL_REAL_DATA")
     if not folder:

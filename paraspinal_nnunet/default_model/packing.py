@@ -106,7 +106,7 @@ def _preprocessing(recipe: Recipe, multiple: int) -> dict[str, Any]:
         "normalization_nonzero_voxels_only": [False],
         "interpolation_order": 1,
         "interpolation_order_z": 0,
-        "patch_size": list(recipe.patch_size),
+        "patch_size": list(recipe.tile_size),
         "step_size": 0.5,
         "size_multiple": [multiple, multiple],
         "channels": 1,

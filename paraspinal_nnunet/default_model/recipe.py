@@ -16,7 +16,8 @@ class Recipe:
         iterations: Steps of the optimiser.
         batch: Slices per step.
         seed: Of pool, batches and weights.
-        patch_size: (y, x) of training images and of prediction's tiles.
+        patch_size: (y, x) of training images.
+        tile_size: (y, x) of prediction's tiles.
         spacing_mm: (y, x) of the network's pixels; slices stay where they are.
         channels: Filters per level of the network.
         strides: Between the levels.
@@ -35,6 +36,7 @@ class Recipe:
     batch: int = 8
     seed: int = 2026
     patch_size: tuple[int, int] = (160, 192)
+    tile_size: tuple[int, int] = (192, 224)
     spacing_mm: float = 1.5
     channels: tuple[int, ...] = (16, 32, 64, 128, 256)
     strides: tuple[int, ...] = (2, 2, 2, 2)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from time import perf_counter
@@ -12,12 +13,14 @@ import numpy as np
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.images import read_labels
 from paraspinal_nnunet.image_io.nifti import write_image
+from paraspinal_nnunet.image_io.postprocessing import postprocess
 from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.inference.options import PredictionOptions
 from paraspinal_nnunet.inference.portable import PortableModel, Segmentation, is_portable, open_model
 from paraspinal_nnunet.inference.portable.stability import with_disagreement
 from paraspinal_nnunet.inference.scan_checks import check_is_mr
 from paraspinal_nnunet.models.description import canonical_values
+from paraspinal_nnunet.models.manifest import CLEANED_BY
 from paraspinal_nnunet.utils.workplace import workplace
 
 
@@ -81,8 +84,12 @@ class PortableSegmenter:
         if not self._model.manifest.computed_only:
             return self._apply(volume)
         check_is_mr(volume)
+        made = self._cleaned(volume)
+        return with_disagreement(made, volume, self._cleaned) if self._options.uncertainty else made
+
+    def _cleaned(self, volume: Volume) -> Segmentation:
         made = self._apply(volume)
-        return with_disagreement(made, volume, self._apply) if self._options.uncertainty else made
+        return replace(made, labels=postprocess(made.labels, CLEANED_BY, volume.spacing_mm))
 
     def _apply(self, volume: Volume) -> Segmentation:
         options = self._options

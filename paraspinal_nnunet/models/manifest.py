@@ -30,6 +30,9 @@ COMPUTED_ONLY = "computed_only"
 CAUTION = "trained on computed scans only; look at the masks"
 """What every output of such a model says."""
 
+CLEANED_BY = ("largest-component", "fill-holes")
+"""Clean-ups that belong to such a model: it leaves islands in fat and holes in even muscle."""
+
 _NAMES = {
     "format": r"[a-z0-9]+",
     "dataset_name": r"Dataset\d{3}_[A-Za-z0-9_-]+",
@@ -103,7 +106,8 @@ class Manifest:
         """What outputs say of such a model: its weights' hashes and a word of caution; empty for others."""
         if not self.computed_only:
             return {}
-        return {"weights_sha256": [f.sha256 for f in self.files if f.path.endswith(".onnx")], "caution": CAUTION}
+        weights = [f.sha256 for f in self.files if f.path.endswith(".onnx")]
+        return {"weights_sha256": weights, "cleaned_by": list(CLEANED_BY), "caution": CAUTION}
 
     def to_json(self) -> dict[str, Any]:
         """As manifest.json holds it."""
