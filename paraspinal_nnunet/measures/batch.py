@@ -12,8 +12,8 @@ from paraspinal_nnunet.errors import InputError, ParaspinalError, one_line
 from paraspinal_nnunet.image_io.images import ENDINGS, ending_of, images_in, stem_of
 from paraspinal_nnunet.image_io.pairing import no_images, partners, warn_left_out
 from paraspinal_nnunet.measures.case import MeasureOptions, check_options, measure_with_maps, methods_of, settings
-from paraspinal_nnunet.measures.columns import TABLES
-from paraspinal_nnunet.measures.writing import (
+from paraspinal_nnunet.measures.outputs.columns import TABLES
+from paraspinal_nnunet.measures.outputs.writing import (
     DICTIONARY,
     WIDE,
     WORKBOOK_FILE,

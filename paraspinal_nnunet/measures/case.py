@@ -16,12 +16,12 @@ from paraspinal_nnunet.errors import InputError, LabelError
 from paraspinal_nnunet.image_io.geometry import from_ras
 from paraspinal_nnunet.image_io.images import stem_of
 from paraspinal_nnunet.image_io.volume import Volume
-from paraspinal_nnunet.measures.columns import DEFAULT_METHOD, DIXON, FAT_METHODS, THRESHOLD_METHODS
 from paraspinal_nnunet.measures.comparison import asymmetries
 from paraspinal_nnunet.measures.counting import count, measure_levels, measure_slices, measure_structure
 from paraspinal_nnunet.measures.fat import FAT_PER, FatPer, FatShares, fat_map, fat_shares
 from paraspinal_nnunet.measures.inputs import REGRIDS, ImageLike, Input, Regrid, as_input, as_labels
 from paraspinal_nnunet.measures.levels import Levels, find_levels
+from paraspinal_nnunet.measures.outputs.columns import DEFAULT_METHOD, DIXON, FAT_METHODS, THRESHOLD_METHODS
 from paraspinal_nnunet.measures.quality import (
     Evidence,
     TrainingDescription,

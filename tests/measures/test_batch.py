@@ -10,8 +10,8 @@ import pytest
 
 from paraspinal_nnunet import cli, measure
 from paraspinal_nnunet.measures.batch import BatchRequest, measure_batch
-from paraspinal_nnunet.measures.columns import FAT_METHODS, TABLES, column_names
-from paraspinal_nnunet.measures.writing import DICTIONARY
+from paraspinal_nnunet.measures.outputs.columns import FAT_METHODS, TABLES, column_names
+from paraspinal_nnunet.measures.outputs.writing import DICTIONARY
 
 AFFINE = np.diag([-0.5, -0.8, 4.0, 1.0])  # stored LPS
 SHAPE = (40, 30, 12)
