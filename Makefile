@@ -22,13 +22,13 @@ endef
 install: $(VENV)/installed
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin
-	$(call pip_install,torch)
+	$(call pip_install,torch torchvision)
 	$(call pip_install,--editable '.[dev]')
 	@touch $@ $(VENV)/installed-demo
 
 # What the demonstration needs, without the tools of developers and clusters.
 $(VENV)/installed-demo: pyproject.toml constraints.txt | $(VENV)/bin
-	$(call pip_install,torch)
+	$(call pip_install,torch torchvision)
 	$(call pip_install,--editable '.[demo]')
 	@touch $@
 

@@ -12,8 +12,8 @@ import nibabel
 import numpy as np
 
 from paraspinal_nnunet.measures.case import MeasureOptions, measure, measure_with_maps
+from paraspinal_nnunet.measures.outputs.writing import write_case
 from paraspinal_nnunet.measures.thresholds import METHODS
-from paraspinal_nnunet.measures.writing import write_case
 from paraspinal_nnunet.phantom import generate_case
 
 WAYS = {"sizes alone": (), **{method: (method,) for method in METHODS}, "all": tuple(METHODS)}

@@ -18,9 +18,9 @@ from paraspinal_nnunet.anatomy import PARASPINAL
 from paraspinal_nnunet.image_io.images import read_image
 from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.phantom import write_cohort
+from paraspinal_nnunet.quality_control.checks.duplicates import NEAR_CORRELATION, mirrored_correlations
 from paraspinal_nnunet.quality_control.classes import LabelClass
 from paraspinal_nnunet.quality_control.dataset import CaseFiles
-from paraspinal_nnunet.quality_control.duplicates import NEAR_CORRELATION, mirrored_correlations
 from paraspinal_nnunet.quality_control.fingerprint import THUMBNAIL_SHAPE, fingerprint
 from paraspinal_nnunet.quality_control.measure_case import measure_case
 

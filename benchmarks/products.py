@@ -19,7 +19,7 @@ def main() -> None:
     from paraspinal_nnunet.html import PageCase, case_page, preview_png, summarise_case
     from paraspinal_nnunet.image_io.images import read_image, read_labels
     from paraspinal_nnunet.measures.case import MeasureOptions, measure_with_maps
-    from paraspinal_nnunet.measures.plots import measure_plots
+    from paraspinal_nnunet.measures.outputs.plots import measure_plots
 
     clock.row("importing what they need")
     image, labels = read_image(args.scan), read_labels(args.mask)

@@ -7,12 +7,12 @@ from pathlib import Path
 from paraspinal_nnunet.cli.scans import predict
 from paraspinal_nnunet.dataset_conversion.sources import SOURCES, source_module
 from paraspinal_nnunet.measures import quality
-from paraspinal_nnunet.measures.columns import COLUMNS, METHOD
-from paraspinal_nnunet.measures.columns import TABLES as MEASURE_TABLES
+from paraspinal_nnunet.measures.outputs.columns import COLUMNS, METHOD
+from paraspinal_nnunet.measures.outputs.columns import TABLES as MEASURE_TABLES
 from paraspinal_nnunet.nnunet.compat import fix_trainer_lookup
 from paraspinal_nnunet.protocol.paper import PAPER, entries
 from paraspinal_nnunet.protocol.table import value_text
-from paraspinal_nnunet.workflow.schema import fields_table
+from paraspinal_nnunet.workflow.study_file.schema import fields_table
 
 REFERENCE = Path(__file__).with_name("reference")
 SHOWN_SECTIONS = ("validation", "preprocessing", "network", "sampling_2d", "sampling_3d", "sampling_25d", "training")

@@ -12,6 +12,7 @@ from paraspinal_nnunet.image_io.images import ENDINGS, ending_of, images_in
 from paraspinal_nnunet.image_io.pairing import no_images, warn_left_out
 from paraspinal_nnunet.nnunet.datasets import CASES_FILE, read_case_table
 from paraspinal_nnunet.utils.files import read_json
+from paraspinal_nnunet.utils.names import name_fault
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +103,8 @@ def label_files(folder: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for path in images_in(folder):
         case = path.name[: len(path.name) - len(ending_of(path.name))]
+        if fault := name_fault(case):
+            raise InputError(f"{folder}: {fault}; rename the file")
         if case in files:
             raise InputError(f"{folder}: {files[case].name} and {path.name} are both of case {case}; keep one")
         files[case] = path

@@ -11,7 +11,7 @@ from paraspinal_nnunet import cli
 from paraspinal_nnunet.cli.scans import predict
 from paraspinal_nnunet.image_io import postprocessing
 from paraspinal_nnunet.measures import comparison, thresholds
-from paraspinal_nnunet.measures.columns import THRESHOLD_METHODS
+from paraspinal_nnunet.measures.outputs.columns import THRESHOLD_METHODS
 from paraspinal_nnunet.protocol.paper import PAPER
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -23,6 +23,7 @@ from paraspinal_nnunet.evaluation.report.statistics import (
     further_tables,
     read_statistics,
     report_tables,
+    statistics_file,
 )
 from paraspinal_nnunet.evaluation.tables.table import Table
 from paraspinal_nnunet.html.viewer.page import viewer_html
@@ -80,6 +81,8 @@ def write_report(
     _check_output(output, evaluation)
     unfinished = output / UNFINISHED
     view_study(evaluation, model=options.model).showing(options.case)  # refuses wrong names before the long work
+    if statistics is not None:
+        statistics_file(statistics)
     write_text(unfinished, "A report is written here, or its writing was cut off: write it again.\n")
     if statistics is None:
         study, files = computed_statistics(evaluation, output)

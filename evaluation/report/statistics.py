@@ -60,9 +60,7 @@ def read_statistics(folder: Path, evaluation: Path, output: Path) -> tuple[Study
     Raises:
         InputError: Not such a folder, a file that has gone, or statistics of another evaluation.
     """
-    path = Path(folder) / JSON_FILE
-    if not path.is_file():
-        raise InputError(f"{path} does not exist; run paraspinal statistics first")
+    path = statistics_file(folder)
     content = read_json(path)
     try:
         study = _rebuilt(content, evaluation)
@@ -71,6 +69,18 @@ def read_statistics(folder: Path, evaluation: Path, output: Path) -> tuple[Study
         raise InputError(f"{path} lacks {error}; run paraspinal statistics again") from error
     _check_same(content, study.data, path)
     return study, [_copied(Path(folder) / name, Path(output) / STATISTICS_FOLDER / name) for name in names]
+
+
+def statistics_file(folder: Path) -> Path:
+    """The file of a folder that `paraspinal statistics` wrote.
+
+    Raises:
+        InputError: Not such a folder.
+    """
+    path = Path(folder) / JSON_FILE
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; run paraspinal statistics first")
+    return path
 
 
 def report_tables(study: StudyStatistics) -> list[Table]:

@@ -2,11 +2,11 @@
 
 from paraspinal_nnunet.dicom.find import Study, find_series, scan_study
 from paraspinal_nnunet.dicom.records import Kind, Series
-from paraspinal_nnunet.dicom.seg import read_segmentation
+from paraspinal_nnunet.dicom.segmentation.read import read_segmentation
+from paraspinal_nnunet.dicom.segmentation.write import write_segmentation
 from paraspinal_nnunet.dicom.selection import SeriesSelection, SeriesVerdict, select_in_study, select_series
 from paraspinal_nnunet.dicom.source import opened_source
 from paraspinal_nnunet.dicom.stack import StackedImage, read_grid, read_stack
-from paraspinal_nnunet.dicom.write_seg import write_segmentation
 
 __all__ = [
     "Kind",

@@ -20,7 +20,7 @@ EMBEDDED_SLICES = 24
 MOST_ROWS = 80
 """Cases on one page; with their pictures 1 to 2 MB."""
 
-_WORDS = {"serious": "serious", "warning": "to look at", "info": "notes only"}
+_WORDS = {"serious": "serious", "warning": "to look at", "info": "with notes only"}
 
 
 def batch_page(

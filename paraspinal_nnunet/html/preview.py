@@ -9,13 +9,7 @@ from PIL import Image, ImageDraw
 
 from paraspinal_nnunet.anatomy import BY_LABEL
 from paraspinal_nnunet.html.viewer.colours import LABEL_COLOURS, UNKNOWN_COLOUR
-from paraspinal_nnunet.html.viewer.slices import (
-    DisplayStack,
-    display_stack,
-    encoded,
-    font,
-    slice_image,
-)
+from paraspinal_nnunet.html.viewer.slices import DisplayStack, display_stack, encoded, font, slice_image
 from paraspinal_nnunet.image_io.volume import Volume
 
 SLICES, COLUMNS = 6, 3

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from paraspinal_nnunet.errors import InputError, LabelError
-from paraspinal_nnunet.image_io.geometry import by_text, spacing_mm
+from paraspinal_nnunet.image_io.geometry import spacing_mm
 
 INTEGER_TOLERANCE = 1e-4
 """Label values off an integer by less than this come from a rounded scl_slope and are taken as the integer."""
@@ -64,9 +64,7 @@ def volume_shape(sizes: tuple[int, ...], path: Path) -> tuple[int, int, int]:
     if min(sizes) < 1:
         raise InputError(f"{path}: has no voxels {sizes}")
     if math.prod(sizes) > MAX_VOXELS:
-        raise InputError(
-            f"{path}: header states {by_text(sizes)} voxels, more than any scan has; copy or export it again"
-        )
+        raise InputError(f"{path}: header states {sizes} voxels, more than any scan has; copy or export it again")
     i, j, k = sizes[:3]
     return i, j, k
 

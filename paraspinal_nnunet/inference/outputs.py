@@ -62,7 +62,7 @@ class Products:
         Raises:
             InputError: An unknown threshold, or levels that do not exist.
         """
-        from paraspinal_nnunet.measures.columns import THRESHOLD_METHODS
+        from paraspinal_nnunet.measures.outputs.columns import THRESHOLD_METHODS
 
         unknown = [method for method in self.fat if method not in THRESHOLD_METHODS]
         if unknown:
@@ -161,7 +161,7 @@ class CaseOutputs:
             ParaspinalError: Headers that no SEG can be made from, a mask that lacks a muscle, or the package for it is
                 missing.
         """
-        from paraspinal_nnunet.dicom.write_seg import missing_structures, write_segmentation
+        from paraspinal_nnunet.dicom.segmentation.write import missing_structures, write_segmentation
 
         if self.scan.study is None:
             return
@@ -187,7 +187,7 @@ class CaseOutputs:
         Raises:
             ParaspinalError: No levels for this case, or slices that are not axial.
         """
-        from paraspinal_nnunet.measures.writing import write_case
+        from paraspinal_nnunet.measures.outputs.writing import write_case
 
         write_case(self.paths.measures, self._measured)
 
@@ -234,7 +234,7 @@ class CaseOutputs:
 
     def _page_case(self) -> "PageCase":
         from paraspinal_nnunet.html import PageCase, PageMeta
-        from paraspinal_nnunet.measures.plots import measure_plots
+        from paraspinal_nnunet.measures.outputs.plots import measure_plots
 
         measured = self.products.measures and MEASURES not in self.failures
         result = self._measured.measures if measured else None

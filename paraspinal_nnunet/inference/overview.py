@@ -43,7 +43,7 @@ def write_overview(output: Path, failures: Mapping[str, str], *, model: str = ""
     records = [r for r in records if r.case not in failures]
     measured = [r for r in records if MEASURES in r.products and (output / MEASURES_FOLDER / r.case).is_dir()]
     if measured:
-        from paraspinal_nnunet.measures.writing import write_cohort
+        from paraspinal_nnunet.measures.outputs.writing import write_cohort
 
         folder = output / MEASURES_FOLDER
         written += write_cohort(folder, [folder / r.case for r in measured])

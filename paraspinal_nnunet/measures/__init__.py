@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from paraspinal_nnunet.measures.case import MeasureOptions, measure
-    from paraspinal_nnunet.measures.plots import measure_plots
+    from paraspinal_nnunet.measures.outputs.plots import measure_plots
     from paraspinal_nnunet.measures.quality import severity_score
     from paraspinal_nnunet.measures.result import CaseMeasures, Flag
 
@@ -16,7 +16,7 @@ _HOMES = {
     "Flag": "result",
     "MeasureOptions": "case",
     "measure": "case",
-    "measure_plots": "plots",
+    "measure_plots": "outputs.plots",
     "severity_score": "quality",
 }
 

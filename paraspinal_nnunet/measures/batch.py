@@ -12,8 +12,8 @@ from paraspinal_nnunet.errors import InputError, ParaspinalError, one_line
 from paraspinal_nnunet.image_io.images import ENDINGS, ending_of, images_in, stem_of
 from paraspinal_nnunet.image_io.pairing import no_images, partners, warn_left_out
 from paraspinal_nnunet.measures.case import MeasureOptions, check_options, measure_with_maps, methods_of, settings
-from paraspinal_nnunet.measures.columns import TABLES
-from paraspinal_nnunet.measures.writing import (
+from paraspinal_nnunet.measures.outputs.columns import TABLES
+from paraspinal_nnunet.measures.outputs.writing import (
     DICTIONARY,
     WIDE,
     WORKBOOK_FILE,
@@ -25,6 +25,7 @@ from paraspinal_nnunet.measures.writing import (
 )
 from paraspinal_nnunet.utils.files import refuse_overwriting_inputs
 from paraspinal_nnunet.utils.fingerprint import fingerprint
+from paraspinal_nnunet.utils.names import name_fault
 from paraspinal_nnunet.utils.workers import default_workers
 
 MASK_SUFFIXES = ("_dseg", "_seg", "_GT", "_mask", "_labels", "_label")
@@ -190,8 +191,8 @@ def _check_outputs(request: BatchRequest, cases: Sequence[_Case], listed: _Liste
     names = (*TABLES, WIDE, DICTIONARY)
     tables = [*(table_file(name) for name in names), *(f"{name}.json" for name in names), WORKBOOK_FILE]
     for case in cases:
-        if not case.name.strip(". ") or case.name.lower() in tables:
-            raise InputError(f"{case.mask}: '{case.name}' can be no case's name here; rename the label map")
+        if fault := name_fault(case.name, reserved=tables):
+            raise InputError(f"{case.mask}: {fault}; rename the label map")
     single = [p for p in (request.scans, request.levels, request.water, request.fat) if p is not None and p.is_file()]
     refuse_overwriting_inputs(
         [*(case.mask for case in cases), *single, *(path for files in listed.values() for path in files)],

@@ -16,12 +16,12 @@ from paraspinal_nnunet.errors import InputError, LabelError
 from paraspinal_nnunet.image_io.geometry import from_ras
 from paraspinal_nnunet.image_io.images import stem_of
 from paraspinal_nnunet.image_io.volume import Volume
-from paraspinal_nnunet.measures.columns import DEFAULT_METHOD, DIXON, FAT_METHODS, THRESHOLD_METHODS
 from paraspinal_nnunet.measures.comparison import asymmetries
 from paraspinal_nnunet.measures.counting import count, measure_levels, measure_slices, measure_structure
 from paraspinal_nnunet.measures.fat import FAT_PER, FatPer, FatShares, fat_map, fat_shares
 from paraspinal_nnunet.measures.inputs import REGRIDS, ImageLike, Input, Regrid, as_input, as_labels
 from paraspinal_nnunet.measures.levels import Levels, find_levels
+from paraspinal_nnunet.measures.outputs.columns import DEFAULT_METHOD, DIXON, FAT_METHODS, THRESHOLD_METHODS
 from paraspinal_nnunet.measures.quality import (
     Evidence,
     TrainingDescription,
@@ -111,8 +111,7 @@ def measure(
         fat: Dixon fat image.
         case: The case's name; None takes the label map's file name.
         disagreement: Structure's key -> mean of 1 - Dice between the folds' masks, where the mask was predicted.
-        **options: The fields of `MeasureOptions`: fat_methods, fat_per, muscles, regrid, label_values, level_names,
-            levels_scheme, training.
+        **options: The fields of `MeasureOptions`.
 
     Returns:
         All measures; ``.table()`` gives a pandas table, ``.to_json()`` a dictionary.
@@ -182,13 +181,9 @@ def measure_with_maps(
     name = case if case is not None else stem_of(found.name)
     voxels = gather(found, Images(**given), regrid=options.regrid)
     structures = _structures(options.muscles, voxels)
-    placed = find_levels(
-        levels,
-        Volume(voxels.volume, voxels.stack.affine),
-        case=name,
-        names=options.level_names,
-        scheme=options.levels_scheme,
-    )
+    grid = Volume(voxels.volume, voxels.stack.affine)
+    placed = find_levels(levels, grid, case=name, names=options.level_names, scheme=options.levels_scheme)
+    levels_input = {"levels": placed.source} if placed.all else {}
     shares = fat_shares(voxels, structures, methods, per=options.fat_per)
     shapes = measure_shapes(voxels.volume, voxels.stack, [each.label for each in structures])
     counted = [count(voxels, each, shapes[each.label], shares) for each in structures]
@@ -206,7 +201,7 @@ def measure_with_maps(
         flags=flags,
         severity=severity_score(flags),
         methods=methods,
-        inputs={what: each.name for what, each in given.items()} | _names(found, placed),
+        inputs={what: each.name for what, each in given.items()} | {"labels": found.name} | levels_input,
         settings=settings(options, methods),
         versions=versions(),
     )
@@ -295,10 +290,6 @@ def _structures(muscles: tuple[Muscle, ...] | None, voxels: Voxels) -> tuple[Str
     present = {BY_LABEL[int(label)].muscle for label in np.unique(voxels.label)}
     expected = () if present & {s.muscle for s in COARSE} else PAPERS_MUSCLES
     return tuple(s for s in ALL_STRUCTURES if s.muscle in {*expected, *present})
-
-
-def _names(labels: Input, levels: Levels) -> dict[str, str]:
-    return {"labels": labels.name} | ({"levels": levels.source} if levels.all else {})
 
 
 def _plain(value: Any) -> Any:

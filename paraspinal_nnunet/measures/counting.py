@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from paraspinal_nnunet.anatomy import Structure
-from paraspinal_nnunet.measures.columns import DIXON
 from paraspinal_nnunet.measures.comparison import cohort_place
 from paraspinal_nnunet.measures.fat import FatShares
 from paraspinal_nnunet.measures.levels import Level, Levels
+from paraspinal_nnunet.measures.outputs.columns import DIXON
 from paraspinal_nnunet.measures.result import (
     FatMeasures,
     LevelFat,

@@ -8,7 +8,7 @@ import numpy as np
 
 from paraspinal_nnunet.anatomy import Structure
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.measures.columns import DIXON, THRESHOLD_METHODS
+from paraspinal_nnunet.measures.outputs.columns import DIXON, THRESHOLD_METHODS
 from paraspinal_nnunet.measures.thresholds import Threshold, find_threshold
 from paraspinal_nnunet.measures.voxels import Voxels
 

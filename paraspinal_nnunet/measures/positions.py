@@ -19,15 +19,13 @@ WINDOW_SLICES = 4
 """The midline of a slice is the median over the muscles there and in so many slices below and above."""
 
 MARGIN_MM = 5.0
-"""Muscles are out of place in a slice where their centroids lie so far on the wrong side of one another. Source:
-ours."""
+"""Muscles are out of place in a slice if their centroids lie so far the wrong way round. Source: ours."""
 
 LEAST_SHARE = 0.5
 """Muscles are out of place when they are so in more than this share of the slices that hold both."""
 
 LEAST_SIDES_MM = 5.0
-"""Centroids of the two sides of a muscle lie at least this far apart; bones and discs read as muscles do not. Source:
-ours."""
+"""Centroids of the two sides lie at least so far apart; those of bones read as muscles do not. Source: ours."""
 
 MOST_BEFORE_MM = 25.0
 """Neither of erector spinae and multifidus lies farther in front of the other than this, centroid by centroid. Source:
@@ -210,12 +208,12 @@ def _reaches_beyond(shape: LabelShape, side: Side, midline_mm: np.ndarray) -> bo
     """Whether any voxel lies beyond the midline by more than the margin."""
     if not shape.voxels:
         return False
-    columns = shape.mask.any(axis=1)  # (x, z)
-    places = shape.corner[0] + np.arange(len(columns))
+    inside = shape.present - shape.corner[2]
+    columns = np.count_nonzero(shape.mask, axis=1)[:, inside] > 0  # (x, slices)
     sign = 1 if side is Side.RIGHT else -1
-    ends = np.where(columns, places[:, None] * sign, np.iinfo(np.int64).max).min(axis=0)[columns.any(axis=0)] * sign
-    rows, z = np.nonzero(shape.mask.any(axis=0))
-    middle_y = shape.corner[1] + (np.bincount(z, rows) / np.bincount(z))[columns.any(axis=0)]
+    ends = shape.corner[0] + (columns.argmax(axis=0) if sign > 0 else len(columns) - 1 - columns[::-1].argmax(axis=0))
+    rows = np.count_nonzero(shape.mask, axis=0)[:, inside]  # (y, slices)
+    middle_y = shape.corner[1] + np.arange(len(rows)) @ rows / rows.sum(axis=0)
     affine = shape.stack.affine
     x_mm = affine[0, 0] * ends + affine[0, 1] * middle_y + affine[0, 2] * shape.present + affine[0, 3]
     return bool(((x_mm - midline_mm[shape.present]) * sign < -MIDLINE_MARGIN_MM).any())
@@ -236,7 +234,7 @@ def _medial(shapes: Shapes) -> Iterator[Misplaced]:
         for side, sign in ((Side.RIGHT, 1), (Side.LEFT, -1)):
             first, second = (_structure(muscle, side) for muscle in (inner, outer))
             text = f"{first.display_name} lies lateral of {_low(second)}"
-            yield from _judged(shapes, first, second, 0, lambda away, sign=sign: sign * away > MARGIN_MM, text)
+            yield from _judged(shapes, first, second, 0, _wrong_way(sign), text)
 
 
 def _front(shapes: Shapes) -> Iterator[Misplaced]:
@@ -287,6 +285,10 @@ def _judged(
     share = float(np.mean(wrong(away)))
     if share > LEAST_SHARE:
         yield Misplaced((first, second), f"{text} in {share:.0%} of their slices".replace("%", " %"), share)
+
+
+def _wrong_way(sign: int) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda away: sign * away > MARGIN_MM
 
 
 def _structure(muscle: Muscle, side: Side) -> Structure:

@@ -7,10 +7,10 @@ from typing import Any, Literal
 import pandas as pd
 
 from paraspinal_nnunet.anatomy import Muscle, Structure
-from paraspinal_nnunet.measures.columns import TABLES, column_names
 from paraspinal_nnunet.measures.levels import Levels
+from paraspinal_nnunet.measures.outputs.columns import TABLES, column_names
+from paraspinal_nnunet.measures.outputs.tables import Row, plain_row, table_rows
 from paraspinal_nnunet.measures.shapes import Stack
-from paraspinal_nnunet.measures.tables import Row, plain_row, table_rows
 
 SCHEMA = "paraspinal-nnunet measures"
 SCHEMA_VERSION = 1

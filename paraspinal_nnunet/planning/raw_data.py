@@ -12,11 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from paraspinal_nnunet.errors import DatasetError, InputError, ParaspinalError, one_line
+from paraspinal_nnunet.anatomy import BY_KEY
+from paraspinal_nnunet.errors import DatasetError, InputError, LabelError, ParaspinalError, one_line
 from paraspinal_nnunet.image_io.geometry import axis_codes, centroids_x_mm, grid_difference
 from paraspinal_nnunet.image_io.images import read_image
 from paraspinal_nnunet.image_io.nifti import read_header
 from paraspinal_nnunet.image_io.nifti_header import affine_mm
+from paraspinal_nnunet.measures.positions import check_positions
 from paraspinal_nnunet.nnunet.datasets import case_ids, read_cases
 from paraspinal_nnunet.planning.dataset_json import CONVERT, FILE_ENDING, IGNORE, Description, read_description
 from paraspinal_nnunet.utils.progress import progress
@@ -119,7 +121,7 @@ def examine_voxels(case: RawCase, labels: Mapping[str, int]) -> VoxelFindings:
     elif not present - {0, labels.get(IGNORE)}:
         problems.append(f"{case.labels.name}: no voxel is labelled")
     else:
-        problems += _side_problems(values, volume.affine, labels)
+        problems += _side_problems(values, volume.affine, labels) or _place_problems(values, volume.affine, labels)
     return VoxelFindings(tuple(problems), present, digest.hexdigest())
 
 
@@ -206,6 +208,19 @@ def _side_problems(values: np.ndarray, affine: np.ndarray, labels: Mapping[str, 
     if not wrong:
         return []
     return [f"labels contradict the scanner's left and right ({'; '.join(wrong)}; x grows to the patient's right)"]
+
+
+def _place_problems(values: np.ndarray, affine: np.ndarray, labels: Mapping[str, int]) -> list[str]:
+    """Muscles that lie where those of another label scheme would; labels of other names are not judged."""
+    known = {value: BY_KEY[name] for name, value in labels.items() if name in BY_KEY}
+    canonical = np.zeros(values.shape, np.uint8)
+    for value, structure in known.items():
+        canonical[values == value] = structure.label
+    try:
+        check_positions(canonical, affine, list(known.values()), "labels")
+    except LabelError as error:
+        return [one_line(error)]
+    return []
 
 
 def side_label_pairs(labels: Mapping[str, int]) -> list[tuple[str, str]]:

@@ -57,7 +57,7 @@ def _slice_hashes(array: np.ndarray) -> tuple[bytes, ...]:
         plane = np.asarray(array[:, :, k], np.float32)
         if plane.min() != plane.max():
             face = reduce(_lesser, (plane[::-1], plane[:, ::-1], plane[::-1, ::-1]), plane)
-            hashes.append(hashlib.blake2b(np.ascontiguousarray(face), digest_size=16).digest())
+            hashes.append(hashlib.blake2b(np.ascontiguousarray(face).data, digest_size=16).digest())
     return tuple(hashes)
 
 

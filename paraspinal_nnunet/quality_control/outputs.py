@@ -12,14 +12,14 @@ from typing import Any
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.nnunet.datasets import MISSING
+from paraspinal_nnunet.quality_control.checks.outliers import RULE
+from paraspinal_nnunet.quality_control.checks.volumes import PAPER_SOURCE, VolumeSummary, asymmetry_percent
 from paraspinal_nnunet.quality_control.classes import LabelClass, canonical_key, side_pairs_of
 from paraspinal_nnunet.quality_control.findings import Finding, Severity, counts
 from paraspinal_nnunet.quality_control.measurements import CaseMeasurements
-from paraspinal_nnunet.quality_control.outliers import RULE
 from paraspinal_nnunet.quality_control.page import inspection_page
 from paraspinal_nnunet.quality_control.previews import write_previews
 from paraspinal_nnunet.quality_control.run import Inspection
-from paraspinal_nnunet.quality_control.volume_checks import PAPER_SOURCE, VolumeSummary, asymmetry_percent
 from paraspinal_nnunet.utils.files import write_json, write_text
 from paraspinal_nnunet.utils.spreadsheet import plain_text
 

@@ -10,15 +10,15 @@ from paraspinal_nnunet.errors import ParaspinalError, one_line
 from paraspinal_nnunet.html.document import document
 from paraspinal_nnunet.html.tables import rows_table
 from paraspinal_nnunet.html.viewer import ViewerCase, viewer_html
+from paraspinal_nnunet.quality_control.checks.outliers import RULE
+from paraspinal_nnunet.quality_control.checks.volumes import PAPER_SOURCE
 from paraspinal_nnunet.quality_control.classes import LabelClass
 from paraspinal_nnunet.quality_control.dataset import CaseFiles
 from paraspinal_nnunet.quality_control.display import legend, load_shown
 from paraspinal_nnunet.quality_control.findings import Severity, counts, some
-from paraspinal_nnunet.quality_control.outliers import RULE
 from paraspinal_nnunet.quality_control.run import Inspection
 from paraspinal_nnunet.quality_control.strip_plot import volume_strips
 from paraspinal_nnunet.quality_control.text import fold_rows, opening, summary_rows, volume_rows
-from paraspinal_nnunet.quality_control.volume_checks import PAPER_SOURCE
 from paraspinal_nnunet.utils.text import pluralize
 from paraspinal_nnunet.utils.workers import each
 

@@ -4,15 +4,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
-from paraspinal_nnunet.quality_control.case_checks import case_findings
+from paraspinal_nnunet.quality_control.checks.cases import case_findings
+from paraspinal_nnunet.quality_control.checks.dataset import comparison_findings
+from paraspinal_nnunet.quality_control.checks.duplicates import duplicate_findings
+from paraspinal_nnunet.quality_control.checks.splits import SplitsCheck, check_dataset_splits
+from paraspinal_nnunet.quality_control.checks.volumes import VolumeSummary, summarise_volumes, volume_findings
 from paraspinal_nnunet.quality_control.dataset import Dataset, describe_dataset
-from paraspinal_nnunet.quality_control.dataset_checks import comparison_findings
-from paraspinal_nnunet.quality_control.duplicates import duplicate_findings
 from paraspinal_nnunet.quality_control.findings import Finding, Severity, worst_first
 from paraspinal_nnunet.quality_control.measure_case import measure_case
 from paraspinal_nnunet.quality_control.measurements import CaseMeasurements
-from paraspinal_nnunet.quality_control.splits_check import SplitsCheck, check_dataset_splits
-from paraspinal_nnunet.quality_control.volume_checks import VolumeSummary, summarise_volumes, volume_findings
 from paraspinal_nnunet.utils.workers import each
 
 

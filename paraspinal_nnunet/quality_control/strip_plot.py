@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from paraspinal_nnunet.quality_control.checks.volumes import PAPER_SD_LIMIT, VolumeSummary
 from paraspinal_nnunet.quality_control.findings import Finding, Severity
 from paraspinal_nnunet.quality_control.measurements import CaseMeasurements
-from paraspinal_nnunet.quality_control.volume_checks import PAPER_SD_LIMIT, VolumeSummary
 
 WIDTH, ROW = 860, 46
 _LEFT, _RIGHT, _TOP, _BOTTOM = 170, 20, 26, 30

@@ -158,7 +158,7 @@ def batches(dataset: BatchDataset, numbers: range, *, workers: int, pin_memory: 
 
 
 def _stacked(arrays: Sequence[Any]) -> torch.Tensor:
-    return torch.stack(arrays) if isinstance(arrays[0], torch.Tensor) else torch.from_numpy(np.stack(arrays))
+    return torch.stack(list(arrays)) if isinstance(arrays[0], torch.Tensor) else torch.from_numpy(np.stack(arrays))
 
 
 def _cut_padded(tensor: torch.Tensor, start: Sequence[int], size: Sequence[int]) -> torch.Tensor:
@@ -166,7 +166,8 @@ def _cut_padded(tensor: torch.Tensor, start: Sequence[int], size: Sequence[int])
     shape = tensor.shape[1:]
     stop = [begin + length for begin, length in zip(start, size, strict=True)]
     inside = [slice(max(b, 0), min(e, n)) for b, e, n in zip(start, stop, shape, strict=True)]
-    part = tensor[(slice(None), *inside)]
+    box = (slice(None), *inside)
+    part = tensor[box]
     padding = [(max(-b, 0), max(e - n, 0)) for b, e, n in zip(start, stop, shape, strict=True)]
     if not any(before or after for before, after in padding):
         return part

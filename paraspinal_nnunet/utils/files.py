@@ -66,7 +66,7 @@ def replace_folders(finished: Path, path: Path, *, replaces: Sequence[Path] = ()
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # paths may be no UTF-8
 
 
 def write_json(path: Path, content: Any) -> None:

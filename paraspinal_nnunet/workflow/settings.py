@@ -13,8 +13,8 @@ from paraspinal_nnunet.nnunet.splits import FILE_NAME, read_splits
 from paraspinal_nnunet.protocol.overrides import override
 from paraspinal_nnunet.protocol.paper import PAPER
 from paraspinal_nnunet.protocol.plans import BASELINE_NAME, DEFAULT_NAME
-from paraspinal_nnunet.workflow.reading import read_study_file
-from paraspinal_nnunet.workflow.schema import SECTIONS_OF_MODELS
+from paraspinal_nnunet.workflow.study_file.reading import read_study_file
+from paraspinal_nnunet.workflow.study_file.schema import SECTIONS_OF_MODELS
 
 STUDY_FILE = "study.yaml"
 DEEP, RETRAINED = "deep", "retrained"

@@ -28,7 +28,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import generate_uid
 
 from paraspinal_nnunet.dicom import Kind, find_series, read_segmentation, read_stack
-from paraspinal_nnunet.dicom.seg_segments import segment_key
+from paraspinal_nnunet.dicom.segmentation.segments import segment_key
 from paraspinal_nnunet.errors import GeometryError, InputError, LabelError
 
 NOTHING = ("SCT", "123", "Something")

@@ -27,7 +27,7 @@ from helpers.dicom_files import (
 
 from paraspinal_nnunet.anatomy import BY_KEY, PARASPINAL, STRUCTURES
 from paraspinal_nnunet.dicom import find_series, read_segmentation, read_stack
-from paraspinal_nnunet.dicom.write_seg import write_segmentation
+from paraspinal_nnunet.dicom.segmentation.write import write_segmentation
 from paraspinal_nnunet.errors import GeometryError, InputError, LabelError
 from paraspinal_nnunet.image_io.geometry import to_ras
 from paraspinal_nnunet.image_io.volume import Volume

@@ -20,12 +20,7 @@ from paraspinal_nnunet.evaluation.case_maps import read_case
 from paraspinal_nnunet.evaluation.comparison.view import typical_case, view_study, worst_first
 from paraspinal_nnunet.evaluation.figures.agreement import agreement_table, draw_agreement
 from paraspinal_nnunet.evaluation.figures.bars import dice_table, draw_bars, stars
-from paraspinal_nnunet.evaluation.figures.drawing import (
-    Drawing,
-    figure_style,
-    get_matplotlib,
-    model_colours,
-)
+from paraspinal_nnunet.evaluation.figures.drawing import Drawing, figure_style, get_matplotlib, model_colours
 from paraspinal_nnunet.evaluation.figures.network import NetworkDrawing
 from paraspinal_nnunet.evaluation.figures.run import FIGURES, write_figures
 from paraspinal_nnunet.evaluation.figures.slices import ShownSlice, choose_slices, draw_slices

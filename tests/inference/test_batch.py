@@ -66,7 +66,7 @@ def test_failures_anywhere_stop_no_other_job(caplog):
 
 @pytest.mark.parametrize("part", ["load", "process", "write"])
 def test_whatever_a_scan_fails_with_is_its_failure_alone(part, caplog):
-    caplog.set_level("DEBUG")
+    caplog.set_level("DEBUG", logger="paraspinal_nnunet")
     done = []
 
     def broken(what=None):

@@ -163,7 +163,7 @@ def test_nothing_to_predict_is_refused(tmp_path):
     with pytest.raises(InputError, match="no such file or folder"):
         predict(request(tmp_path / "absent", tmp_path))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="holds no NIfTI file"):
+    with pytest.raises(InputError, match="holds no image"):
         predict(request(tmp_path / "empty", tmp_path))
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from paraspinal_nnunet import cli, measure
 from paraspinal_nnunet.measures.batch import BatchRequest, measure_batch
-from paraspinal_nnunet.measures.columns import FAT_METHODS, TABLES, column_names
-from paraspinal_nnunet.measures.writing import DICTIONARY
+from paraspinal_nnunet.measures.outputs.columns import FAT_METHODS, TABLES, column_names
+from paraspinal_nnunet.measures.outputs.writing import DICTIONARY
 
 AFFINE = np.diag([-0.5, -0.8, 4.0, 1.0])  # stored LPS
 SHAPE = (40, 30, 12)
@@ -163,7 +163,8 @@ def test_names_that_no_case_can_have(cases, capsys, name):
     assert run(cases) == 0
     save(cases / "masks" / name, labels_of(0))
     assert run(cases) == 1
-    assert f"{name}: '" in capsys.readouterr().err
+    assert f"{name}: " in (told := capsys.readouterr().err)
+    assert "rename the label map" in told
     assert set(table(cases)["case"]) == {"a", "ab"}
     assert (cases / "out" / "a" / "measures.json").is_file()
 

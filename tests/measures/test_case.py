@@ -21,9 +21,9 @@ from paraspinal_nnunet.anatomy import Muscle
 from paraspinal_nnunet.errors import GeometryError, InputError, LabelError
 from paraspinal_nnunet.measures import measure_plots
 from paraspinal_nnunet.measures.case import MeasureOptions
-from paraspinal_nnunet.measures.columns import COLUMNS, TABLES, column_names
 from paraspinal_nnunet.measures.comparison import difference_percent
-from paraspinal_nnunet.measures.curves import csa_curves, fat_curves, functional_csa_curves, level_marks
+from paraspinal_nnunet.measures.outputs.columns import COLUMNS, TABLES, column_names
+from paraspinal_nnunet.measures.outputs.curves import csa_curves, fat_curves, functional_csa_curves, level_marks
 
 SPACING = (0.5, 0.8, 4.0)
 AFFINE = np.diag([*SPACING, 1.0])

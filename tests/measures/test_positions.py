@@ -8,13 +8,7 @@ import pytest
 from paraspinal_nnunet import measure
 from paraspinal_nnunet.anatomy import BY_LABEL, LABEL_SCHEMES, PARASPINAL, Side
 from paraspinal_nnunet.errors import LabelError
-from paraspinal_nnunet.measures.positions import (
-    beyond_midline,
-    check_positions,
-    fitting_schemes,
-    midlines,
-    misplaced,
-)
+from paraspinal_nnunet.measures.positions import beyond_midline, check_positions, fitting_schemes, midlines, misplaced
 from paraspinal_nnunet.measures.shapes import Stack, measure_shapes
 
 AFFINE = np.array([[2.0, 0, 0, -100], [0, 2.0, 0, -50], [0, 0, 8.0, 0], [0, 0, 0, 1.0]])

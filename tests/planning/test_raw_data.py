@@ -113,6 +113,18 @@ def test_another_grid_is_refused(data, change, text):
     assert text in data.problem()
 
 
+def test_values_of_another_scheme_are_refused(data):
+    """LPM's values (1 ES R, 2 MF R, 3 MF L, 4 ES L) under our names."""
+    ours, theirs = labels(), np.zeros_like(labels())
+    names = ("erector_spinae_right", "multifidus_right", "multifidus_left", "erector_spinae_left")
+    for value, name in enumerate(names, start=1):
+        theirs[ours == LABELS[name]] = value
+    data.label("b", theirs)
+    problem = data.problem()
+    assert "1 of 3 cases" in problem
+    assert "b: labels" in problem
+
+
 def test_another_shape_is_refused(data):
     data.label("b", labels()[:, :, :-1])
     assert "lies on another grid than b_0000.nii.gz (shape" in data.problem()

@@ -10,14 +10,15 @@ from scipy.ndimage import gaussian_filter
 
 from paraspinal_nnunet.anatomy import PARASPINAL
 from paraspinal_nnunet.errors import DatasetError
-from paraspinal_nnunet.quality_control import Severity, duplicates, inspect_dataset
+from paraspinal_nnunet.quality_control import Severity, inspect_dataset
+from paraspinal_nnunet.quality_control.checks import duplicates
+from paraspinal_nnunet.quality_control.checks.duplicates import mirrored_correlations
+from paraspinal_nnunet.quality_control.checks.outliers import modified_z, outliers
+from paraspinal_nnunet.quality_control.checks.splits import check_dataset_splits, dealing_z
+from paraspinal_nnunet.quality_control.checks.volumes import asymmetry_percent, paper_reference
 from paraspinal_nnunet.quality_control.classes import LabelClass, classes_of, side_pairs_of
 from paraspinal_nnunet.quality_control.dataset import describe_dataset
-from paraspinal_nnunet.quality_control.duplicates import mirrored_correlations
 from paraspinal_nnunet.quality_control.findings import Finding, worst_first
-from paraspinal_nnunet.quality_control.outliers import modified_z, outliers
-from paraspinal_nnunet.quality_control.splits_check import check_dataset_splits, dealing_z
-from paraspinal_nnunet.quality_control.volume_checks import asymmetry_percent, paper_reference
 
 PROBLEM, LOOK, NOTE = Severity.PROBLEM, Severity.LOOK, Severity.NOTE
 CASES = [f"case-{n}" for n in range(8)]

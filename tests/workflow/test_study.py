@@ -24,13 +24,13 @@ from paraspinal_nnunet.workflow.commands import BEST_FILE, every_model, job_comm
 from paraspinal_nnunet.workflow.engine import RunOptions, engine_command
 from paraspinal_nnunet.workflow.layout import lay_down
 from paraspinal_nnunet.workflow.results import inference_seconds
-from paraspinal_nnunet.workflow.schema import FIELDS
 from paraspinal_nnunet.workflow.settings import deeper, further_models, read_study, retrained
 from paraspinal_nnunet.workflow.state import HeldError, Step, failure, held, is_held, log_file, marker, settings_file
 from paraspinal_nnunet.workflow.status import expected_jobs, job_state, job_states, log_of, seconds_left, status_text
 from paraspinal_nnunet.workflow.steps import lock_file
-from paraspinal_nnunet.workflow.template import PAPERS, demo_text
-from paraspinal_nnunet.workflow.yaml_nodes import StudyFileError
+from paraspinal_nnunet.workflow.study_file.schema import FIELDS
+from paraspinal_nnunet.workflow.study_file.template import PAPERS, demo_text
+from paraspinal_nnunet.workflow.study_file.yaml_nodes import StudyFileError
 
 SMALL = "dataset: {id: 5, convert: {source: author, input: cohort}}\narms:\n  a: {configuration: 2d}\n  b: {}\n"
 

@@ -4,9 +4,9 @@ import pytest
 
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.nnunet.splits import FILE_NAME, write_splits
-from paraspinal_nnunet.workflow.reading import read_study_file
 from paraspinal_nnunet.workflow.settings import read_study
-from paraspinal_nnunet.workflow.yaml_nodes import MOST_BYTES, StudyFileError
+from paraspinal_nnunet.workflow.study_file.reading import read_study_file
+from paraspinal_nnunet.workflow.study_file.yaml_nodes import MOST_BYTES, StudyFileError
 
 BASE = "dataset: {id: 5}\narms: {a: {}}\n"
 

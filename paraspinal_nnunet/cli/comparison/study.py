@@ -65,7 +65,7 @@ def _init(args: argparse.Namespace) -> int:
     from paraspinal_nnunet.errors import InputError
     from paraspinal_nnunet.utils.files import write_text
     from paraspinal_nnunet.workflow.settings import STUDY_FILE
-    from paraspinal_nnunet.workflow.template import PAPERS, demo_text
+    from paraspinal_nnunet.workflow.study_file.template import PAPERS, demo_text
 
     path = args.study / STUDY_FILE
     if path.exists() and not args.overwrite:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from paraspinal_nnunet.workflow.template import DEMO_ITERATIONS
+from paraspinal_nnunet.workflow.study_file.template import DEMO_ITERATIONS
 
 HELP = "the whole path on phantoms, in minutes, without a GPU"
 

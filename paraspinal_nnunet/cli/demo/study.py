@@ -15,7 +15,7 @@ from paraspinal_nnunet.errors import InputError, ParaspinalError, SetupError
 from paraspinal_nnunet.protocol.paper import PAPER
 from paraspinal_nnunet.utils.files import read_json, write_json, write_text
 from paraspinal_nnunet.workflow.settings import STUDY_FILE, Workflow, read_study
-from paraspinal_nnunet.workflow.template import DEMO_ITERATIONS, demo_text
+from paraspinal_nnunet.workflow.study_file.template import DEMO_ITERATIONS, demo_text
 
 SHAPE = (64, 64, 16)
 FULL_SHAPE = (512, 512, 50)

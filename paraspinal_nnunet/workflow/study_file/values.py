@@ -11,7 +11,7 @@ from typing import Any
 
 from paraspinal_nnunet.errors import ParaspinalError
 from paraspinal_nnunet.protocol.overrides import parse_settings
-from paraspinal_nnunet.workflow.schema import Field, Kind
+from paraspinal_nnunet.workflow.study_file.schema import Field, Kind
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 """Names that are file names, words of commands and parts of expressions all at once, without any quoting."""

@@ -10,7 +10,7 @@ from paraspinal_nnunet.anatomy import BACKGROUND, BY_KEY
 from paraspinal_nnunet.dicom.headers import number, numbers
 from paraspinal_nnunet.dicom.packages import get_highdicom
 from paraspinal_nnunet.dicom.records import Kind, Series
-from paraspinal_nnunet.dicom.seg_segments import segment_key
+from paraspinal_nnunet.dicom.segmentation.segments import segment_key
 from paraspinal_nnunet.dicom.stack import StackedImage
 from paraspinal_nnunet.errors import GeometryError, InputError, LabelError
 from paraspinal_nnunet.image_io.geometry import RAS_FROM_LPS

@@ -5,9 +5,15 @@ from typing import Any
 
 import yaml
 
-from paraspinal_nnunet.workflow.schema import ANY, FIELDS, Field, children
-from paraspinal_nnunet.workflow.values import NAME, check, suggestion
-from paraspinal_nnunet.workflow.yaml_nodes import compose_fields, is_empty, mistake, named_values, plain_value
+from paraspinal_nnunet.workflow.study_file.schema import ANY, FIELDS, Field, children
+from paraspinal_nnunet.workflow.study_file.values import NAME, check, suggestion
+from paraspinal_nnunet.workflow.study_file.yaml_nodes import (
+    compose_fields,
+    is_empty,
+    mistake,
+    named_values,
+    plain_value,
+)
 
 RESERVED_ENDINGS = ("_deep", "_retrained")
 """Names of models that the workflow makes itself end so."""

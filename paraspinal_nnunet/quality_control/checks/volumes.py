@@ -7,10 +7,10 @@ import numpy as np
 
 from paraspinal_nnunet.measures.comparison import difference_percent
 from paraspinal_nnunet.protocol.paper import DOI, PAPER
+from paraspinal_nnunet.quality_control.checks.outliers import distance_text, outliers
 from paraspinal_nnunet.quality_control.classes import LabelClass, side_pairs_of
 from paraspinal_nnunet.quality_control.findings import Finding, Severity
 from paraspinal_nnunet.quality_control.measurements import CaseMeasurements, ClassMeasurements
-from paraspinal_nnunet.quality_control.outliers import distance_text, outliers
 
 PAPER_SD_LIMIT = 3.0
 """Volumes farther from the paper's mean than so many of its SDs are remarked; of a normal distribution 0.3 % are."""

@@ -12,7 +12,7 @@ from paraspinal_nnunet.dicom.grid import with_one_geometry
 from paraspinal_nnunet.dicom.headers import read_file
 from paraspinal_nnunet.dicom.packages import get_highdicom, get_pydicom
 from paraspinal_nnunet.dicom.records import Frame, Kind
-from paraspinal_nnunet.dicom.source_headers import source_datasets
+from paraspinal_nnunet.dicom.segmentation.source_headers import source_datasets
 from paraspinal_nnunet.dicom.splitting import POSITION_TOLERANCE_MM
 from paraspinal_nnunet.errors import GeometryError, InputError, LabelError, reason_of
 from paraspinal_nnunet.image_io.geometry import RAS_FROM_LPS

@@ -6,7 +6,14 @@ from html import escape
 from math import ceil, floor, isfinite, log10
 
 from paraspinal_nnunet.anatomy import Muscle
-from paraspinal_nnunet.measures.curves import Curve, LevelMark, csa_curves, fat_curves, level_marks, preferred_method
+from paraspinal_nnunet.measures.outputs.curves import (
+    Curve,
+    LevelMark,
+    csa_curves,
+    fat_curves,
+    level_marks,
+    preferred_method,
+)
 from paraspinal_nnunet.measures.result import CaseMeasures
 
 PANEL_WIDTH, PANEL_HEIGHT = 190.0, 260.0

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from paraspinal_nnunet.measures.columns import columns
+from paraspinal_nnunet.measures.outputs.columns import columns
 
 Row = dict[str, Any]
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from paraspinal_nnunet.quality_control.checks.outliers import distance_text, outliers
 from paraspinal_nnunet.quality_control.dataset import REORIENTING_READER, Dataset
 from paraspinal_nnunet.quality_control.findings import Finding, Severity
 from paraspinal_nnunet.quality_control.measurements import CaseMeasurements, ChannelMeasurements
-from paraspinal_nnunet.quality_control.outliers import distance_text, outliers
 
 
 @dataclass(frozen=True)

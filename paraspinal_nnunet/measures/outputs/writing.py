@@ -10,7 +10,7 @@ from paraspinal_nnunet.anatomy import ALL_STRUCTURES, BY_KEY
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.nifti import write_image
 from paraspinal_nnunet.measures.case import Measured
-from paraspinal_nnunet.measures.columns import TABLES, dictionary_rows
+from paraspinal_nnunet.measures.outputs.columns import TABLES, dictionary_rows
 from paraspinal_nnunet.measures.result import SCHEMA, SCHEMA_VERSION
 from paraspinal_nnunet.utils.files import atomic_folder, read_json, write_json
 from paraspinal_nnunet.utils.fingerprint import Fingerprint

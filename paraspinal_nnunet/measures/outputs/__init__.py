@@ -1,0 +1,1 @@
+"""What measuring writes: the columns of its tables, the tables, curves and plots, and their files."""

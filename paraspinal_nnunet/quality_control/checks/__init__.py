@@ -1,0 +1,1 @@
+"""Findings on cases, on the data set, on volumes, on copies and on folds."""
