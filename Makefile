@@ -5,18 +5,38 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: install demo test quick lint docs clean
+# Packages one by one in a line that redraws (in a file: every twentieth), the whole output in .venv/install.log.
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+define pip_install
+	@[ -t 1 ] && tty=1; $(BIN)/python -m pip install --constraint constraints.txt --progress-bar off $(1) 2>&1 \
+	| tee -a $(VENV)/install.log | awk -v tty=$$tty ' \
+	    /^(Collecting|Downloading|Installing|Successfully|ERROR|error)/ { n++; line = substr($$0, 1, 78); \
+	      if (tty && !/^(ERROR|error)/) printf "\r\033[K%s", line; \
+	      else if (n % 20 == 1 || !/^(Collecting|Downloading)/) print line; fflush() } \
+	    END { if (tty) print "" }'
+endef
+
+.PHONY: install demo test quick lint clean
 
 install: $(VENV)/installed
 
-$(VENV)/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --constraint constraints.txt torch
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]'
-	touch $@
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin
+	$(call pip_install,torch)
+	$(call pip_install,--editable '.[dev]')
+	@touch $@ $(VENV)/installed-demo
 
-demo: install
+# What the demonstration needs, without the tools of developers and clusters.
+$(VENV)/installed-demo: pyproject.toml constraints.txt | $(VENV)/bin
+	$(call pip_install,torch)
+	$(call pip_install,--editable '.[demo]')
+	@touch $@
+
+$(VENV)/bin:
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+
+demo: $(VENV)/installed-demo
 	$(BIN)/paraspinal demo -o demo
 
 test: install

@@ -45,7 +45,7 @@ def main() -> None:
     for name, image, labels, codes in SCANS:
         scan = read_image(Path(folder) / f"{image}.nii.gz")
         made = model.segment(scan)
-        found = postprocess(made.labels, args.post)
+        found = postprocess(made.labels, args.post, scan.spacing_mm)
         stored = read_labels(Path(folder) / f"{labels}.nii.gz").array
         true = np.zeros(stored.shape, np.uint8)
         for code, label in codes.items():

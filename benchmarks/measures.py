@@ -16,7 +16,7 @@ from paraspinal_nnunet.measures.thresholds import METHODS
 from paraspinal_nnunet.measures.writing import write_case
 from paraspinal_nnunet.phantom import generate_case
 
-WAYS = {"sizes alone": (), "otsu": ("otsu",), "kmeans": ("kmeans",), "gmm": ("gmm",), "all": ("otsu", "kmeans", "gmm")}
+WAYS = {"sizes alone": (), **{method: (method,) for method in METHODS}, "all": tuple(METHODS)}
 
 
 def main():

@@ -152,7 +152,10 @@ def _convert_all(
     try:
         return list(each(work, tasks, workers=workers, what="converting", name=lambda task: task.case.case))
     except WorkerDiedError as error:
-        raise WorkerDiedError(f"{error}, or leave the case out with --exclude") from None
+        raise DatasetError(
+            f"a worker process died while converting {error.item} (it {error.how}); if memory was short, give fewer "
+            "with -np, or leave the case out with --exclude"
+        ) from None
 
 
 def _report(

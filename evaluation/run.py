@@ -1,6 +1,5 @@
 """Evaluating models: every case of every model against its reference, several cases at a time."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -22,17 +21,11 @@ from paraspinal_nnunet.evaluation.references import Label, References, find_refe
 from paraspinal_nnunet.image_io.checks import on_reference_grid
 from paraspinal_nnunet.image_io.images import read_uint8_labels
 from paraspinal_nnunet.image_io.volume import Volume
-
-MOST_WORKERS = 8
+from paraspinal_nnunet.utils.workers import default_workers
 
 Cleaning = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """A label map and its affine -> the label map cleaned up."""
 Rows = dict[str, list[dict[str, Any]]]  # file -> its rows
-
-
-def default_workers() -> int:
-    """As many cases at a time as the machine has cores, at most `MOST_WORKERS`."""
-    return min(MOST_WORKERS, os.cpu_count() or 1)
 
 
 def evaluate(

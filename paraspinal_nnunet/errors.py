@@ -1,4 +1,4 @@
-"""The errors that a user can mend: one base class, a few kinds, each a one-line message."""
+"""The errors that a user can fix: one base class, a few kinds, each a one-line message."""
 
 import os
 
@@ -65,8 +65,17 @@ class SetupError(ParaspinalError):
     """The machine lacks something: an environment variable, a package, a matching version."""
 
 
-class WorkerDiedError(ParaspinalError):
-    """A process that shared the work was killed, by the system or by a user."""
+class WorkerDiedError(DatasetError):
+    """A process that shared the work was killed, by the system or by a user.
+
+    Attributes:
+        item: What it was at.
+        how: How it ended.
+    """
+
+    def __init__(self, item: object, how: str) -> None:
+        super().__init__(f"{item}: its worker process {how}; if memory was short, use fewer processes (-np)")
+        self.item, self.how = item, how
 
 
 class TrainingRefusedError(ProtocolError, SystemExit):

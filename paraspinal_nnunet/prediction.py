@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.lookup_tables import write_lookup_tables
@@ -22,10 +20,9 @@ from paraspinal_nnunet.inference.overview import describe_derivative, is_current
 from paraspinal_nnunet.inference.scans import FoundScans, InputChoice, Refused
 from paraspinal_nnunet.inference.segmenters import opened_segmenter
 from paraspinal_nnunet.models.description import ModelDescription, describe_model, identify_model
+from paraspinal_nnunet.utils.progress import progress
 
 log = logging.getLogger(__name__)
-
-_BAR_DELAY_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -131,7 +128,7 @@ def failure_summary(outcomes: Sequence[ScanOutcome]) -> str:
 
 
 def _run(request: PredictionRequest, found: FoundScans, cases: Sequence[PredictedCase]) -> list[ScanOutcome]:
-    looked = tqdm(cases, desc="comparing with what is there", unit="scan", delay=_BAR_DELAY_S)
+    looked = progress(cases, what="comparing with what is there", unit="scan")
     complete = [case.is_complete for case in looked]
     if all(complete):
         return [ScanOutcome(case.paths.mask_name, "kept") for case in cases]

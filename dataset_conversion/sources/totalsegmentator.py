@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from paraspinal_nnunet.anatomy import COARSE, Muscle
 from paraspinal_nnunet.dataset_conversion.case import Demographics, Found, Refusal, Source
 from paraspinal_nnunet.dataset_conversion.labels.masks import MaskCase, mask_labels, read_case_masks
@@ -18,6 +16,7 @@ from paraspinal_nnunet.dataset_conversion.sources import given_texts
 from paraspinal_nnunet.dataset_conversion.sources.participants import person_of
 from paraspinal_nnunet.errors import InputError, ParaspinalError
 from paraspinal_nnunet.image_io.images import read_labels
+from paraspinal_nnunet.utils.progress import progress
 from paraspinal_nnunet.utils.tables import read_table
 
 HELP = "the TotalSegmentator MRI data set (deep back muscles and iliopsoas: four coarse classes)"
@@ -32,8 +31,6 @@ MASKS = "segmentations"
 META = "meta.csv"
 KEYS = tuple(s.key for s in COARSE if s.muscle in (Muscle.AUTOCHTHON, Muscle.ILIOPSOAS))
 """Canonical keys, which are also the names of the mask files."""
-
-_BAR_DELAY_S = 2.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +64,7 @@ def _find(folder: Path) -> Found:
         raise InputError(f"{folder}: no folder in it holds {IMAGE}{other}")
     people = _people(folder / META)
     cases, refusals, without = [], [], 0
-    for image in tqdm(images, desc="looking for the muscles", unit="scan", delay=_BAR_DELAY_S):
+    for image in progress(images, what="looking for the muscles", unit="scan"):
         name, masks = image.parent.name, image.parent / MASKS
         found = [(key, masks / f"{key}.nii.gz") for key in KEYS if (masks / f"{key}.nii.gz").is_file()]
         if not masks.is_dir():

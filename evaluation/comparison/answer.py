@@ -9,8 +9,8 @@ from paraspinal_nnunet.evaluation.comparison.view import StudyView
 from paraspinal_nnunet.evaluation.paper.published import published_table1
 from paraspinal_nnunet.evaluation.report.answer import subject_means
 from paraspinal_nnunet.evaluation.statistics.posthoc import paired_t_tests
-from paraspinal_nnunet.evaluation.tables.numbers import p_text
 from paraspinal_nnunet.evaluation.tables.table import Cell, Row, Table
+from paraspinal_nnunet.utils.text import p_text
 
 _HEAD = (
     *("model", "what it is", "mean Dice (SD)", "behind the best [95 % CI]", "p (Holm)", "training"),

@@ -7,7 +7,7 @@ import pandas as pd
 from paraspinal_nnunet.evaluation.comparison.data import StudyData, muscle_name
 from paraspinal_nnunet.evaluation.comparison.results import Analysis
 from paraspinal_nnunet.evaluation.paper.published import MODEL_OF_ARM, VOLUME_ICC, published_statements
-from paraspinal_nnunet.evaluation.tables.numbers import number_text, p_text
+from paraspinal_nnunet.utils.text import number_text, p_clause
 
 _EFFECTS = {
     "anova model": "dimension",
@@ -110,7 +110,7 @@ def _assumptions(frames: Mapping[str, pd.DataFrame], analyses: Sequence[Analysis
     shapiro = cells.loc[cells["model"].astype(str).isin(papers.models), "shapiro_p"].dropna()
     mauchly = papers.anova["mauchly_p"].dropna()
     tests = {"normality of the cells": shapiro, "sphericity": mauchly}
-    texts = [f"{name} {_p_text(float(p.min()))}" for name, p in tests.items() if len(p)]
+    texts = [f"{name} {p_clause(float(p.min()))}" for name, p in tests.items() if len(p)]
     return {"anova assumptions": "least of all tests: " + ", ".join(texts)} if texts else {}
 
 
@@ -134,7 +134,7 @@ def _volume_order(frames: Mapping[str, pd.DataFrame]) -> dict[str, str]:
         if all(found[frozenset(pair)] for pair in pairs):
             as_printed = all(larger == pair[0] for pair in pairs for larger, _ in found[frozenset(pair)])
             most = max(p for pair in pairs for _, p in found[frozenset(pair)])
-            ours[key] = _p_text(most) if as_printed else "another order of the muscles"
+            ours[key] = p_clause(most) if as_printed else "another order of the muscles"
     return ours
 
 
@@ -159,7 +159,7 @@ def _effects(analyses: Sequence[Analysis]) -> dict[str, str]:
             if analysis.is_papers and effect in quoted.index and (effect == "depth") == ("depth" in analysis.factors):
                 row = quoted.loc[effect]
                 corrected = "" if row["correction"] == "none" else f" ({row['correction']})"
-                ours[key] = _p_text(row["p"]) + corrected
+                ours[key] = p_clause(row["p"]) + corrected
     return ours
 
 
@@ -190,16 +190,11 @@ def _post_hoc(frames: Mapping[str, pd.DataFrame], published: Mapping[str, str]) 
         own = tests[tests["muscle"].astype(str).str.startswith(muscle)]
         texts = []
         for heading in headings:
-            p = [_p_text(value) for value in own.loc[own["heading"] == heading, "p"]]
+            p = [p_clause(value) for value in own.loc[own["heading"] == heading, "p"]]
             texts += [f"{heading}: {', '.join(p)}"] if p else []
         if texts:
             ours[key] = "; ".join(texts)
     return ours
-
-
-def _p_text(p: float) -> str:
-    text = p_text(p)
-    return "p < 0.001" if text.startswith("<") else f"p = {text}"
 
 
 def _volumes(frames: Mapping[str, pd.DataFrame], data: StudyData) -> dict[str, str]:

@@ -13,6 +13,7 @@ from paraspinal_nnunet.evaluation.statistics.inference import bootstrap_interval
 from paraspinal_nnunet.evaluation.statistics.long_table import balance
 from paraspinal_nnunet.evaluation.statistics.posthoc import paired_t_tests
 from paraspinal_nnunet.evaluation.summary import entered_of
+from paraspinal_nnunet.utils.text import p_clause
 
 ALPHA = 0.05
 """Level of the customary two-sided test."""
@@ -171,4 +172,4 @@ def _warnings(view: StudyView, dropped: list[str]) -> list[str]:
 
 
 def _p(p: float) -> str:
-    return "p\u00a0<\u00a00.001" if p < 0.001 else f"p\u00a0=\u00a0{p:.3f}"
+    return p_clause(p, space="\u00a0")

@@ -11,11 +11,11 @@ from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.evaluation.case_maps import read_case
 from paraspinal_nnunet.evaluation.comparison.view import StudyView, worst_first
 from paraspinal_nnunet.evaluation.report.plots import CaseEntry
-from paraspinal_nnunet.evaluation.run import default_workers
 from paraspinal_nnunet.evaluation.summary import entered_of
 from paraspinal_nnunet.html.viewer.page import viewer_page
 from paraspinal_nnunet.html.viewer.slices import ViewerCase
 from paraspinal_nnunet.utils.files import write_text
+from paraspinal_nnunet.utils.workers import default_workers
 
 CASES_FOLDER = "cases"
 

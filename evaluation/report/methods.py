@@ -12,7 +12,7 @@ from paraspinal_nnunet.evaluation.record import ModelRecord
 from paraspinal_nnunet.evaluation.statistics.agreement import LIMITS_SD
 from paraspinal_nnunet.evaluation.statistics.inference import RESAMPLES
 from paraspinal_nnunet.protocol.paper import DOI
-from paraspinal_nnunet.utils.text import pluralize
+from paraspinal_nnunet.utils.text import pluralize, without_folders
 
 _LIBRARIES = ("numpy", "scipy", "pandas", "nibabel", "SimpleITK", "scikit-image", "matplotlib")
 PROTOCOL_FILE = "protocol.json"
@@ -71,14 +71,17 @@ def library_versions() -> dict[str, str]:
 
 
 def model_settings(model: ModelRecord) -> list[tuple[str, str]]:
-    """Everything that is known about how a model was made: a name and a value each, nested names joined by dots."""
-    rows = [("folder", str(model.folder)), ("predictions", describe(model.kind, model.folds))]
+    """Everything that is known about how a model was made: a name and a value each, nested names joined by dots.
+
+    Files and folders are named without the folders above them, which may tell who made the report and where.
+    """
+    rows = [("folder", model.folder.name), ("predictions", describe(model.kind, model.folds))]
     rows += _flat("", model.settings)
     for fold in model.folds:
         path = model.folder / f"fold_{fold}" / PROTOCOL_FILE
         if path.is_file():
             rows += _flat(f"fold {fold}", _read(path.read_text(encoding="utf-8")))
-    return rows
+    return [(name, without_folders(value)) for name, value in rows]
 
 
 def _model_sentence(name: str, model: ModelRecord) -> str:

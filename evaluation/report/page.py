@@ -12,7 +12,7 @@ from paraspinal_nnunet.evaluation.report.answer import Answer
 from paraspinal_nnunet.evaluation.report.plots import CaseEntry
 from paraspinal_nnunet.evaluation.tables.table import Table
 from paraspinal_nnunet.html.document import document
-from paraspinal_nnunet.utils.text import pluralize
+from paraspinal_nnunet.utils.text import number_text, pluralize, without_folders
 
 _DENSE_COLUMNS, _DENSE_TEXT = 8, 36
 _CASES_SHOWN = 10
@@ -85,7 +85,7 @@ def report_html(content: ReportContent, folder: Path) -> str:
 
 
 def _case_row(row: Mapping[str, Any], entry: CaseEntry) -> dict[str, str]:
-    numbers = {name: _number(row[name]) for name in ("dice", "lowest")}
+    numbers = {name: number_text(row[name], missing="undefined") for name in ("dice", "lowest")}
     return {"case": entry.name, "file": entry.file, "structure": row["structure"], **numbers}
 
 
@@ -109,13 +109,14 @@ def _is_dense(table: Table) -> bool:
 
 
 def _figure(figure: FigureResult, folder: Path) -> dict[str, Any]:
-    known = {"number": figure.number, "title": figure.title, "caption": figure.caption, "problem": figure.problem}
+    known = {
+        "number": figure.number,
+        "title": figure.title,
+        "caption": figure.caption,
+        "problem": without_folders(figure.problem),
+    }
     if figure.problem:
         return known
     png = next(path for path in figure.files if path.suffix == ".png")
     files = [(path.suffix[1:].upper(), path.relative_to(folder).as_posix()) for path in figure.files]
     return {**known, "picture": png.read_bytes(), "files": files}
-
-
-def _number(value: float) -> str:
-    return "undefined" if pd.isna(value) else f"{value:.3f}"

@@ -27,7 +27,7 @@ from paraspinal_nnunet.evaluation.report.statistics import (
 from paraspinal_nnunet.evaluation.tables.table import Table
 from paraspinal_nnunet.html.viewer.page import viewer_html
 from paraspinal_nnunet.utils.files import atomic_path, write_text
-from paraspinal_nnunet.utils.text import pluralize
+from paraspinal_nnunet.utils.text import pluralize, without_folders
 
 REPORT_FILE = "report.html"
 UNFINISHED = ".report.unfinished"
@@ -154,4 +154,4 @@ def _viewer(view: StudyView, entries: dict[str, CaseEntry]) -> str:
 
 
 def _omissions(study: StudyStatistics) -> list[str]:
-    return [f"{omission.what}: {omission.why}" for omission in study.omissions]
+    return [without_folders(f"{omission.what}: {omission.why}") for omission in study.omissions]

@@ -13,8 +13,8 @@ from paraspinal_nnunet.evaluation.predictions import ALL
 from paraspinal_nnunet.evaluation.statistics.agreement import correlation
 from paraspinal_nnunet.evaluation.statistics.long_table import Missing, describe_cells
 from paraspinal_nnunet.evaluation.statistics.posthoc import holm, paired_t_tests
-from paraspinal_nnunet.evaluation.tables.numbers import number_text
 from paraspinal_nnunet.evaluation.tables.table import Table, plain_table
+from paraspinal_nnunet.utils.text import number_text
 
 PERSON_MEASURES = ("dice", "reference_ml", "prediction_ml")
 COVARIATES = ("age", "bmi")

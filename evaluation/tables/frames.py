@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from paraspinal_nnunet.evaluation.statistics.anova import quoted_tests
-from paraspinal_nnunet.evaluation.tables.numbers import number_text, p_text
 from paraspinal_nnunet.evaluation.tables.table import Table, plain_table
+from paraspinal_nnunet.utils.text import number_text, p_text
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _p(value: float) -> str:
 
 
 def _fixed(decimals: int) -> Callable[[float], str]:
-    return lambda value: number_text(round(float(value), decimals) + 0.0, decimals=decimals)  # + 0.0: no '-0.00'
+    return lambda value: number_text(float(value), decimals=decimals)
 
 
 def _interval(decimals: int) -> Callable[[float, float], str]:

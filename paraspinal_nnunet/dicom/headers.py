@@ -25,6 +25,9 @@ _BARE_STARTS = (b"\x08\x00", b"\x02\x00")
 _DICOM_NAME = re.compile(r".*\.(?i:dcm|ima|dicom)|(?=[^a-z]*\d)[A-Z0-9_.-]+", re.DOTALL)
 """Names that scanners and archives give DICOM files; an empty file of such a name is a copy that failed."""
 
+_ESCAPES = re.compile(r"\x1b\$\)[AC]")
+"""Source: DICOM PS3.3, table C.12-4."""
+
 _KINDS = {
     "1.2.840.10008.5.1.4.1.1.66.4": Kind.SEGMENTATION,
     "1.2.840.10008.5.1.4.1.1.66.7": Kind.SEGMENTATION,
@@ -75,6 +78,11 @@ def completed_syntax(dataset: "Dataset") -> str:
     if not little:
         return str(uid.ExplicitVRBigEndian)
     return str(uid.ExplicitVRLittleEndian if implicit is False else uid.ImplicitVRLittleEndian)
+
+
+def legible(value: Any) -> Any:
+    """A text or name without the escape sequences of GB 2312 and KS X 1001 that pydicom leaves in it."""
+    return _ESCAPES.sub("", str(value)) if "\x1b" in str(value) else value
 
 
 def numbers(value: Any, count: int) -> tuple[float, ...] | None:
@@ -149,7 +157,7 @@ def _check_size(dataset: "Dataset", header: Header) -> None:
 
 def _header(dataset: "Dataset", path: Path, shown: str, sop_class: str) -> Header:
     def text(keyword: str) -> str:
-        return " ".join(str(dataset.get(keyword) or "").split())
+        return " ".join(str(legible(dataset.get(keyword) or "")).split())
 
     shared = _in_groups(dataset, _first(dataset.get("SharedFunctionalGroupsSequence")), None)
     series_number = number(dataset.get("SeriesNumber"))
@@ -159,6 +167,7 @@ def _header(dataset: "Dataset", path: Path, shown: str, sop_class: str) -> Heade
         shown=shown,
         kind=kind,
         sop_class=get_pydicom().uid.UID(sop_class).name if sop_class else "unknown",
+        sop_class_uid=sop_class,
         sop_uid=text("SOPInstanceUID"),
         modality=text("Modality"),
         series_uid=text("SeriesInstanceUID"),

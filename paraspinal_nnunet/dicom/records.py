@@ -59,6 +59,7 @@ class Header:
         shown: Its path relative to the study, for messages on screen.
         kind: What it is.
         sop_class: Name of the SOP class.
+        sop_class_uid: SOPClassUID.
         sop_uid: SOPInstanceUID.
         modality: E.g. ``'MR'``.
         series_uid: SeriesInstanceUID.
@@ -86,6 +87,7 @@ class Header:
     shown: str
     kind: Kind
     sop_class: str
+    sop_class_uid: str
     sop_uid: str
     modality: str
     series_uid: str

@@ -8,11 +8,13 @@ import numpy as np
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.anatomy import MUSCLE_CODES, PARASPINAL, SIDE_CODES, Structure
+from paraspinal_nnunet.dicom.grid import with_one_geometry
 from paraspinal_nnunet.dicom.headers import read_file
 from paraspinal_nnunet.dicom.packages import get_highdicom, get_pydicom
 from paraspinal_nnunet.dicom.records import Frame, Kind
+from paraspinal_nnunet.dicom.source_headers import source_datasets
 from paraspinal_nnunet.dicom.splitting import POSITION_TOLERANCE_MM
-from paraspinal_nnunet.errors import GeometryError, InputError, LabelError, one_line
+from paraspinal_nnunet.errors import GeometryError, InputError, LabelError, reason_of
 from paraspinal_nnunet.image_io.geometry import RAS_FROM_LPS
 from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.utils.files import atomic_path
@@ -54,8 +56,9 @@ def write_segmentation(
         path: The file to write.
         labels: Canonical labels on the series' grid, stored in any orientation.
         source_files: The series: single-frame files in any order, or one enhanced file.
-        structures: One segment each, in this order; those without voxels are described all the same.
-        model_name: Of the algorithm.
+        structures: One segment each, in this order; those without voxels are described all the same, and the content
+            description names them.
+        model_name: Of the algorithm; one of more than 64 characters stands whole in its parameters.
         version: Of the program.
         series_description: Of the new series.
         series_number: Of the new series; None for the source's plus `SERIES_NUMBER_STEP`.
@@ -72,30 +75,39 @@ def write_segmentation(
     frames = _source_frames(source_files)
     planes = _planes(_numbered(labels, structures), frames, path.name)
     described = [_described(n, s, model_name, version) for n, s in enumerate(structures, start=1)]
-    datasets = _sources(frames)
-    made_by = {"manufacturer_model_name": model_name[:_LONGEST], "software_versions": version[:_LONGEST]}
-    number = int(datasets[0].get("SeriesNumber") or 0) + SERIES_NUMBER_STEP if series_number is None else series_number
+    datasets = source_datasets(frames)
+    absent = missing_structures(labels, structures)
+    number = (frames[0].header.series_number or 0) + SERIES_NUMBER_STEP if series_number is None else series_number
     try:
-        seg = _segmentation(
-            datasets, planes, described, _positions(frames, datasets[0]), series_number=number,
-            series_description=series_description[:_LONGEST], **made_by,
-        )  # fmt: skip
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        reason = one_line(error)
-        raise InputError(f"{path}: the source series cannot carry a DICOM SEG ({reason})") from error
+        with get_pydicom().config.disable_value_validation():
+            seg = _segmentation(
+                datasets,
+                planes,
+                described,
+                frames,
+                series_number=number,
+                series_description=fitted(series_description),
+                content_description=fitted(_content(absent, structures)),
+                manufacturer_model_name=fitted(model_name),
+                software_versions=fitted(version),
+            )
+    except Exception as error:  # highdicom's checks end in many kinds
+        raise InputError(f"{path.name}: the source series cannot carry a DICOM SEG ({reason_of(error)})") from error
+    _restore_class(seg, frames[0].header.sop_class_uid)
     for item, structure in zip(seg.SegmentSequence, structures, strict=True):
         side = SIDE_CODES[structure.side]
         modifier = [_coded(side.value, side.scheme, side.meaning)]
         item.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = modifier
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary, get_pydicom().config.disable_value_validation():
         seg.save_as(temporary)
     return path
 
 
 def _segmentation(
-    sources: Sequence["Dataset"], planes: np.ndarray, described: list[Any], positions: list[Any] | None, **more: Any
+    sources: Sequence["Dataset"], planes: np.ndarray, described: list[Any], frames: Sequence[Frame], **more: Any
 ) -> Any:
     highdicom = get_highdicom()
+    header, content = frames[0].header, highdicom.content
     return highdicom.seg.Segmentation(
         source_images=sources,
         pixel_array=planes,
@@ -107,10 +119,20 @@ def _segmentation(
         manufacturer="paraspinal-nnunet",
         device_serial_number="none",
         content_label="PARASPINAL",
-        content_description="lumbar paraspinal muscles",
-        plane_positions=positions,
+        pixel_measures=highdicom.PixelMeasuresSequence(
+            frames[0].pixel_spacing_mm, header.slice_thickness_mm, _distance_mm(frames)
+        ),
+        plane_orientation=highdicom.PlaneOrientationSequence("PATIENT", frames[0].orientation),
+        plane_positions=[content.PlanePositionSequence("PATIENT", frame.position_mm) for frame in frames],
         **more,
     )
+
+
+def _restore_class(seg: "Dataset", sop_class_uid: str) -> None:
+    """Name the source's own class in all references, where another stood for a private one."""
+    for element in seg.iterall():
+        if element.keyword == "ReferencedSOPClassUID":
+            element.value = sop_class_uid
 
 
 def _source_frames(files: Sequence[Path]) -> list[Frame]:
@@ -134,7 +156,7 @@ def _source_frames(files: Sequence[Path]) -> list[Frame]:
     for n in order[1:]:
         if places[n] - places[kept[-1]] > POSITION_TOLERANCE_MM:
             kept.append(n)
-    return [found[n] for n in kept]
+    return with_one_geometry([found[n] for n in kept])
 
 
 def _frames_of(path: Path) -> list[Frame]:
@@ -205,27 +227,46 @@ def _pixel_affine(frame: Frame) -> np.ndarray:
     return np.vstack([RAS_FROM_LPS[:3, :3] @ lps, [0.0, 0.0, 1.0]])
 
 
-def _sources(frames: Sequence[Frame]) -> list["Dataset"]:
-    """The files of the frames, in their order, without voxels."""
-    pydicom = get_pydicom()
-    paths = dict.fromkeys(frame.header.path for frame in frames)
-    with pydicom.config.disable_value_validation():
-        return [pydicom.dcmread(path, stop_before_pixels=True, force=True) for path in paths]
+def _distance_mm(frames: Sequence[Frame]) -> float | None:
+    """The distance of the slices by their places, whatever the header says; None for a single one."""
+    places = np.array([frame.position_mm for frame in frames])
+    return float(np.linalg.norm(places[-1] - places[0]) / (len(places) - 1)) if len(places) > 1 else None
 
 
-def _positions(frames: Sequence[Frame], source: "Dataset") -> list[Any] | None:
-    """Places of the frames for an enhanced source, whose own frames stand in any order and may share places."""
-    if "PerFrameFunctionalGroupsSequence" not in source:
-        return None
-    content = get_highdicom().content
-    return [content.PlanePositionSequence("PATIENT", frame.position_mm) for frame in frames]
+def missing_structures(labels: Volume, structures: Sequence[Structure]) -> list[Structure]:
+    """The structures without a voxel."""
+    present = set(np.unique(labels.array).tolist())
+    return [structure for structure in structures if structure.label not in present]
+
+
+def _content(absent: Sequence[Structure], structures: Sequence[Structure]) -> str:
+    if not absent:
+        return "lumbar paraspinal muscles"
+    if len(absent) == len(structures):
+        return "EMPTY: no voxel of any muscle was found"
+    return f"INCOMPLETE, without {', '.join(s.display_name.lower() for s in absent)}"
+
+
+def fitted(text: str) -> str:
+    """A text that an LO element can hold: of a longer one both ends, which tell names apart, and the place of the cut.
+
+    >>> len(fitted("a" * 70 + "b")), fitted("short")
+    (64, 'short')
+    """
+    if len(text) <= _LONGEST:
+        return text
+    half = (_LONGEST - 3) // 2
+    return f"{text[: _LONGEST - 3 - half]}...{text[-half:]}"
 
 
 def _described(number: int, structure: Structure, model_name: str, version: str) -> Any:
     highdicom = get_highdicom()
     code = MUSCLE_CODES[structure.muscle]
     algorithm = highdicom.AlgorithmIdentificationSequence(
-        name=model_name[:_LONGEST], family=_coded(*_ARTIFICIAL_INTELLIGENCE), version=version[:_LONGEST]
+        name=fitted(model_name),
+        family=_coded(*_ARTIFICIAL_INTELLIGENCE),
+        version=fitted(version),
+        parameters={"model": model_name} if len(model_name) > _LONGEST else None,
     )
     return highdicom.seg.SegmentDescription(
         segment_number=number,

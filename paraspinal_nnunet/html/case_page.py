@@ -18,6 +18,7 @@ from paraspinal_nnunet.html.viewer.colours import hex_colour
 from paraspinal_nnunet.html.viewer.page import viewer_html
 from paraspinal_nnunet.html.viewer.slices import ViewerCase, encoded
 from paraspinal_nnunet.image_io.geometry import axis_codes
+from paraspinal_nnunet.utils.text import quantity
 
 MONTAGE_SLICES, MONTAGE_PX = 9, 260
 SNAPSHOTS = {"front": "from the front", "behind": "from behind", "left": "from the left"}
@@ -95,7 +96,7 @@ def _origin(case: PageCase) -> str:
     meta = case.meta
     parts = [f"model {meta.model}" if meta.model else "", meta.date]
     shape, spacing = case.image.shape, case.image.spacing_mm
-    parts.append(f"{' x '.join(map(str, shape))} voxels of {' x '.join(f'{size:.3g}' for size in spacing)} mm")
+    parts.append(f"{' x '.join(map(str, shape))} voxels of {' x '.join(quantity(size) for size in spacing)} mm")
     return ", ".join(filter(None, parts))
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from paraspinal_nnunet.anatomy import BY_KEY
 from paraspinal_nnunet.html.tables import Heading, PageCell, PageRow, PageTable
 from paraspinal_nnunet.html.viewer.colours import hex_colour, overlay_colour
+from paraspinal_nnunet.utils.text import number_text
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ LEVEL = (
 )
 METHODS = {
     "dixon": "Dixon",
+    "gmm3": "three-component Gaussian mixture",
     "otsu": "Otsu threshold",
     "kmeans": "k-means threshold",
     "gmm": "Gaussian mixture threshold",
@@ -105,7 +107,7 @@ def number(value: Any, digits: int, factor: float = 1.0) -> str:
     """A rounded number, or a dash where there is none."""
     if isinstance(value, str):
         return value
-    return NOTHING if value is None or pd.isna(value) else f"{float(value) * factor:.{digits}f}"
+    return NOTHING if value is None or pd.isna(value) else number_text(float(value) * factor, decimals=digits)
 
 
 def muscle_name(key: str) -> str:

@@ -19,7 +19,7 @@ from paraspinal_nnunet.html.viewer.slices import (
 from paraspinal_nnunet.image_io.volume import Volume
 
 SLICES, COLUMNS = 6, 3
-SLICE_PX, THUMBNAIL_PX = 300, 200
+SLICE_PX, THUMBNAIL_PX = 300, 150
 MARGIN_MM = 15.0
 _GAP, _LINE = 6, 22
 _JPEG_QUALITY = 82

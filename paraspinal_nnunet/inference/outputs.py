@@ -42,6 +42,7 @@ class Products:
         measures: Tables and flags.
         pages: A page and a picture per case, and a page of all.
         segmentation: A DICOM SEG per DICOM study.
+        allow_missing: Write a DICOM SEG also where the mask lacks a muscle or is empty.
         fat: Thresholds that part fat from muscle; see `measures.case.MeasureOptions`.
         levels: A table of levels, a levels label map, or a folder of these maps; None without levels.
         patient_facts: Show on the page what the DICOM header says of the patient.
@@ -50,7 +51,8 @@ class Products:
     measures: bool = True
     pages: bool = True
     segmentation: bool = True
-    fat: tuple[str, ...] = ("otsu",)
+    allow_missing: bool = False
+    fat: tuple[str, ...] = ("gmm3",)
     levels: Path | None = None
     patient_facts: bool = False
 
@@ -156,12 +158,20 @@ class CaseOutputs:
         """The DICOM SEG.
 
         Raises:
-            ParaspinalError: Headers that no SEG can be made from, or the package for it is missing.
+            ParaspinalError: Headers that no SEG can be made from, a mask that lacks a muscle, or the package for it is
+                missing.
         """
-        from paraspinal_nnunet.dicom.write_seg import write_segmentation
+        from paraspinal_nnunet.dicom.write_seg import missing_structures, write_segmentation
 
         if self.scan.study is None:
             return
+        absent = missing_structures(self.labels, self.model.structures or ())
+        if absent and not self.products.allow_missing:
+            names = ", ".join(structure.display_name.lower() for structure in absent)
+            raise InputError(
+                f"{self.paths.case}: the mask has no voxel of {names}, so that no DICOM SEG is written; look at the "
+                "scan, and give --allow-missing to write it, marked as incomplete"
+            )
         with self.scan.study.opened() as series:
             write_segmentation(
                 self.paths.segmentation,

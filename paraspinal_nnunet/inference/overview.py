@@ -100,11 +100,17 @@ def describe_derivative(output: Path, version: str) -> None:
 
 
 def _write_index(output: Path, records: Sequence[PredictionRecord], failures: Mapping[str, str], model: str) -> Path:
-    from paraspinal_nnunet.html import CaseSummary, PageMeta, batch_page
+    from paraspinal_nnunet.html import CaseSummary, PageMeta, batch_pages
 
     lines = [_summary(record) for record in records]
     lines += [CaseSummary(case=name, failure=reason) for name, reason in failures.items()]
-    write_text(output / INDEX_FILE, batch_page(lines, meta=PageMeta(model=model)))
+    first = Path(INDEX_FILE)
+    earlier = set(output.glob(f"{first.stem}_[0-9]*{first.suffix}"))
+    for name, page in batch_pages(lines, meta=PageMeta(model=model)):
+        write_text(output / name, page)
+        earlier.discard(output / name)
+    for path in earlier:
+        path.unlink()
     return output / INDEX_FILE
 
 

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from os import cpu_count
 from pathlib import Path
 
 from tqdm import tqdm
@@ -16,6 +15,8 @@ from paraspinal_nnunet.measures.case import MeasureOptions, check_options, measu
 from paraspinal_nnunet.measures.columns import TABLES
 from paraspinal_nnunet.measures.writing import (
     DICTIONARY,
+    WIDE,
+    WORKBOOK_FILE,
     known_origin,
     table_file,
     what_changed,
@@ -25,8 +26,7 @@ from paraspinal_nnunet.measures.writing import (
 from paraspinal_nnunet.utils.files import refuse_overwriting_inputs
 from paraspinal_nnunet.utils.fingerprint import fingerprint
 from paraspinal_nnunet.utils.names import name_fault
-
-MOST_WORKERS = 8
+from paraspinal_nnunet.utils.workers import default_workers
 
 MASK_SUFFIXES = ("_dseg", "_seg", "_GT", "_mask", "_labels", "_label")
 """Endings of label maps' names that are no part of the case's name."""
@@ -47,6 +47,7 @@ class BatchRequest:
         fat: Dixon fat image or folder.
         options: How to measure.
         fat_maps: Write maps of fat.
+        xlsx: Write all tables as a workbook, too.
         overwrite: Measure again what is there already.
         workers: Cases at a time; None takes one per core.
     """
@@ -59,6 +60,7 @@ class BatchRequest:
     fat: Path | None = None
     options: MeasureOptions = field(default_factory=MeasureOptions)
     fat_maps: bool = False
+    xlsx: bool = False
     overwrite: bool = False
     workers: int | None = None
 
@@ -120,7 +122,7 @@ def measure_batch(request: BatchRequest) -> BatchResult:
     _tell_left_out(request, cases, listed)
     _check_outputs(request, cases, listed)
     outcomes: dict[str, _Outcome] = {}
-    workers = request.workers or min(MOST_WORKERS, cpu_count() or 1)
+    workers = request.workers or default_workers()
     with ThreadPoolExecutor(workers) as pool, tqdm(total=len(cases), desc="measure", unit="case") as bar:
         try:
             for case, outcome in pool.map(lambda c: (c, _outcome(request, c, listed, alone=len(cases) == 1)), cases):
@@ -131,7 +133,7 @@ def measure_batch(request: BatchRequest) -> BatchResult:
             raise
     good = [name for name, outcome in outcomes.items() if not isinstance(outcome, ParaspinalError)]
     measured = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, _Measured)}
-    files = write_cohort(request.output, [request.output / name for name in good]) if good else []
+    files = write_cohort(request.output, [request.output / name for name in good], xlsx=request.xlsx) if good else []
     return BatchResult(
         measured=tuple(measured),
         kept=tuple(name for name, outcome in outcomes.items() if isinstance(outcome, _Kept)),
@@ -186,7 +188,8 @@ def _tell_left_out(request: BatchRequest, cases: Sequence[_Case], listed: _Liste
 
 def _check_outputs(request: BatchRequest, cases: Sequence[_Case], listed: _Listed) -> None:
     """Refuse names that no folder can have, and outputs that are inputs."""
-    tables = [*(table_file(name) for name in TABLES), f"{DICTIONARY}.tsv", f"{DICTIONARY}.json"]
+    names = (*TABLES, WIDE, DICTIONARY)
+    tables = [*(table_file(name) for name in names), *(f"{name}.json" for name in names), WORKBOOK_FILE]
     for case in cases:
         if fault := name_fault(case.name, reserved=tables):
             raise InputError(f"{case.mask}: {fault}; rename the label map")
@@ -261,7 +264,7 @@ def _partner(place: Path, case: _Case, what: str, listed: _Listed, *, alone: boo
     found = [path for path in listed[place] if stem_of(path.name) in goes_with]
     if len(found) != 1:
         names = ", ".join(path.name for path in found[:3]) or "none"
-        raise InputError(f"case {case.name}: needs one {what} of its name in {place}; found {names}")
+        raise InputError(f"case {case.name}: needs one {what} in {place} of its name; found {names}")
     return found[0]
 
 

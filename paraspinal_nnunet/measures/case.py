@@ -16,7 +16,7 @@ from paraspinal_nnunet.errors import InputError, LabelError
 from paraspinal_nnunet.image_io.geometry import from_ras
 from paraspinal_nnunet.image_io.images import stem_of
 from paraspinal_nnunet.image_io.volume import Volume
-from paraspinal_nnunet.measures.columns import DIXON, FAT_METHODS, THRESHOLD_METHODS
+from paraspinal_nnunet.measures.columns import DEFAULT_METHOD, DIXON, FAT_METHODS, THRESHOLD_METHODS
 from paraspinal_nnunet.measures.comparison import asymmetries
 from paraspinal_nnunet.measures.counting import count, measure_levels, measure_slices, measure_structure
 from paraspinal_nnunet.measures.fat import FAT_PER, FatPer, FatShares, fat_map, fat_shares
@@ -41,8 +41,8 @@ class MeasureOptions:
     """How a case is measured.
 
     Attributes:
-        fat_methods: Ways to measure fat in the image: ``'otsu'``, ``'kmeans'``, ``'gmm'``. Dixon is added where water
-            and fat images are given.
+        fat_methods: Ways to measure fat in the image: ``'gmm3'``, ``'otsu'``, ``'kmeans'``, ``'gmm'``; see
+            `thresholds.AGREEMENT`. Dixon is added where water and fat images are given.
         fat_per: Whether one threshold serves both sides of a muscle or each side has its own.
         muscles: What is looked for; None takes the paper's three and what else the map has, or, in a map of coarser
             classes, what it has.
@@ -53,7 +53,7 @@ class MeasureOptions:
         training: What the model that made the mask was trained on.
     """
 
-    fat_methods: tuple[str, ...] = ("otsu",)
+    fat_methods: tuple[str, ...] = (DEFAULT_METHOD,)
     fat_per: FatPer = "muscle"
     muscles: tuple[Muscle, ...] | None = None
     regrid: Regrid = "refuse"
@@ -133,7 +133,7 @@ def measure(
         >>> image = np.where(labels > 0, 100, 20)
         >>> image[:, 5:7] = 300
         >>> affine = np.diag([1.0, 1.0, 5.0, 1.0])
-        >>> result = measure((image, affine), (labels, affine), levels={"L4": 4})
+        >>> result = measure((image, affine), (labels, affine), levels={"L4": 4}, fat_methods=("otsu",))
         >>> right = result.structure("multifidus_right")
         >>> round(right.volume_ml, 3), right.length_mm, right.csa_mean_mm2
         (0.4, 20.0, 20.0)

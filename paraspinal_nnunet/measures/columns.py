@@ -7,6 +7,8 @@ from paraspinal_nnunet.measures.thresholds import METHODS
 from paraspinal_nnunet.protocol.paper import DOI, PAPER
 
 THRESHOLD_METHODS = tuple(METHODS)
+DEFAULT_METHOD = THRESHOLD_METHODS[0]
+"""The threshold that is taken where none is named; see `thresholds.AGREEMENT`."""
 DIXON = "dixon"
 FAT_METHODS = (*THRESHOLD_METHODS, DIXON)
 TABLES = ("measures", "slices", "levels", "asymmetry", "flags")
@@ -16,8 +18,8 @@ METHOD = "{method}"
 
 _PAPER = f"Wesselink et al. 2022, doi:{DOI}"
 _THRESHOLDS = (
-    "Otsu 1979, doi:10.1109/TSMC.1979.4310076; k-means and Gaussian mixture with two components as in MuscleMap's "
-    "mm_extract_metrics"
+    "Otsu 1979, doi:10.1109/TSMC.1979.4310076; k-means and Gaussian mixtures as in MuscleMap's mm_extract_metrics "
+    "and Wesselink et al. 2024, doi:10.1016/j.xnsj.2024.100313"
 )
 _FCSA = "the field's functional or fat-free CSA, e.g. Fortin et al. 2013, Phys Ther 93:1540-1550"
 

@@ -10,9 +10,8 @@ from paraspinal_nnunet.image_io.geometry import SideEvidence, lone_side_evidence
 from paraspinal_nnunet.measures.positions import (
     BeyondMidline,
     Misplaced,
-    beyond_midline,
+    all_beyond_midline,
     fitting_schemes,
-    midlines,
     misplaced,
 )
 from paraspinal_nnunet.measures.result import StructureMeasures
@@ -101,14 +100,13 @@ def gather_evidence(
     measured: tuple[Structure, ...] = tuple(each.structure for each in structures)
     labels, affine = voxels.volume, voxels.stack.affine
     own = {structure: shapes[structure.label] for structure in measured}
-    middle = midlines([(own[right], own[left]) for right, left in side_pairs(measured)], voxels.stack.slices)
-    beyond = {structure: beyond_midline(shape, structure.side, middle) for structure, shape in own.items()}
+    pairs = [(own[right], own[left]) for right, left in side_pairs(measured)]
     out_of_place = misplaced(own)
     return Evidence(
         stack=voxels.stack,
         structures=structures,
         sides=(*side_evidence(labels, affine, measured), *lone_side_evidence(labels, affine, measured)),
-        beyond={structure: found for structure, found in beyond.items() if found is not None},
+        beyond=all_beyond_midline({structure: (shape, structure.side) for structure, shape in own.items()}, pairs),
         out_of_place=out_of_place,
         schemes=fitting_schemes(shapes) if out_of_place else (),
         training=training,

@@ -217,7 +217,8 @@ def _round_up(value: float, factors: Sequence[float]) -> float:
 
 
 def _method_name(method: str) -> str:
-    return {"otsu": "Otsu", "kmeans": "k-means", "gmm": "Gaussian mixture", "dixon": "Dixon"}[method]
+    names = {"gmm3": "three Gaussians", "otsu": "Otsu", "kmeans": "k-means", "gmm": "two Gaussians", "dixon": "Dixon"}
+    return names[method]
 
 
 def _text(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import TypeVar
 
 import numpy as np
 
@@ -77,6 +78,7 @@ class Misplaced:
 
 
 Shapes = Mapping[Structure, LabelShape]
+Key = TypeVar("Key")
 
 
 def midlines(pairs: Sequence[tuple[LabelShape, LabelShape]], slices: int) -> np.ndarray:
@@ -89,14 +91,7 @@ def midlines(pairs: Sequence[tuple[LabelShape, LabelShape]], slices: int) -> np.
     Returns:
         (slices,), between and beyond known slices as in the nearest; NaN without any slice that holds both sides.
     """
-    middles = np.array([(_largest_x(right) + _largest_x(left)) / 2 for right, left in pairs]).reshape(-1, slices)
-    found = np.full(slices, np.nan)
-    for k in range(slices):
-        window = middles[:, max(0, k - WINDOW_SLICES) : k + WINDOW_SLICES + 1]
-        if np.isfinite(window).any():
-            found[k] = np.nanmedian(window)
-    known = np.flatnonzero(np.isfinite(found))
-    return np.interp(np.arange(slices), known, found[known]) if known.size else found
+    return _smoothed(np.array([(_largest_x(right) + _largest_x(left)) / 2 for right, left in pairs]), slices)
 
 
 def beyond_midline(shape: LabelShape, side: Side, midline_mm: np.ndarray) -> BeyondMidline | None:
@@ -117,6 +112,26 @@ def beyond_midline(shape: LabelShape, side: Side, midline_mm: np.ndarray) -> Bey
         return None
     slices = tuple(int(k) + 1 for k in np.unique(pieces.slice_index[wrong]))
     return BeyondMidline(slices, voxels * shape.stack.voxel_ml, voxels / shape.voxels)
+
+
+def all_beyond_midline(
+    sided: Mapping[Key, tuple[LabelShape, Side]], pairs: Sequence[tuple[LabelShape, LabelShape]]
+) -> dict[Key, BeyondMidline]:
+    """What of each structure lies beyond the midline; most often nothing, which costs little to see.
+
+    Args:
+        sided: Name -> shape of each structure and the side on which it belongs.
+        pairs: Right and left shape of every muscle that has both.
+    """
+    if not sided:
+        return {}
+    slices = next(iter(sided.values()))[0].stack.slices
+    rough = _smoothed(np.array([(right.centres_mm[:, 0] + left.centres_mm[:, 0]) / 2 for right, left in pairs]), slices)
+    if not any(_reaches_beyond(shape, side, rough) for shape, side in sided.values()):
+        return {}
+    middle = midlines(pairs, slices)
+    found = {key: beyond_midline(shape, side, middle) for key, (shape, side) in sided.items()}
+    return {key: pieces for key, pieces in found.items() if pieces is not None}
 
 
 def misplaced(shapes: Shapes) -> tuple[Misplaced, ...]:
@@ -178,6 +193,32 @@ def scheme_text(faults: Sequence[Misplaced], fitting: Sequence[str]) -> str:
         f"{'; '.join(fault.text for fault in faults[:3])}: the values seem to be another scheme's{hint}; name the "
         "scheme of the label map, or correct its header"
     )
+
+
+def _smoothed(middles: np.ndarray, slices: int) -> np.ndarray:
+    middles = middles.reshape(-1, slices)
+    found = np.full(slices, np.nan)
+    for k in range(slices):
+        window = middles[:, max(0, k - WINDOW_SLICES) : k + WINDOW_SLICES + 1]
+        if np.isfinite(window).any():
+            found[k] = np.nanmedian(window)
+    known = np.flatnonzero(np.isfinite(found))
+    return np.interp(np.arange(slices), known, found[known]) if known.size else found
+
+
+def _reaches_beyond(shape: LabelShape, side: Side, midline_mm: np.ndarray) -> bool:
+    """Whether any voxel lies beyond the midline by more than the margin."""
+    if not shape.voxels:
+        return False
+    columns = shape.mask.any(axis=1)  # (x, z)
+    places = shape.corner[0] + np.arange(len(columns))
+    sign = 1 if side is Side.RIGHT else -1
+    ends = np.where(columns, places[:, None] * sign, np.iinfo(np.int64).max).min(axis=0)[columns.any(axis=0)] * sign
+    rows, z = np.nonzero(shape.mask.any(axis=0))
+    middle_y = shape.corner[1] + (np.bincount(z, rows) / np.bincount(z))[columns.any(axis=0)]
+    affine = shape.stack.affine
+    x_mm = affine[0, 0] * ends + affine[0, 1] * middle_y + affine[0, 2] * shape.present + affine[0, 3]
+    return bool(((x_mm - midline_mm[shape.present]) * sign < -MIDLINE_MARGIN_MM).any())
 
 
 def _largest_x(shape: LabelShape) -> np.ndarray:

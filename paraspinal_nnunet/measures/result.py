@@ -25,7 +25,7 @@ class FatMeasures:
     """Fat of one structure by one method; the columns of the same names say what each is.
 
     Attributes:
-        method: ``'otsu'``, ``'kmeans'``, ``'gmm'`` or ``'dixon'``.
+        method: ``'gmm3'``, ``'otsu'``, ``'kmeans'``, ``'gmm'`` or ``'dixon'``.
         threshold: NaN for Dixon and where there is none.
         reason: Why there are no numbers; empty where there are.
     """

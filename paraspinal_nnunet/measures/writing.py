@@ -6,17 +6,21 @@ from typing import Any
 
 import pandas as pd
 
+from paraspinal_nnunet.anatomy import ALL_STRUCTURES, BY_KEY
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.nifti import write_image
 from paraspinal_nnunet.measures.case import Measured
 from paraspinal_nnunet.measures.columns import TABLES, dictionary_rows
 from paraspinal_nnunet.measures.result import SCHEMA, SCHEMA_VERSION
-from paraspinal_nnunet.utils.files import atomic_folder, atomic_path, read_json, write_json
+from paraspinal_nnunet.utils.files import atomic_folder, read_json, write_json
 from paraspinal_nnunet.utils.fingerprint import Fingerprint
+from paraspinal_nnunet.utils.spreadsheet import write_tsv, write_workbook
 
 RECORD_FILE = "measures.json"
 ORIGIN_FILE = "made_from.json"
 DICTIONARY = "measures_dictionary"
+WIDE = "measures_wide"
+WORKBOOK_FILE = "measures.xlsx"
 
 
 def table_file(name: str) -> str:
@@ -44,7 +48,7 @@ def write_case(
     result = measured.measures
     with atomic_folder(folder, overwrite=True) as temporary:
         for name in TABLES:
-            result.table(name).to_csv(temporary / table_file(name), sep="\t", index=False)
+            write_tsv(result.table(name), temporary / table_file(name))
         if fat_maps:
             for method, volume in measured.fat_maps().items():
                 write_image(temporary / fat_map_file(method), volume.array, volume.affine)
@@ -106,24 +110,51 @@ def what_changed(
     return f"no fat map by {missing[0]}" if missing else ""
 
 
-def write_cohort(output: Path, folders: Sequence[Path]) -> list[Path]:
-    """Join the tables of cases, and write the data dictionary beside them.
+def write_cohort(output: Path, folders: Sequence[Path], *, xlsx: bool = False) -> list[Path]:
+    """Join the tables of cases, make the wide one, and write the data dictionaries beside them.
 
     Args:
         output: Where to.
         folders: Of the cases, in order.
+        xlsx: Whether to write them all as a workbook, too.
 
     Returns:
         The files.
+
+    Raises:
+        SetupError: The workbook's library is missing.
     """
-    written = []
+    joined = {}
     for name in TABLES:
         tables = [pd.read_csv(f / table_file(name), sep="\t", dtype=str, keep_default_na=False) for f in folders]
-        joined = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-        written.append(output / table_file(name))
-        with atomic_path(written[-1]) as temporary:
-            joined.to_csv(temporary, sep="\t", index=False)
-    return [*written, *write_dictionary(output)]
+        joined[name] = pd.concat(tables, ignore_index=True).fillna("") if tables else pd.DataFrame()
+    joined[WIDE] = wide_table(joined["measures"])
+    for name, table in joined.items():
+        write_tsv(table, output / table_file(name))
+    written = [output / table_file(name) for name in joined]
+    written += [*write_dictionary(output), *_write_sidecars(output, joined)]
+    if xlsx:
+        written.append(output / WORKBOOK_FILE)
+        numbers = {name: table.apply(_numbers) for name, table in joined.items()}
+        write_workbook({**numbers, "dictionary": pd.DataFrame(dictionary_rows())}, written[-1])
+    return written
+
+
+def wide_table(measures: pd.DataFrame) -> pd.DataFrame:
+    """One row per case: every measure of every structure in a column of its own, e.g. ``multifidus_right_volume_ml``.
+
+    Args:
+        measures: The long table of several cases.
+    """
+    if measures.empty:
+        return pd.DataFrame({"case": pd.Series(dtype=str)})
+    left_out = {"case", "muscle", "side", "label", "cohort_mean_ml", "cohort_sd_ml", "cohort_note"}
+    named = [c for c in measures.columns if c not in left_out and not c.startswith("reason_")]
+    rows: dict[str, dict[str, str]] = {}
+    for row in measures.to_dict("records"):
+        own = rows.setdefault(str(row["case"]), {"case": str(row["case"])})
+        own |= {f"{row['muscle']}_{row['side']}_{column}": row[column] for column in named}
+    return pd.DataFrame(list(rows.values())).fillna("")
 
 
 def write_dictionary(output: Path) -> list[Path]:
@@ -134,10 +165,36 @@ def write_dictionary(output: Path) -> list[Path]:
     """
     rows = dictionary_rows()
     table, record = output / f"{DICTIONARY}.tsv", output / f"{DICTIONARY}.json"
-    with atomic_path(table) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, sep="\t", index=False)
+    write_tsv(pd.DataFrame(rows), table)
     content: dict[str, dict[str, dict[str, str]]] = {name: {} for name in TABLES}
     for row in rows:
         content[row["table"]][row["column"]] = {k: row[k] for k in ("unit", "definition", "source")}
     write_json(record, content)
     return [table, record]
+
+
+def _write_sidecars(output: Path, tables: Mapping[str, pd.DataFrame]) -> list[Path]:
+    """The data dictionary of each table beside it, as BIDS has it."""
+    known = {(row["table"], row["column"]): row for row in dictionary_rows()}
+    written = []
+    for name, table in tables.items():
+        content = {}
+        for column in table.columns:
+            row, subject = known.get((name, column)), ""
+            if row is None:
+                key = next((s.key for s in ALL_STRUCTURES if column.startswith(f"{s.key}_")), "")
+                subject = f"{BY_KEY[key].display_name}: " if key else ""
+                row = known["measures", column.removeprefix(f"{key}_")]
+            source = "" if row["source"] == "ours" else f" (source: {row['source']})"
+            content[column] = {"Description": f"{subject}{row['definition']}{source}"}
+            if row["unit"]:
+                content[column]["Units"] = row["unit"]
+        written.append(output / f"{name}.json")
+        write_json(written[-1], content)
+    return written
+
+
+def _numbers(column: "pd.Series[str]") -> "pd.Series[Any]":
+    """A column of texts as numbers where all of it is numbers; '' is missing."""
+    found = pd.to_numeric(column.replace("", None), errors="coerce")
+    return column if (found.isna() & (column != "")).any() or found.isna().all() else found

@@ -12,12 +12,13 @@ import numpy as np
 
 from paraspinal_nnunet.anatomy import ALL_STRUCTURES, BY_KEY, PARASPINAL, Structure
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.models.manifest import FILE_NAME, Manifest, label_entries, parse_manifest
-from paraspinal_nnunet.models.training_statistics import training_spacing_mm
+from paraspinal_nnunet.models.manifest import FILE_NAME, LARGEST_BYTES, Manifest, label_entries, parse_manifest
 from paraspinal_nnunet.utils.files import read_json
 from paraspinal_nnunet.utils.fingerprint import Fingerprint, fingerprint
 
-LARGEST_MANIFEST_BYTES = 1 << 24
+FINGERPRINT = "dataset_fingerprint.json"
+"""nnU-Net copies it into every model folder."""
+
 NO_MODEL = Fingerprint("")
 
 
@@ -93,7 +94,7 @@ def manifest_content(model: Path) -> Any:
         if model.is_dir():
             return read_json(model / FILE_NAME) if (model / FILE_NAME).is_file() else None
         with zipfile.ZipFile(model) as archive, archive.open(FILE_NAME) as file:
-            return json.loads(file.read(LARGEST_MANIFEST_BYTES))
+            return json.loads(file.read(LARGEST_BYTES))
     except InputError:
         raise
     except Exception as error:  # an archive from a stranger
@@ -121,3 +122,11 @@ def canonical_values(labels: Mapping[str, Any]) -> np.ndarray | None:
 def _structures(entries: Sequence[Mapping[str, Any]]) -> tuple[Structure, ...] | None:
     keys = {entry["key"] for entry in entries}
     return tuple(s for s in ALL_STRUCTURES if s.key in keys) if keys <= set(BY_KEY) else None
+
+
+def training_spacing_mm(model_folder: Path) -> list[float] | None:
+    """Median voxel size of the training cases along z, y, x; None where nnU-Net's fingerprint is not at hand."""
+    path = model_folder / FINGERPRINT
+    if not path.is_file():
+        return None
+    return [round(float(mm), 6) for mm in np.median(read_json(path)["spacings"], axis=0)]

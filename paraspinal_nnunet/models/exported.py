@@ -3,14 +3,24 @@
 import json
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
 
-from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.models.manifest import FILE_NAME, Manifest, check_files, read_manifest
+from paraspinal_nnunet.errors import InputError, reason_of
+from paraspinal_nnunet.models.manifest import (
+    FILE_NAME,
+    LARGEST_PATCH,
+    LARGEST_PATCH_VOXELS,
+    LARGEST_SPACING_MM,
+    SMALLEST_SPACING_MM,
+    Manifest,
+    check_files,
+    read_manifest,
+)
 from paraspinal_nnunet.nnunet.compat import check_nnunet
 from paraspinal_nnunet.utils.files import atomic_folder, refuse_overwriting_inputs
 from paraspinal_nnunet.utils.workplace import sweep, workplace
@@ -27,6 +37,8 @@ NETWORKS = (
     "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet",
 )
 """nnU-Net imports and calls whatever a plans file names; exported models may name these only."""
+
+MASK_ENDING = ".nii.gz"
 
 _LAYER = r"torch\.nn\.(modules\.(conv|instancenorm|batchnorm|dropout|activation)\.)?[A-Z][A-Za-z0-9]*"
 
@@ -98,11 +110,8 @@ def import_model(model: Path, results: Path, *, overwrite: bool = False) -> Path
         SetupError: nnU-Net is missing.
     """
     check_nnunet()
-    from paraspinal_nnunet.models.checkpoints import read_slim
-
     with opened_model(model) as (folder, manifest):
-        for fold in manifest.folds:
-            read_slim(folder / f"fold_{fold}" / CHECKPOINT, manifest.configuration, manifest.mirroring_axes)
+        _load(folder, manifest, manifest.folds)  # what could not be predicted with is not installed either
         target = results / manifest.dataset_name / model_folder_name(manifest)
         sweep(target.parent)
         refuse_overwriting_inputs([model], [], replaced=[target])
@@ -133,28 +142,51 @@ def initialize_predictor(predictor: Any, folder: Path, manifest: Manifest, folds
     Raises:
         InputError: A fold that the model does not hold, or a checkpoint that is not what the manifest describes.
     """
+    chosen = [str(f).removeprefix("fold_") for f in folds] if folds else list(manifest.folds)
+    unknown = [fold for fold in chosen if fold not in manifest.folds]
+    if unknown:
+        raise InputError(f"{folder}: holds no fold {unknown[0]}, only {', '.join(manifest.folds)}")
+    network, plans, weights, dataset_json = _load(folder, manifest, chosen)
+    configuration = plans.get_configuration(manifest.configuration)
+    predictor.manual_initialization(
+        network, plans, configuration, weights, dataset_json, TRAINER, manifest.mirroring_axes
+    )
+
+
+def _load(folder: Path, manifest: Manifest, folds: Sequence[str]) -> tuple[Any, Any, list[Any], dict[str, Any]]:
+    """Network, nnU-Net's manager of the plans, weights of the folds, and dataset.json of a checked model."""
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     from paraspinal_nnunet.models.checkpoints import read_slim
     from paraspinal_nnunet.nnunet.plans_network import build_from_plans
 
-    chosen = [str(f).removeprefix("fold_") for f in folds] if folds else list(manifest.folds)
-    unknown = [fold for fold in chosen if fold not in manifest.folds]
-    if unknown:
-        raise InputError(f"{folder}: holds no fold {unknown[0]}, only {', '.join(manifest.folds)}")
     configuration, axes = manifest.configuration, manifest.mirroring_axes
-    weights = [read_slim(folder / f"fold_{fold}" / CHECKPOINT, configuration, axes) for fold in chosen]
+    weights = [read_slim(folder / f"fold_{fold}" / CHECKPOINT, configuration, axes) for fold in folds]
     plans, dataset_json = (_read_object(folder / name) for name in ("plans.json", "dataset.json"))
-    network = build_from_plans(nnUNetTrainer, plans, configuration, dataset_json)
+    try:
+        manager = PlansManager(plans)
+        _check_sizes(folder / "plans.json", manager.get_configuration(configuration))
+        network = build_from_plans(nnUNetTrainer, plans, configuration, dataset_json)
+    except InputError:
+        raise
+    except Exception as error:  # plans from a stranger, which nnU-Net trusts
+        raise InputError(f"{folder}: no network can be built from its plans ({reason_of(error)[:200]})") from error
     try:
         for state in weights:
             network.load_state_dict(state)
     except RuntimeError as error:
         raise InputError(f"{folder}: weights do not fit the network ({str(error).splitlines()[0]})") from None
-    manager = PlansManager(plans)
-    chosen_configuration = manager.get_configuration(configuration)
-    predictor.manual_initialization(network, manager, chosen_configuration, weights, dataset_json, TRAINER, axes)
+    return network, manager, weights, dataset_json
+
+
+def _check_sizes(path: Path, configuration: Any) -> None:
+    """Refuse a patch or grid that would ask for all memory."""
+    patch, spacing_mm = list(configuration.patch_size), list(configuration.spacing)
+    if not all(type(n) is int and 0 < n <= LARGEST_PATCH for n in patch) or prod(patch) > LARGEST_PATCH_VOXELS:
+        raise InputError(f"{path}: the patch size {str(patch)[:80]} cannot be; get the model again")
+    if not all(SMALLEST_SPACING_MM <= float(mm) <= LARGEST_SPACING_MM for mm in spacing_mm):
+        raise InputError(f"{path}: the spacing {str(spacing_mm)[:80]} cannot be; get the model again")
 
 
 def _check_plans(path: Path, manifest: Manifest) -> None:
@@ -186,16 +218,29 @@ def _check_architecture(path: Path, architecture: Any) -> None:
 
 
 def _check_dataset(path: Path, manifest: Manifest) -> None:
-    labels = _read_object(path).get("labels")
+    content = _read_object(path)
+    labels = content.get("labels")
     described = {label["key"]: label["value"] for label in manifest.labels}
     if not isinstance(labels, dict) or any(labels.get(key) != value for key, value in described.items()):
         raise InputError(f"{path}: has other labels than the manifest; get the model again")
+    check_ending(path.parent, content)
+
+
+def check_ending(model: Path, dataset_json: Mapping[str, Any]) -> None:
+    """Refuse a model that was trained on files of another kind.
+
+    Raises:
+        InputError: It was.
+    """
+    ending = dataset_json.get("file_ending")
+    if ending != MASK_ENDING:
+        raise InputError(f"{model}: this model writes {ending} files; only {MASK_ENDING} is supported")
 
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: is not valid JSON ({error}); get the model again") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds a {type(content).__name__}, not an object; get the model again")

@@ -16,6 +16,11 @@ FILE_NAME = "manifest.json"
 SCHEMA = "paraspinal-nnunet model"
 SCHEMA_VERSION = 1
 
+LARGEST_BYTES = 1 << 24
+LARGEST_PATCH, LARGEST_PATCH_VOXELS = 4096, 1 << 26
+SMALLEST_SPACING_MM, LARGEST_SPACING_MM = 0.05, 100.0
+"""Beyond what any network is planned with; a model that says more would ask for all memory."""
+
 IGNORE = "ignore"
 """nnU-Net's label of voxels without reference; no mask holds it."""
 
@@ -150,10 +155,11 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / FILE_NAME
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = json.loads(file.read(LARGEST_BYTES))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); this is no exported model") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: is not valid JSON ({error}); get the model again") from error
     return parse_manifest(content, str(path))
 
@@ -179,14 +185,17 @@ def parse_manifest(content: Any, where: str) -> Manifest:
     for name in ("created", "licence"):
         _check(where, name, content[name], isinstance(content[name], str))
     folds, axes = content["folds"], content["mirroring_axes"]
-    _check(where, "folds", folds, _list_of(folds, str) and folds and all(_matches(f, _FOLD) for f in folds))
-    _check(where, "mirroring_axes", axes, axes is None or (_list_of(axes, int) and all(0 <= a <= 2 for a in axes)))
+    _check(where, "folds", folds, _list_of(folds, str) and _distinct(folds) and all(_matches(f, _FOLD) for f in folds))
+    of_axes = axes is None or (_list_of(axes, int) and len(set(axes)) == len(axes) and all(0 <= a <= 2 for a in axes))
+    _check(where, "mirroring_axes", axes, of_axes)
     _check(where, "labels", content["labels"], _list_of(content["labels"], dict) and content["labels"])
     _check(where, "protocol", content["protocol"], content["protocol"] is None or _list_of(content["protocol"], dict))
     _check(where, "citation", content["citation"], _list_of(content["citation"], str))
     for label in content["labels"]:
-        sound = isinstance(label.get("value"), int) and isinstance(label.get("key"), str)
+        sound = type(label.get("value")) is int and 0 < label["value"] < 255 and isinstance(label.get("key"), str)
         _check(where, "labels", label, sound)
+    keys = [label["key"] for label in content["labels"]]
+    _check(where, "labels", "a key twice", _distinct(keys))
     values = {f.name: _frozen(content[f.name]) for f in fields(Manifest)}
     return Manifest(**{**values, "files": _files(content["files"], where)})
 
@@ -248,6 +257,10 @@ def _matches(value: Any, pattern: str) -> bool:
 
 def _list_of(value: Any, kind: type) -> bool:
     return isinstance(value, list) and all(type(item) is kind for item in value)
+
+
+def _distinct(values: list[Any]) -> bool:
+    return bool(values) and len(set(values)) == len(values)
 
 
 def _frozen(value: Any) -> Any:

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.models.exported import CHECKPOINT, initialize_predictor, is_exported, opened_model
-from paraspinal_nnunet.nnunet.compat import register_trainers
+from paraspinal_nnunet.models.exported import CHECKPOINT, check_ending, initialize_predictor, is_exported, opened_model
+from paraspinal_nnunet.nnunet.compat import register_trainers, torch_device
 
 log = logging.getLogger(__name__)
-
-MASK_ENDING = ".nii.gz"
 
 
 def open_predictor(
@@ -38,8 +36,6 @@ def open_predictor(
 
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-    from paraspinal_nnunet.training.run import torch_device
-
     with redirect_stdout(StringIO()):
         predictor = nnUNetPredictor(
             tile_step_size=step_size, use_mirroring=mirroring, device=torch_device(device), allow_tqdm=False
@@ -50,9 +46,7 @@ def open_predictor(
         else:
             note_unsafe(model, chosen)
             predictor.initialize_from_trained_model_folder(str(model), tuple(chosen), CHECKPOINT)
-    ending = predictor.dataset_json["file_ending"]
-    if ending != MASK_ENDING:
-        raise InputError(f"{model}: this model writes {ending} files; only {MASK_ENDING} is supported")
+    check_ending(model, predictor.dataset_json)
     return predictor
 
 

@@ -13,10 +13,16 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
+from multiprocessing import cpu_count
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from paraspinal_nnunet.errors import SetupError
+from paraspinal_nnunet.utils.memory import keep_freed_memory
+
+if TYPE_CHECKING:
+    import torch
 
 PLUGIN_FOLDER = Path(__file__).resolve().parents[1] / "trainers" / "plugin"
 """What nnUNet_extTrainer names: a folder with one module that re-exports the trainers."""
@@ -156,3 +162,17 @@ def _joined(folder: Path, existing: str) -> str:
 
 def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split("+")[0].split(".")[:2] if part.isdigit())
+
+
+def torch_device(name: str | None) -> "torch.device":
+    """A device by name; the GPU where there is one when None.
+
+    The process is set up for it: threads as nnU-Net's commands set them, and memory that stays for the next step.
+    """
+    import torch
+
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cpu":
+        keep_freed_memory()
+    torch.set_num_threads(cpu_count() if name == "cpu" else 1)
+    return torch.device(name)

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import combinations, pairwise, product
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -23,8 +23,8 @@ LEAST_SHARED_SLICES = 2
 """One equal slice may be chance only where it is nearly empty, but two are a copy."""
 
 _MOST_OWNERS = 30  # a slice in more cases than these shows nothing of a person
-_BLOCK = 256
-_MIRRORINGS = tuple(product((1, -1), repeat=3))
+_BLOCK = 128
+_ROOT_HALF = np.float32(0.5**0.5)
 
 Pair = tuple[int, int]
 Evidence = tuple[Pair, str, float]
@@ -53,23 +53,54 @@ def duplicate_findings(cases: Sequence[CaseMeasurements]) -> list[Finding]:
     return found + [_finding(cases, group, "same-labels", text, weight) for group, text, weight in labels]
 
 
-def mirrored_correlations(thumbnails: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Blocks of rows of the matrix of correlations, each the largest over the eight mirrorings of one of the two.
+def mirrored_correlations(thumbnails: Sequence[np.ndarray]) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Blocks of the upper triangle of the matrix of correlations, each the largest over the eight mirrorings.
+
+    Along each axis a thumbnail is taken apart into what its mirror image shares with it and what is the opposite there.
+    The parts of one kind alone have products with each other, and a mirroring changes their signs alone, so that all
+    eight cost no more than one.
 
     Args:
-        thumbnails: float32 (cases, x, y, z), each of mean 0 and norm 1.
+        thumbnails: Of one shape and mean 0, of whatever scale.
 
     Yields:
-        The rows, and float32 (rows, cases).
+        First row and first column of the block, and float32 (rows, columns); entries below the diagonal are mirrored
+        ones.
     """
-    flat = thumbnails.reshape(len(thumbnails), -1)
-    for start in range(0, len(thumbnails), _BLOCK):
-        rows = slice(start, min(start + _BLOCK, len(thumbnails)))
-        best = np.full((rows.stop - rows.start, len(flat)), -1, np.float32)
-        for x, y, z in _MIRRORINGS:
-            mirrored = np.ascontiguousarray(thumbnails[rows, ::x, ::y, ::z])
-            np.maximum(best, mirrored.reshape(len(best), -1) @ flat.T, out=best)
-        yield rows, best
+    starts = range(0, len(thumbnails), _BLOCK)
+    for row in starts:
+        rows = _parts(thumbnails[row : row + _BLOCK])
+        for column in starts[row // _BLOCK :]:
+            columns = rows if column == row else _parts(thumbnails[column : column + _BLOCK])
+            products = [one @ other.T for one, other in zip(rows, columns, strict=True)]
+            yield row, column, _largest_of_mirrorings(products)
+
+
+def _parts(thumbnails: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The eight parts of thumbnails of norm 1, even or odd along each axis, float32 (n, cells)."""
+    parts = [np.stack(thumbnails).astype(np.float32)]
+    parts[0] /= np.sqrt(np.einsum("nxyz,nxyz->n", parts[0], parts[0]))[:, None, None, None]
+    for axis in (1, 2, 3):
+        halves = []
+        for part in parts:
+            half = part.shape[axis] // 2
+            near = part.take(range(half), axis)
+            far = np.flip(part, axis).take(range(half), axis)
+            middle = part.take(range(half, part.shape[axis] - half), axis)  # of an odd number
+            halves += [np.concatenate([(near + far) * _ROOT_HALF, middle], axis), (near - far) * _ROOT_HALF]
+        parts = halves
+    return [np.ascontiguousarray(part).reshape(len(part), -1) for part in parts]
+
+
+def _largest_of_mirrorings(products: Sequence[np.ndarray]) -> np.ndarray:
+    """Sums of the parts' products with all combinations of signs that a mirroring gives them; the largest of them."""
+    sums = list(products)
+    for step in (1, 2, 4):
+        for place in range(8):
+            if not place & step:
+                one, other = sums[place], sums[place | step]
+                sums[place], sums[place | step] = one + other, one - other
+    return np.maximum.reduce(sums)
 
 
 def _grouped(evidence: Iterable[Evidence]) -> list[tuple[tuple[int, ...], str, float]]:
@@ -125,9 +156,9 @@ def _near(cases: Sequence[CaseMeasurements]) -> Iterator[Evidence]:
     thumbnails = [thumbnail for _, thumbnail in known if thumbnail is not None]
     if len(thumbnails) < 2:
         return
-    for rows, correlations in mirrored_correlations(np.stack(thumbnails)):
+    for rows, columns, correlations in mirrored_correlations(thumbnails):
         for row, column in np.argwhere(correlations >= NEAR_CORRELATION):
-            first, second = indices[rows.start + int(row)], indices[int(column)]
+            first, second = indices[rows + int(row)], indices[columns + int(column)]
             if first < second:
                 value = float(correlations[row, column])
                 text = f"images look alike, perhaps rescaled, resampled or mirrored (texture correlates by {value:.2f})"

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from scipy.ndimage import affine_transform, gaussian_filter
@@ -19,6 +20,7 @@ which all scans share."""
 
 _OFFSET_SHARE = 0.05
 _CLIP_SD = 3.0
+_LARGEST = 127
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Fingerprint:
     Attributes:
         slices: One hash per axial slice that is not constant, the same for the slice mirrored left-right or
             front-back.
-        thumbnail: float32 of `THUMBNAIL_SHAPE`, mean 0 and norm 1; None where the scan has no texture.
+        thumbnail: int8 of `THUMBNAIL_SHAPE`, mean 0 but for rounding, so that thousands of them fit into memory;
+            None where the scan has no texture.
     """
 
     slices: tuple[bytes, ...]
@@ -53,11 +56,16 @@ def _slice_hashes(array: np.ndarray) -> tuple[bytes, ...]:
     for k in range(array.shape[2]):
         plane = np.asarray(array[:, :, k], np.float32)
         if plane.min() != plane.max():
-            faces = (plane, plane[::-1], plane[:, ::-1], plane[::-1, ::-1])
-            hashes.append(
-                min(hashlib.blake2b(np.ascontiguousarray(face).tobytes(), digest_size=16).digest() for face in faces)
-            )
+            face = reduce(_lesser, (plane[::-1], plane[:, ::-1], plane[::-1, ::-1]), plane)
+            hashes.append(hashlib.blake2b(np.ascontiguousarray(face), digest_size=16).digest())
     return tuple(hashes)
+
+
+def _lesser(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The one of two planes that has the smaller value where they first differ."""
+    differ = (one != other).ravel()
+    first = int(differ.argmax())
+    return one if one.flat[first] <= other.flat[first] else other
 
 
 def _thumbnail(array: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray | None:
@@ -77,7 +85,7 @@ def _thumbnail(array: np.ndarray, spacing: tuple[float, float, float]) -> np.nda
         return None
     detail = np.clip(detail, -_CLIP_SD * sd, _CLIP_SD * sd)
     detail -= detail.mean()
-    return (detail / np.linalg.norm(detail)).astype(np.float32)
+    return np.rint(detail * (_LARGEST / np.abs(detail).max())).astype(np.int8)
 
 
 def _block_means(array: np.ndarray, spacing: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:

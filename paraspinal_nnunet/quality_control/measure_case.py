@@ -14,9 +14,8 @@ from paraspinal_nnunet.image_io.images import read_image, read_labels
 from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.measures.positions import (
     BeyondMidline,
-    beyond_midline,
+    all_beyond_midline,
     fitting_schemes,
-    midlines,
     misplaced,
     scheme_text,
 )
@@ -134,7 +133,7 @@ def _measure_labels(
         empty_inside=tuple(k for k in range(first, last) if k and not labelled[k - 1]),
         empty_outside=(first - 1, stack.slices - last) if last else (0, stack.slices),
         swapped_slices=_swapped_slices(shapes, classes),
-        beyond_midline=_beyond_midline(shapes, classes, stack.slices),
+        beyond_midline=_beyond_midline(shapes, classes),
         out_of_place=_out_of_place(shapes, classes),
         number_type=str(labels.array.dtype),
         sha256=voxel_hash(labels),
@@ -174,12 +173,9 @@ def _swapped_slices(shapes: Mapping[int, LabelShape], classes: Sequence[LabelCla
     return swapped
 
 
-def _beyond_midline(
-    shapes: Mapping[int, LabelShape], classes: Sequence[LabelClass], slices: int
-) -> dict[str, BeyondMidline]:
-    middle = midlines([(shapes[p.right.value], shapes[p.left.value]) for p in side_pairs_of(classes)], slices)
-    found = {c.name: beyond_midline(shapes[c.value], Side(c.side), middle) for c in classes if c.side}
-    return {name: pieces for name, pieces in found.items() if pieces is not None}
+def _beyond_midline(shapes: Mapping[int, LabelShape], classes: Sequence[LabelClass]) -> dict[str, BeyondMidline]:
+    pairs = [(shapes[pair.right.value], shapes[pair.left.value]) for pair in side_pairs_of(classes)]
+    return all_beyond_midline({c.name: (shapes[c.value], Side(c.side)) for c in classes if c.side}, pairs)
 
 
 def _out_of_place(shapes: Mapping[int, LabelShape], classes: Sequence[LabelClass]) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from paraspinal_nnunet.quality_control.previews import write_previews
 from paraspinal_nnunet.quality_control.run import Inspection
 from paraspinal_nnunet.quality_control.volume_checks import PAPER_SOURCE, VolumeSummary, asymmetry_percent
 from paraspinal_nnunet.utils.files import write_json, write_text
+from paraspinal_nnunet.utils.spreadsheet import plain_text
 
 SCHEMA, SCHEMA_VERSION = "paraspinal-nnunet/inspection", 1
 RECORD_FILE, CASES_FILE, FINDINGS_FILE = "inspection.json", "cases.tsv", "findings.tsv"
@@ -177,7 +178,7 @@ def _tsv(rows: list[dict[str, Any]], columns: tuple[str, ...] = ()) -> str:
 
 def _cell(value: Any) -> Any:
     unknown = value is None or (isinstance(value, float) and not math.isfinite(value))
-    return MISSING if unknown else " ".join(value.split()) if isinstance(value, str) else value
+    return MISSING if unknown else plain_text(" ".join(value.split())) if isinstance(value, str) else value
 
 
 def _without_nan(content: Any) -> Any:

@@ -9,7 +9,7 @@ from paraspinal_nnunet.quality_control.findings import Severity, counts, some
 from paraspinal_nnunet.quality_control.outliers import LEAST_VALUES, RULE
 from paraspinal_nnunet.quality_control.run import Inspection
 from paraspinal_nnunet.quality_control.volume_checks import PAPER_SOURCE
-from paraspinal_nnunet.utils.text import pluralize
+from paraspinal_nnunet.utils.text import pluralize, quantity
 from paraspinal_nnunet.utils.text_table import aligned
 
 MOST_FINDINGS = 60
@@ -108,7 +108,7 @@ def _range(values: Sequence[float]) -> tuple[str, str, str]:
     known = np.array([v for v in values if np.isfinite(v)], float)
     if not len(known):
         return "–", "–", "–"
-    low, median, high = (f"{v:.4g}" for v in (known.min(), np.median(known), known.max()))
+    low, median, high = (quantity(float(v)) for v in (known.min(), np.median(known), known.max()))
     return low, median, high
 
 

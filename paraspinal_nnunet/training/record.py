@@ -2,7 +2,6 @@
 
 import os
 import platform
-import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.nnunet.compat import installed
 from paraspinal_nnunet.utils.files import write_json
+from paraspinal_nnunet.utils.machine import host_entry
 
 FILE_NAME = "training.json"
 PACKAGES = ("nnunetv2", "torch", "monai", "numpy", "batchgenerators", "blosc2")
@@ -50,7 +50,7 @@ def machine(device: torch.device) -> dict[str, Any]:
     return {
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device) if cuda else platform.processor() or platform.machine(),
-        "host": socket.gethostname(),
+        **host_entry(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "peak_gpu_memory_mb": round(torch.cuda.max_memory_allocated(device) / 2**20) if cuda else None,

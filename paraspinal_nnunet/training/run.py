@@ -1,6 +1,5 @@
 """nnU-Net's training from Python, with our trainers found and independent of torchvision."""
 
-import multiprocessing
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from paraspinal_nnunet.errors import DatasetError, SetupError
 from paraspinal_nnunet.models.shipped import DEFAULT_NAME as DEFAULT_MODEL
-from paraspinal_nnunet.nnunet.compat import find_trainer, register_trainers
+from paraspinal_nnunet.nnunet.compat import find_trainer, register_trainers, torch_device
 from paraspinal_nnunet.nnunet.datasets import find_dataset, nnunet_folder, read_dataset_json
 from paraspinal_nnunet.protocol.plans import DEFAULT_NAME
 from paraspinal_nnunet.utils.files import read_json
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 FINAL = "checkpoint_final.pth"
 """nnU-Net's name of the last weights."""
@@ -163,19 +162,3 @@ def _train_here(request: TrainingRequest, dataset: str) -> None:
         record_training(trainer)
     if request.validate:
         trainer.perform_actual_validation(request.keep_probabilities)
-
-
-def torch_device(name: str | None) -> "torch.device":
-    """A device by name; the GPU where there is one when None.
-
-    The process is set up for it: threads as nnU-Net's commands set them, and memory that stays for the next step.
-    """
-    import torch
-
-    from paraspinal_nnunet.utils.memory import keep_freed_memory
-
-    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cpu":
-        keep_freed_memory()
-    torch.set_num_threads(multiprocessing.cpu_count() if name == "cpu" else 1)
-    return torch.device(name)

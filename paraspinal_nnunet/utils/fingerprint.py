@@ -11,9 +11,9 @@ from typing import Any
 from tqdm import tqdm
 
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.utils.progress import progress as progress_bar
 
 _BLOCK = 1 << 20
-_BAR_DELAY_S = 2.0
 _SETTLED_S = 3.0
 """A file that changed this recently could change again without a trace in its times, so that no first look is kept."""
 
@@ -75,9 +75,7 @@ def fingerprint(
         if known is not None and look and look == known.look:
             return known
         total = sum(path.stat().st_size for path in paths)
-        with tqdm(
-            total=total, desc=progress, unit="B", unit_scale=True, delay=_BAR_DELAY_S, disable=not progress
-        ) as bar:
+        with progress_bar(total=total, what=progress, unit="B", unit_scale=True, disable=not progress) as bar:
             digests = [file_sha256(path, bar) for path in paths]
     except OSError as error:
         raise InputError(f"{error.filename}: cannot be read ({error.strerror or error})") from error

@@ -1,5 +1,6 @@
 """Names of cases that become names of files: none is empty, reserved, or one with another's on some file system."""
 
+import os
 import re
 import unicodedata
 from collections import defaultdict
@@ -12,8 +13,6 @@ _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?",
 """Windows opens a device under these, whatever their ending."""
 
 _UNFIT = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
-_NOT_UTF8 = re.compile("[\ud800-\udfff]")
-"""How Python stands for bytes of a name that are no UTF-8; no table and no page can hold them."""
 
 
 def name_fault(name: str, *, reserved: Collection[str] = ()) -> str | None:
@@ -28,8 +27,10 @@ def name_fault(name: str, *, reserved: Collection[str] = ()) -> str | None:
     """
     if not name.strip():
         return "its name is empty without the ending"
-    if _NOT_UTF8.search(name):
-        return f"{name!a} is no valid UTF-8"
+    try:
+        os.fsencode(name).decode("utf-8")
+    except UnicodeError:
+        return f"{name!r} is no valid UTF-8"
     if _UNFIT.search(name):
         return f"{name!r} has characters that names of files cannot have everywhere"
     if name[0] in ".-~" or name[-1] in ". " or name[0] == " ":

@@ -152,9 +152,7 @@ class _Worker:
         except (EOFError, OSError):
             self._process.join(processes.GRACE_S)
             how = processes.ending(self._process.exitcode)
-            raise WorkerDiedError(
-                f"{name}: its worker process {how}; if memory was short, use fewer processes (-np)"
-            ) from None
+            raise WorkerDiedError(name, how) from None
         self.place = None
         return place, answer
 

@@ -13,8 +13,7 @@ from tqdm import tqdm
 
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.utils.files import atomic_path
-
-BAR_DELAY_S = 2.0
+from paraspinal_nnunet.utils.progress import progress
 
 _BLOCK = 1 << 20
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -40,8 +39,8 @@ def write_zip(folder: Path, path: Path) -> None:
     """Pack all files of a folder, sorted by path; the archive is written whole or not at all."""
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     total = sum(file.stat().st_size for file in files)
-    progress = tqdm(total=total, desc=f"writing {path.name}", unit="B", unit_scale=True)
-    with progress, atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+    bar = progress(total=total, what=f"writing {path.name}", unit="B", unit_scale=True)
+    with bar, atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for file in files:
             info = zipfile.ZipInfo(file.relative_to(folder).as_posix(), _DATE)
             info.compress_type = zipfile.ZIP_DEFLATED
@@ -50,7 +49,7 @@ def write_zip(folder: Path, path: Path) -> None:
             with file.open("rb") as source, archive.open(info, "w") as target:
                 while block := source.read(_BLOCK):
                     target.write(block)
-                    progress.update(len(block))
+                    bar.update(len(block))
 
 
 def extract_zip(path: Path, folder: Path, limits: Limits | None = None) -> None:
@@ -71,10 +70,9 @@ def extract_zip(path: Path, folder: Path, limits: Limits | None = None) -> None:
             _check_members(path, archive.infolist(), limits)
             members = [m for m in archive.infolist() if not m.is_dir()]
             total = sum(m.file_size for m in members)
-            bar = tqdm(total=total, desc=f"unpacking {path.name}", unit="B", unit_scale=True, delay=BAR_DELAY_S)
-            with bar as progress:
+            with progress(total=total, what=f"unpacking {path.name}", unit="B", unit_scale=True) as bar:
                 for member in members:
-                    _extract(archive, member, folder, progress)
+                    _extract(archive, member, folder, bar)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise InputError(f"{path}: is no sound zip archive ({error}); get it again") from error
     except OSError as error:
@@ -112,7 +110,7 @@ def _fault(member: zipfile.ZipInfo, limits: Limits) -> str:
     return ""
 
 
-def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path, progress: "tqdm[Any]") -> None:
+def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path, bar: "tqdm[Any]") -> None:
     target = folder / member.filename
     target.parent.mkdir(parents=True, exist_ok=True)
     written = 0
@@ -122,7 +120,7 @@ def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path, pr
             if written > member.file_size:
                 raise zipfile.BadZipFile(f"{_shown(member)} is larger than it says")
             file.write(block)
-            progress.update(len(block))
+            bar.update(len(block))
 
 
 def _shown(member: zipfile.ZipInfo) -> str:

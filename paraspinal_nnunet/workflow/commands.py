@@ -6,8 +6,8 @@ from pathlib import Path
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.nnunet.datasets import dataset_name, find_dataset
 from paraspinal_nnunet.utils.files import read_json
-from paraspinal_nnunet.workflow.settings import Model, Study, digest, further_models
-from paraspinal_nnunet.workflow.state import Job, marker, settings_file
+from paraspinal_nnunet.workflow.settings import PlannedModel, Workflow, digest, further_models
+from paraspinal_nnunet.workflow.state import Step, marker, settings_file
 
 ARMS, ALL, DEPTH = "arms", "all", "depth"
 """Sets of models that are evaluated together."""
@@ -16,7 +16,7 @@ BEST_FILE = "best.json"
 Command = list[str]
 
 
-def job_commands(study: Study, job: Job) -> list[Command]:
+def job_commands(study: Workflow, job: Step) -> list[Command]:
     """Arguments after `paraspinal` of every command of a step.
 
     Args:
@@ -34,14 +34,14 @@ def job_commands(study: Study, job: Job) -> list[Command]:
     return _COMMANDS[job.rule](study, job)
 
 
-def environment(study: Study, threads: int) -> dict[str, str]:
+def environment(study: Workflow, threads: int) -> dict[str, str]:
     """The variables that the commands need."""
     folders = {f"nnUNet_{name}": str(study.nnunet_folder(name)) for name in ("raw", "preprocessed", "results")}
     workers = str(threads - 1 if threads > 2 else 0)
     return {**folders, "nnUNet_def_n_proc": str(max(1, threads // 2)), "nnUNet_n_proc_DA": workers}
 
 
-def dataset_folder_name(study: Study) -> str:
+def dataset_folder_name(study: Workflow) -> str:
     """The data set's full name."""
     number = study.content["dataset"]["id"]
     if study.content["dataset"]["convert"]:
@@ -49,12 +49,12 @@ def dataset_folder_name(study: Study) -> str:
     return find_dataset(number, raw=study.nnunet_folder("raw")).name
 
 
-def model_path(study: Study, model: Model) -> Path:
+def model_path(study: Workflow, model: PlannedModel) -> Path:
     """nnU-Net's folder of the trained model."""
     return study.nnunet_folder("results") / dataset_folder_name(study) / model.folder_name
 
 
-def best_arm(study: Study) -> str | None:
+def best_arm(study: Workflow) -> str | None:
     """The arm that was chosen, or None while it is not known."""
     if len(study.arms) == 1:
         return study.arms[0]
@@ -63,13 +63,13 @@ def best_arm(study: Study) -> str | None:
     return chosen if chosen in study.arms else None
 
 
-def every_model(study: Study) -> tuple[Model, ...]:
+def every_model(study: Workflow) -> tuple[PlannedModel, ...]:
     """All models, those of the depth comparison too once the best arm is known."""
     best = best_arm(study)
     return study.models if best is None else (*study.models, *further_models(study, best))
 
 
-def find_model(study: Study, name: str) -> Model:
+def find_model(study: Workflow, name: str) -> PlannedModel:
     """A model by name, those of the depth comparison included.
 
     Raises:
@@ -81,7 +81,7 @@ def find_model(study: Study, name: str) -> Model:
     return study.model(name)
 
 
-def models_of_set(study: Study, name: str) -> tuple[Model, ...]:
+def models_of_set(study: Workflow, name: str) -> tuple[PlannedModel, ...]:
     """The models that are evaluated together; the arms come first.
 
     Raises:
@@ -98,18 +98,18 @@ def models_of_set(study: Study, name: str) -> tuple[Model, ...]:
     raise InputError(f"study step evaluate {name}: choose {ARMS}, {ALL} or {DEPTH}")
 
 
-def sets_evaluated(study: Study) -> tuple[str, ...]:
+def sets_evaluated(study: Workflow) -> tuple[str, ...]:
     """The sets whose statistics are computed; a retrained arm is no second arm beside the first, so it has its own."""
     depth = study.content["depth"]
     return (ALL, DEPTH) if depth["run"] and depth["retrain"] else (ALL,)
 
 
-def plans_of(study: Study) -> dict[str, Model]:
+def plans_of(study: Workflow) -> dict[str, PlannedModel]:
     """Name of plans -> a model that has them."""
     return {model.plans: model for model in reversed(every_model(study))}
 
 
-def scans_to_predict(study: Study) -> list[str]:
+def scans_to_predict(study: Workflow) -> list[str]:
     """Names of the further scans, sorted.
 
     Raises:
@@ -124,74 +124,74 @@ def scans_to_predict(study: Study) -> list[str]:
     return sorted(p.name for p in folder.iterdir() if p.name.endswith((".nii.gz", ".nii")))
 
 
-def shard_count(study: Study) -> int:
+def shard_count(study: Workflow) -> int:
     """Into how many jobs the prediction is cut."""
     return -(-len(scans_to_predict(study)) // int(study.content["predict"]["shard_size"]))
 
 
-def _convert(study: Study, job: Job) -> list[Command]:
+def _convert(study: Workflow, job: Step) -> list[Command]:
     convert = study.content["dataset"]["convert"]
     if not convert:
         return []
-    claim = settings_file(study.folder, "converted")
-    again = ["--overwrite"] if claim.is_file() else []
+    converted = settings_file(study.folder, "converted")
+    again = ["--overwrite"] if converted.is_file() else []
     threads = str(study.resources("convert")["threads"])
     dataset = study.content["dataset"]
     command = ["convert", convert["source"], "-i", convert["input"], "-d", str(dataset["id"]), "-n", dataset["name"]]
     return [[*command, "-np", threads, *again, *convert["options"]]]
 
 
-def _inspect(study: Study, job: Job) -> list[Command]:
+def _inspect(study: Workflow, job: Step) -> list[Command]:
     return [["inspect", "-d", str(study.content["dataset"]["id"]), "-o", "inspection"]]
 
 
-def _fingerprint(study: Study, job: Job) -> list[Command]:
+def _fingerprint(study: Workflow, job: Step) -> list[Command]:
     return [[*_plan_start(study, "fingerprint"), "--until", "fingerprint"]]
 
 
-def _plan(study: Study, job: Job) -> list[Command]:
+def _plan(study: Workflow, job: Step) -> list[Command]:
     model = _model_of_plans(study, job.target)
     return [[*_plan_command(study, model, "plan"), "--until", "plan"]] if model.planned else []
 
 
-def _preprocess(study: Study, job: Job) -> list[Command]:
+def _preprocess(study: Workflow, job: Step) -> list[Command]:
     model = _model_of_plans(study, job.target)
     return [_plan_command(study, model, "preprocess")] if model.planned else []
 
 
-def _plan_start(study: Study, rule: str) -> Command:
+def _plan_start(study: Workflow, rule: str) -> Command:
     return ["plan", "-d", str(study.content["dataset"]["id"]), "-np", str(study.resources(rule)["threads"])]
 
 
-def _plan_command(study: Study, model: Model, rule: str) -> Command:
+def _plan_command(study: Workflow, model: PlannedModel, rule: str) -> Command:
     command = [*_plan_start(study, rule), "-c", model.configuration, "-p", model.plans]
     command += ["--baseline"] if model.is_baseline else []
     pairs = [f"{key}={_text(value)}" for key, value in sorted(model.overrides.items())]
     return [*command, "--set", *pairs] if pairs else command
 
 
-def _model_of_plans(study: Study, plans: str) -> Model:
+def _model_of_plans(study: Workflow, plans: str) -> PlannedModel:
     known = plans_of(study)
     if plans not in known:
         raise InputError(f"study {study.folder}: no model has the plans {plans}; there are {', '.join(known)}")
     return known[plans]
 
 
-def _train(study: Study, job: Job) -> list[Command]:
+def _train(study: Workflow, job: Step) -> list[Command]:
     return [[*_train_command(study, job), "--resume", "--no-val"]]
 
 
-def _validate(study: Study, job: Job) -> list[Command]:
+def _validate(study: Workflow, job: Step) -> list[Command]:
     return [[*_train_command(study, job), "--val"]]
 
 
-def _train_command(study: Study, job: Job) -> Command:
+def _train_command(study: Workflow, job: Step) -> Command:
     model = find_model(study, job.target)
     number = str(study.content["dataset"]["id"])
     return ["train", "-d", number, "-c", model.configuration, "-f", job.fold, "-tr", model.trainer, "-p", model.plans]
 
 
-def _evaluate(study: Study, job: Job) -> list[Command]:
+def _evaluate(study: Workflow, job: Step) -> list[Command]:
     options = study.content["evaluation"]
     raw = study.nnunet_folder("raw") / dataset_folder_name(study)
     models = [f"{m.name}={_shown(study, model_path(study, m))}" for m in models_of_set(study, job.target)]
@@ -202,22 +202,22 @@ def _evaluate(study: Study, job: Job) -> list[Command]:
     return [[*command, "--post", *options["post"]] if options["post"] else command]
 
 
-def _best(study: Study, job: Job) -> list[Command]:
+def _best(study: Workflow, job: Step) -> list[Command]:
     return []
 
 
-def _statistics(study: Study, job: Job) -> list[Command]:
+def _statistics(study: Workflow, job: Step) -> list[Command]:
     options = study.content["evaluation"]
     command = ["statistics", f"evaluation/{job.target}", "-o", f"statistics/{job.target}"]
     command += ["--missing", "complete-case", "--average-cases", "--seed", str(options["seed"])]
     return [[*command, "--rater2", options["rater2"]] if options["rater2"] else command]
 
 
-def _report(study: Study, job: Job) -> list[Command]:
+def _report(study: Workflow, job: Step) -> list[Command]:
     return [["report", "-e", f"evaluation/{ALL}", "-s", f"statistics/{ALL}", "-o", "report"]]
 
 
-def _predict(study: Study, job: Job) -> list[Command]:
+def _predict(study: Workflow, job: Step) -> list[Command]:
     wanted = study.content["predict"]["model"]
     name = best_arm(study) if wanted == "best" else wanted
     if name is None:
@@ -228,15 +228,15 @@ def _predict(study: Study, job: Job) -> list[Command]:
     return [[*command, "--shard", f"{job.target}/{shard_count(study)}"]]
 
 
-def _weights(study: Study, name: str) -> str:
+def _weights(study: Workflow, name: str) -> str:
     """A suffix that stands for a model's weights, so that masks of others are never taken for theirs."""
-    files = [marker(study.folder, Job("train", name, fold)) for fold in study.folds]
+    files = [marker(study.folder, Step("train", name, fold)) for fold in study.folds]
     if not all(file.is_file() for file in files):
         return ""
     return f"_{digest([read_json(file).get('outputs') for file in files])[:8]}"
 
 
-def _shown(study: Study, path: Path) -> str:
+def _shown(study: Workflow, path: Path) -> str:
     """Relative to the study where it lies inside."""
     return path.relative_to(study.folder).as_posix() if path.is_relative_to(study.folder) else str(path)
 
@@ -247,7 +247,7 @@ def _text(value: object) -> str:
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-_COMMANDS: Mapping[str, Callable[[Study, Job], list[Command]]] = {
+_COMMANDS: Mapping[str, Callable[[Workflow, Step], list[Command]]] = {
     "convert": _convert,
     "inspect": _inspect,
     "fingerprint": _fingerprint,

@@ -3,28 +3,27 @@
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from tqdm import tqdm
-
 from paraspinal_nnunet.errors import InputError, ParaspinalError, SetupError
 from paraspinal_nnunet.workflow.layout import lay_down
-from paraspinal_nnunet.workflow.settings import Study
+from paraspinal_nnunet.workflow.settings import Workflow
 from paraspinal_nnunet.workflow.state import HeldError, held
-from paraspinal_nnunet.workflow.status import DONE, FAILED, JobState, job_states
+from paraspinal_nnunet.workflow.status import DONE, FAILED, Narrator, job_states
 from paraspinal_nnunet.workflow.steps import LOCAL_GPUS
 
 SNAKEFILE = Path(__file__).parent / "Snakefile"
 PROFILES = Path(__file__).parent / "profiles"
 ENGINE_LOG = "logs/engine.log"
-_POLL_SECONDS = 2.0
+_POLL_SECONDS = 1.0
 _LATENCY_SECONDS = 15
 
 
@@ -51,7 +50,7 @@ class StudyFailedError(ParaspinalError):
     """Some steps of a study failed."""
 
 
-def run_study(study: Study, options: RunOptions) -> None:
+def run_study(study: Workflow, options: RunOptions) -> None:
     """Run all steps that are missing.
 
     Raises:
@@ -74,7 +73,7 @@ def run_study(study: Study, options: RunOptions) -> None:
         raise StudyFailedError(what_failed(study))
 
 
-def run_sequentially(study: Study) -> None:
+def run_sequentially(study: Workflow) -> None:
     """Run every step that is not done, each when those that it needs are.
 
     The steps are the engine's own, so that an engine finds done what was done here. Only an engine knows what a change
@@ -85,26 +84,18 @@ def run_sequentially(study: Study) -> None:
         StudyFailedError: A step failed.
     """
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with held(engine_lock(study.folder)), tqdm(unit="step", desc="study", disable=None) as bar:
+    with held(engine_lock(study.folder)), closing(Narrator(study)) as narrator:
         lay_down(study)
-        while True:
-            states = job_states(study)  # grows when the best arm is known
-            waiting = [s.job for s in states if s.state != DONE]
-            bar.total, bar.n = len(states), len(states) - len(waiting)
-            bar.refresh()
-            if not waiting:
-                return
-            job = waiting[0]
-            command = [sys.executable, "-m", "paraspinal_nnunet", "study", "step", job.rule, job.target, job.fold]
-            done = subprocess.run(
-                [word for word in command if word], cwd=study.folder, env=environment, capture_output=True
+        while waiting := [s.job for s in job_states(study) if s.state != DONE]:  # grows when the best arm is known
+            command = [sys.executable, "-m", "paraspinal_nnunet", "study", "step", *waiting[0].parts]
+            step = subprocess.Popen(
+                command, cwd=study.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
-            if done.returncode:
+            if _followed(narrator, step):
                 raise StudyFailedError(what_failed(study))
-            bar.write(f"done: {job.name}", file=sys.stdout)
 
 
-def engine_command(study: Study, options: RunOptions) -> list[str]:
+def engine_command(study: Workflow, options: RunOptions) -> list[str]:
     """Snakemake's command line."""
     name = options.profile or study.content["engine"]["profile"]
     profile = _profile(study, name)
@@ -148,7 +139,7 @@ def engine_lock(folder: Path) -> Path:
 
 
 @contextmanager
-def _one_engine(study: Study) -> Iterator[IO[str]]:
+def _one_engine(study: Workflow) -> Iterator[IO[str]]:
     try:
         with held(engine_lock(study.folder)) as lock:
             yield lock
@@ -159,54 +150,41 @@ def _one_engine(study: Study) -> Iterator[IO[str]]:
         ) from None
 
 
-def _unlock(study: Study, lock: IO[str]) -> None:
+def _unlock(study: Workflow, lock: IO[str]) -> None:
     """Whoever holds our lock is the only engine: a lock of Snakemake's own is left from one that was killed."""
     if any((study.folder / ".snakemake" / "locks").glob("*.lock")):
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(study.folder)]
         subprocess.run([*command, "--unlock", "--cores", "1", "--quiet"], check=True, capture_output=True)
 
 
-def _watched(study: Study, command: Sequence[str], lock: IO[str], environment: dict[str, str]) -> int:
+def _watched(study: Workflow, command: Sequence[str], lock: IO[str], environment: dict[str, str]) -> int:
     """Run the engine, which holds our lock too and so keeps it if this process is killed; say what gets done."""
     log = study.folder / ENGINE_LOG
     log.parent.mkdir(parents=True, exist_ok=True)
-    seen = {s.job.name for s in job_states(study) if s.state == DONE}
-    with (
-        log.open("ab") as sink,
-        subprocess.Popen(
+    with log.open("ab") as sink, closing(Narrator(study)) as narrator:
+        return _followed(narrator, subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, env=environment,
             pass_fds=(lock.fileno(),),
-        ) as engine,
-        tqdm(total=len(seen), initial=len(seen), unit="step", desc="study", disable=None) as bar,
-    ):  # fmt: skip
-        failed: set[str] = set()
-        while True:
-            code = engine.poll()
-            states = job_states(study)
-            _tell(states, seen, failed, bar)
-            if code is not None:
-                return code
-            time.sleep(_POLL_SECONDS)
+        ))  # fmt: skip
 
 
-def _tell(states: Sequence[JobState], seen: set[str], failed: set[str], bar: "tqdm[None]") -> None:
-    bar.total = len(states)
-    for state in states:
-        name = state.job.name
-        if state.state == DONE and name not in seen:
-            seen.add(name)
-            failed.discard(name)
-            bar.write(f"done: {name} ({state.seconds or 0:.0f} s)", file=sys.stdout)
-            sys.stdout.flush()
-        elif state.state == FAILED and name not in failed:
-            failed.add(name)
-            bar.write(f"failed: {name}: {state.note}", file=sys.stdout)
-    bar.n = len(seen & {s.job.name for s in states})
-    running = [f"{s.job.name}{f' {s.progress:.0%}' if s.progress is not None else ''}" for s in states if s.is_running]
-    bar.set_postfix_str(", ".join(running[:3]), refresh=True)
+def _followed(narrator: Narrator, process: "subprocess.Popen[bytes]") -> int:
+    """Tell what gets done until a process ends; it is interrupted as this one is."""
+    try:
+        with process:
+            while True:
+                code = process.poll()
+                narrator.tell()
+                if code is not None:
+                    return code
+                time.sleep(_POLL_SECONDS)
+    except BaseException:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+        raise
 
 
-def what_failed(study: Study) -> str:
+def what_failed(study: Workflow) -> str:
     """The first step that failed, or else the engine's last words."""
     failed = [s for s in job_states(study) if s.state == FAILED]
     if failed:
@@ -217,7 +195,7 @@ def what_failed(study: Study) -> str:
     return f"the engine failed ({lines[-1].strip() if lines else 'no output'}); see {study.folder / ENGINE_LOG}"
 
 
-def _profile(study: Study, name: str) -> Path:
+def _profile(study: Workflow, name: str) -> Path:
     own = PROFILES / name
     if name in ("slurm", "local"):
         return own
@@ -235,17 +213,17 @@ def _keeps_accounts() -> bool:
         return False
 
 
-def _environment(study: Study, options: RunOptions) -> dict[str, str]:
+def _environment(study: Workflow, options: RunOptions) -> dict[str, str]:
     name = options.profile or study.content["engine"]["profile"]
     local = {LOCAL_GPUS: str(_gpus(study))} if name == "local" else {}
     return {**os.environ, **local, "PYTHONUNBUFFERED": "1"}
 
 
-def _cores(study: Study, options: RunOptions) -> int:
+def _cores(study: Workflow, options: RunOptions) -> int:
     return int(options.cores or study.content["engine"]["cores"] or os.cpu_count() or 1)
 
 
-def _gpus(study: Study) -> int:
+def _gpus(study: Workflow) -> int:
     """At least 1: without a GPU trainings follow one another on the CPU."""
     given = study.content["engine"]["gpus"]
     if given:

@@ -11,14 +11,14 @@ from paraspinal_nnunet.nnunet.preprocessed import source_digest
 from paraspinal_nnunet.utils.files import read_json, write_json
 from paraspinal_nnunet.utils.fingerprint import Fingerprint, fingerprint
 from paraspinal_nnunet.workflow.commands import every_model, scans_to_predict
-from paraspinal_nnunet.workflow.settings import Model, Study, as_json
+from paraspinal_nnunet.workflow.settings import PlannedModel, Workflow, as_json
 from paraspinal_nnunet.workflow.state import settings_file, write_if_changed
 
 SOURCE = "made_from"
 """Key of the hash of the files that a step reads besides what other steps made."""
 
 
-def lay_down(study: Study) -> None:
+def lay_down(study: Workflow) -> None:
     """Write every settings file of a workflow that differs from what is there."""
     content = study.content
     _write(study, "dataset", {"dataset": content["dataset"], "digest": _digest(study)}, _cohort(study))
@@ -31,7 +31,7 @@ def lay_down(study: Study) -> None:
     lay_down_models(study, every_model(study))
 
 
-def lay_down_models(study: Study, models: Iterable[Model]) -> None:
+def lay_down_models(study: Workflow, models: Iterable[PlannedModel]) -> None:
     """The settings files of some models and of their plans."""
     for model in models:
         trained = {key: value for key, value in as_json(model).items() if key not in ("name", "role")}
@@ -39,7 +39,7 @@ def lay_down_models(study: Study, models: Iterable[Model]) -> None:
         _write(study, f"plans/{model.plans}", model.plan_settings(), [] if model.planned else _own_plans(study, model))
 
 
-def _write(study: Study, name: str, content: dict[str, Any], files: Sequence[Path]) -> None:
+def _write(study: Workflow, name: str, content: dict[str, Any], files: Sequence[Path]) -> None:
     """Write settings with the hash of the files; a hash where there was none yet outdates nothing."""
     path = settings_file(study.folder, name)
     before = _content(path)
@@ -54,7 +54,7 @@ def _write(study: Study, name: str, content: dict[str, Any], files: Sequence[Pat
         write_if_changed(path, settings)
 
 
-def _source(study: Study, name: str, files: Sequence[Path]) -> str:
+def _source(study: Workflow, name: str, files: Sequence[Path]) -> str:
     """A hash of the files' content and names; ``''`` where there are none, or some cannot be read now."""
     if not files or not all(path.exists() for path in files):
         return ""
@@ -66,7 +66,7 @@ def _source(study: Study, name: str, files: Sequence[Path]) -> str:
     return found.sha256
 
 
-def _cohort(study: Study) -> list[Path]:
+def _cohort(study: Workflow) -> list[Path]:
     """What is converted, and what the flags of the conversion name."""
     convert = study.content["dataset"]["convert"]
     if not convert:
@@ -75,12 +75,12 @@ def _cohort(study: Study) -> list[Path]:
     return [study.folder / convert["input"], *(path for path in named if path.exists())]
 
 
-def _own_plans(study: Study, model: Model) -> list[Path]:
+def _own_plans(study: Workflow, model: PlannedModel) -> list[Path]:
     folders = datasets_with_number(study.nnunet_folder("preprocessed"), study.content["dataset"]["id"])
     return [folder / f"{model.plans}.json" for folder in folders]
 
 
-def _digest(study: Study) -> str | None:
+def _digest(study: Workflow) -> str | None:
     """Of a data set that the workflow does not convert itself."""
     if study.content["dataset"]["convert"]:
         return None

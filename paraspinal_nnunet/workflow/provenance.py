@@ -3,7 +3,6 @@
 import hashlib
 import os
 import platform
-import socket
 import subprocess
 from collections.abc import Iterable
 from datetime import datetime, timezone
@@ -15,6 +14,7 @@ from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.nnunet.compat import installed
 from paraspinal_nnunet.utils.files import read_json
+from paraspinal_nnunet.utils.machine import host_entry
 
 FILE_NAME = "provenance.json"
 PACKAGES = ("nnunetv2", "torch", "monai", "numpy", "scipy", "pandas", "SimpleITK", "nibabel", "snakemake")
@@ -63,7 +63,7 @@ def surroundings(started: datetime) -> dict[str, Any]:
         "versions": {package: installed(package) for package in PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "host": socket.gethostname(),
+        **host_entry(),
         "cores": os.cpu_count(),
         "cluster_job": os.environ.get("SLURM_JOB_ID") or os.environ.get("LSB_JOBID"),
         "visible_gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),

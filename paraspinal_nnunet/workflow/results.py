@@ -15,12 +15,12 @@ from paraspinal_nnunet.evaluation.record import read_record
 from paraspinal_nnunet.utils.files import atomic_path, read_json, write_json
 from paraspinal_nnunet.workflow.commands import ARMS, BEST_FILE, model_path, models_of_set
 from paraspinal_nnunet.workflow.layout import lay_down_models
-from paraspinal_nnunet.workflow.settings import Model, Study, further_models
+from paraspinal_nnunet.workflow.settings import PlannedModel, Workflow, further_models
 
 _TIMED = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?): *(predicting (\S+)|Validation complete)")
 
 
-def choose_best(study: Study) -> str:
+def choose_best(study: Workflow) -> str:
     """The arm with the highest mean Dice over the subjects that all arms have.
 
     Returns:
@@ -35,7 +35,7 @@ def choose_best(study: Study) -> str:
     return best
 
 
-def write_costs(study: Study, name: str) -> None:
+def write_costs(study: Workflow, name: str) -> None:
     """Write costs.csv and design.csv beside the metrics of a set of models."""
     folder = study.folder / "evaluation" / name
     models = models_of_set(study, name)
@@ -79,7 +79,7 @@ def inference_seconds(log: Path) -> list[float]:
     return found
 
 
-def _row(study: Study, model: Model) -> dict[str, object]:
+def _row(study: Workflow, model: PlannedModel) -> dict[str, object]:
     folders = [model_path(study, model) / f"fold_{fold}" for fold in study.folds]
     records = [read_json(f / "training.json") for f in folders if (f / "training.json").is_file()]
     seconds = [s for folder in folders for s in _last_validation(folder)]

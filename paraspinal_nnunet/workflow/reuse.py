@@ -13,26 +13,26 @@ from paraspinal_nnunet.utils.files import read_json, write_json
 from paraspinal_nnunet.workflow.commands import dataset_folder_name, find_model, model_path
 from paraspinal_nnunet.workflow.provenance import FILE_NAME as PROVENANCE
 from paraspinal_nnunet.workflow.provenance import file_hash, hashes, is_complete
-from paraspinal_nnunet.workflow.settings import Study, digest
-from paraspinal_nnunet.workflow.state import Job
+from paraspinal_nnunet.workflow.settings import Workflow, digest
+from paraspinal_nnunet.workflow.state import Step
 
-CLAIM = "study_inputs.json"
+INPUTS_FILE = "study_inputs.json"
 VALIDATION = "validation"
 CHECKPOINT = "checkpoint_final.pth"
 
 
-def fold_folder(study: Study, job: Job) -> Path:
+def fold_folder(study: Workflow, job: Step) -> Path:
     """nnU-Net's folder of a training."""
     return model_path(study, find_model(study, job.target)) / f"fold_{job.fold}"
 
 
-def provenance_file(study: Study, job: Job) -> Path:
+def provenance_file(study: Workflow, job: Step) -> Path:
     """Beside the results of a training or a validation; nnU-Net and the evaluation leave both alone."""
     name = PROVENANCE if job.rule == "train" else f"{VALIDATION}_{PROVENANCE}"
     return fold_folder(study, job) / name
 
 
-def inputs(study: Study, job: Job) -> str:
+def inputs(study: Workflow, job: Step) -> str:
     """A hash of all that decides a training's weights, and for a validation of the weights too."""
     trained = _training_inputs(study, job)
     checkpoint = fold_folder(study, job) / CHECKPOINT
@@ -41,7 +41,7 @@ def inputs(study: Study, job: Job) -> str:
     return digest([trained, file_hash(checkpoint)])
 
 
-def _training_inputs(study: Study, job: Job) -> str:
+def _training_inputs(study: Workflow, job: Step) -> str:
     """Plans, trainer, cases of the fold, and the data."""
     model = find_model(study, job.target)
     preprocessed = study.nnunet_folder("preprocessed") / dataset_folder_name(study)
@@ -62,13 +62,13 @@ def _training_inputs(study: Study, job: Job) -> str:
     )
 
 
-def finished(study: Study, job: Job) -> dict[str, Any] | None:
+def finished(study: Workflow, job: Step) -> dict[str, Any] | None:
     """The provenance of a training or validation that is complete and stands for these inputs, or None."""
     path = provenance_file(study, job)
     return read_json(path) if is_complete(path, inputs(study, job)) else None
 
 
-def set_aside(study: Study, job: Job) -> Path | None:
+def set_aside(study: Workflow, job: Step) -> Path | None:
     """Before a training: move one of other inputs out of the way; before a validation: remove an unfinished one.
 
     Returns:
@@ -79,17 +79,17 @@ def set_aside(study: Study, job: Job) -> Path | None:
         provenance_file(study, job).unlink(missing_ok=True)
         shutil.rmtree(folder / VALIDATION, ignore_errors=True)
         return None
-    own, claim = inputs(study, job), folder / CLAIM
+    own, record = inputs(study, job), folder / INPUTS_FILE
     moved = None
-    if folder.is_dir() and any(folder.iterdir()) and not _claimed(claim, own):
+    if folder.is_dir() and any(folder.iterdir()) and not _made_from(record, own):
         number = sum(1 for _ in folder.parent.glob(f"replaced_*_{folder.name}"))
         moved = folder.with_name(f"replaced_{number}_{folder.name}")
         os.replace(folder, moved)
-    write_json(claim, {"inputs": own})
+    write_json(record, {"inputs": own})
     return moved
 
 
-def results(study: Study, job: Job) -> dict[str, str]:
+def results(study: Workflow, job: Step) -> dict[str, str]:
     """Hashes of what a training or a validation made, relative to the fold's folder.
 
     Raises:
@@ -103,8 +103,8 @@ def results(study: Study, job: Job) -> dict[str, str]:
     return hashes(folder, files)
 
 
-def _claimed(claim: Path, own: str) -> bool:
+def _made_from(record: Path, own: str) -> bool:
     try:
-        return claim.is_file() and read_json(claim).get("inputs") == own
+        return record.is_file() and read_json(record).get("inputs") == own
     except InputError:
         return False

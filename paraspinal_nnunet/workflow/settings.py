@@ -21,7 +21,7 @@ DEEP, RETRAINED = "deep", "retrained"
 
 
 @dataclass(frozen=True)
-class Model:
+class PlannedModel:
     """One model of a study: what is trained on every fold.
 
     Attributes:
@@ -64,7 +64,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Study:
+class Workflow:
     """study.yaml of a folder, read.
 
     Attributes:
@@ -75,7 +75,7 @@ class Study:
 
     folder: Path
     content: dict[str, Any]
-    models: tuple[Model, ...]
+    models: tuple[PlannedModel, ...]
 
     @property
     def folds(self) -> tuple[str, ...]:
@@ -87,7 +87,7 @@ class Study:
         """Names of the arms."""
         return tuple(m.name for m in self.models if m.role == "arm")
 
-    def model(self, name: str) -> Model:
+    def model(self, name: str) -> PlannedModel:
         """A model by name.
 
         Raises:
@@ -107,7 +107,7 @@ class Study:
         return dict(self.content["resources"][rule])
 
 
-def read_study(folder: Path) -> Study:
+def read_study(folder: Path) -> Workflow:
     """Read the study of a folder.
 
     Raises:
@@ -117,7 +117,7 @@ def read_study(folder: Path) -> Study:
     folder = Path(folder).resolve()
     path = folder / STUDY_FILE
     content = read_study_file(path)
-    models: dict[str, Model] = {}
+    models: dict[str, PlannedModel] = {}
     for section, role in SECTIONS_OF_MODELS.items():
         for name, given in content[section].items():
             if name in models:
@@ -126,12 +126,12 @@ def read_study(folder: Path) -> Study:
     predicted = content["predict"]["model"]
     if content["predict"]["input"] and predicted != "best" and predicted not in models:
         raise InputError(f"{path}: predict.model is {predicted}; choose best, {', '.join(models)}")
-    study = Study(folder, content, tuple(models.values()))
+    study = Workflow(folder, content, tuple(models.values()))
     _check_folds(path, study)
     return study
 
 
-def deeper(best: Model, seed: int | None) -> Model:
+def deeper(best: PlannedModel, seed: int | None) -> PlannedModel:
     """The best arm with one level more, of twice the filters of the last one.
 
     Source: Methods, Training; Results, Depth.
@@ -142,12 +142,12 @@ def deeper(best: Model, seed: int | None) -> Model:
     return _varied(best, DEEP, {**levels, **_seeded(seed)})
 
 
-def retrained(best: Model, seed: int) -> Model:
+def retrained(best: PlannedModel, seed: int) -> PlannedModel:
     """The best arm under another seed."""
     return _varied(best, RETRAINED, _seeded(seed))
 
 
-def further_models(study: Study, best: str) -> tuple[Model, ...]:
+def further_models(study: Workflow, best: str) -> tuple[PlannedModel, ...]:
     """The models that the depth comparison adds once the best arm is known."""
     depth = study.content["depth"]
     if not depth["run"]:
@@ -163,23 +163,23 @@ def digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=list).encode()).hexdigest()
 
 
-def as_json(model: Model) -> dict[str, Any]:
+def as_json(model: PlannedModel) -> dict[str, Any]:
     """A model as its settings file holds it."""
     return {**asdict(model), "overrides": dict(model.overrides)}
 
 
-def _model(path: Path, content: Mapping[str, Any], name: str, role: str, given: Mapping[str, Any]) -> Model:
+def _model(path: Path, content: Mapping[str, Any], name: str, role: str, given: Mapping[str, Any]) -> PlannedModel:
     if given["plans"]:
         if given["set"]:
             raise InputError(f"{path}: {name}: plans that exist already cannot be changed; leave out plans or set")
-        return Model(name, role, given["trainer"], given["configuration"], given["plans"], {}, planned=False)
+        return PlannedModel(name, role, given["trainer"], given["configuration"], given["plans"], {}, planned=False)
     common = {} if role == "baseline" else content["set"]
     overrides = {**common, **given["set"]}
-    model = Model(name, role, given["trainer"], given["configuration"], "", overrides)
+    model = PlannedModel(name, role, given["trainer"], given["configuration"], "", overrides)
     return replace(model, plans=_plans_name(model))
 
 
-def _check_folds(path: Path, study: Study) -> None:
+def _check_folds(path: Path, study: Workflow) -> None:
     """Refuse folds that the splits do not have, or will not have where there are none yet."""
     found = [
         f / FILE_NAME for f in datasets_with_number(study.nnunet_folder("preprocessed"), study.content["dataset"]["id"])
@@ -193,7 +193,7 @@ def _check_folds(path: Path, study: Study) -> None:
         raise InputError(f"{path}: folds: there is no fold {beyond[0]}, only 0 to {max(counts) - 1}")
 
 
-def _varied(best: Model, role: str, changes: Mapping[str, Any]) -> Model:
+def _varied(best: PlannedModel, role: str, changes: Mapping[str, Any]) -> PlannedModel:
     if not best.planned:
         raise InputError(f"arm {best.name}: plans that exist already ({best.plans}) cannot be varied for the depth "
                          "comparison; set depth: {run: false}")  # fmt: skip
@@ -205,7 +205,7 @@ def _seeded(seed: int | None) -> dict[str, Any]:
     return {} if seed is None else {"seed": seed}
 
 
-def _plans_name(model: Model) -> str:
+def _plans_name(model: PlannedModel) -> str:
     """Named after the settings, so that other settings never meet the weights of these."""
     base = BASELINE_NAME if model.is_baseline else DEFAULT_NAME
     name = f"{base}_{model.configuration.replace('.', '')}"

@@ -14,7 +14,7 @@ from paraspinal_nnunet.utils.files import read_json, write_json, write_text
 
 
 @dataclass(frozen=True)
-class Job:
+class Step:
     """One step of a study: a rule, and what it is done for.
 
     Attributes:
@@ -43,17 +43,17 @@ def settings_file(folder: Path, name: str) -> Path:
     return folder / "state" / "settings" / f"{name}.json"
 
 
-def marker(folder: Path, job: Job) -> Path:
+def marker(folder: Path, job: Step) -> Path:
     """Written when a job is done."""
     return folder / "state" / "done" / f"{job.name}.json"
 
 
-def failure(folder: Path, job: Job) -> Path:
+def failure(folder: Path, job: Step) -> Path:
     """Written when a job failed."""
     return folder / "state" / "failed" / f"{job.name}.json"
 
 
-def log_file(folder: Path, job: Job) -> Path:
+def log_file(folder: Path, job: Step) -> Path:
     """Everything that a job printed, attempt after attempt."""
     return folder / "logs" / f"{job.name}.log"
 
@@ -128,12 +128,12 @@ def holder(path: Path) -> str:
         return "another process"
 
 
-def record_failure(folder: Path, job: Job, message: str, *, seconds: float) -> None:
+def record_failure(folder: Path, job: Step, message: str, *, seconds: float) -> None:
     """Say that a job failed."""
     write_json(failure(folder, job), {"job": job.name, "error": message, "seconds": round(seconds, 1)})
 
 
-def clear(folder: Path, job: Job) -> None:
+def clear(folder: Path, job: Step) -> None:
     """A job begins: it is neither done nor failed."""
     for path in (marker(folder, job), failure(folder, job)):
         path.unlink(missing_ok=True)

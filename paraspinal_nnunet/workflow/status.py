@@ -1,10 +1,14 @@
 """How far a study is: every step done, running, failed, interrupted or missing, and the time that is left."""
 
 import re
+import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.protocol.overrides import override
@@ -22,8 +26,8 @@ from paraspinal_nnunet.workflow.commands import (
     sets_evaluated,
     shard_count,
 )
-from paraspinal_nnunet.workflow.settings import Model, Study
-from paraspinal_nnunet.workflow.state import Job, failure, is_held, log_file, marker
+from paraspinal_nnunet.workflow.settings import PlannedModel, Workflow
+from paraspinal_nnunet.workflow.state import Step, failure, is_held, log_file, marker
 from paraspinal_nnunet.workflow.steps import lock_file
 
 DONE, RUNNING, FAILED, INTERRUPTED, MISSING = "done", "running", "failed", "interrupted", "missing"
@@ -31,12 +35,15 @@ STATES = (DONE, RUNNING, FAILED, INTERRUPTED, MISSING)
 BASELINE_EPOCHS, BASELINE_ITERATIONS = 1000, 250
 """Source: nnU-Net 2.8, `nnUNetTrainer.__init__`."""
 
+SILENCE_S = 20.0
+"""After this time without a word one is said, where nothing can be drawn anew."""
+
 _EPOCH = re.compile(r": Epoch (\d+) *$", re.MULTILINE)
 _EPOCH_TIME = re.compile(r"Epoch time: ([\d.]+) s")
 
 
 @dataclass(frozen=True)
-class JobState:
+class StepState:
     """One step and how it stands.
 
     Attributes:
@@ -48,7 +55,7 @@ class JobState:
         seconds_left: Of a running training, by its epochs so far.
     """
 
-    job: Job
+    job: Step
     state: str
     note: str = ""
     seconds: float | None = None
@@ -61,46 +68,46 @@ class JobState:
         return self.state == RUNNING
 
 
-def expected_jobs(study: Study) -> list[Job]:
+def expected_jobs(study: Workflow) -> list[Step]:
     """All steps of a study as far as they are known: the depth comparison's follow from the best arm."""
     content = study.content
     models = every_model(study)
-    jobs = [Job("convert")] + ([Job("inspect")] if content["inspect"]["run"] else []) + [Job("fingerprint")]
+    jobs = [Step("convert")] + ([Step("inspect")] if content["inspect"]["run"] else []) + [Step("fingerprint")]
     plans = [name for name in dict.fromkeys(m.plans for m in models) if name in plans_of(study)]
-    jobs += [Job(rule, name) for rule in ("plan", "preprocess") for name in plans]
-    jobs += [Job(rule, m.name, fold) for rule in ("train", "validate") for m in models for fold in study.folds]
+    jobs += [Step(rule, name) for rule in ("plan", "preprocess") for name in plans]
+    jobs += [Step(rule, m.name, fold) for rule in ("train", "validate") for m in models for fold in study.folds]
     chosen = len(study.arms) > 1 and (
         content["depth"]["run"] or (content["predict"]["input"] and content["predict"]["model"] == "best")
     )
     if chosen:
-        jobs += [Job("evaluate", ARMS), Job("best")]
+        jobs += [Step("evaluate", ARMS), Step("best")]
     for name in sets_evaluated(study):
-        jobs += [Job("evaluate", name), Job("statistics", name)]
-    return [*jobs, Job("report"), *(Job("predict", str(n + 1)) for n in range(shard_count(study)))]
+        jobs += [Step("evaluate", name), Step("statistics", name)]
+    return [*jobs, Step("report"), *(Step("predict", str(n + 1)) for n in range(shard_count(study)))]
 
 
-def job_states(study: Study) -> list[JobState]:
+def job_states(study: Workflow) -> list[StepState]:
     """How every step stands."""
     return [job_state(study, job) for job in expected_jobs(study)]
 
 
-def job_state(study: Study, job: Job) -> JobState:
+def job_state(study: Workflow, job: Step) -> StepState:
     """How one step stands."""
     folder = study.folder
     if is_held(lock_file(folder, job)):
         return _running(study, job)
     if failure(folder, job).is_file():
-        return JobState(job, FAILED, note=str(_content(failure(folder, job)).get("error", "")))
+        return StepState(job, FAILED, note=str(_content(failure(folder, job)).get("error", "")))
     if marker(folder, job).is_file():
         content = _content(marker(folder, job))
         plans = content.get("plans")
         if plans is None or plans == find_model(study, job.target).plans:
-            return JobState(job, DONE, seconds=content.get("seconds"))
-        return JobState(job, MISSING, note="its settings changed")
-    return JobState(job, INTERRUPTED if log_file(folder, job).is_file() else MISSING)
+            return StepState(job, DONE, seconds=content.get("seconds"))
+        return StepState(job, MISSING, note="its settings changed")
+    return StepState(job, INTERRUPTED if log_file(folder, job).is_file() else MISSING)
 
 
-def seconds_left(study: Study, states: Sequence[JobState]) -> tuple[float, int]:
+def seconds_left(study: Workflow, states: Sequence[StepState]) -> tuple[float, int]:
     """Work that is left, by what finished and running steps of the same kind take.
 
     Returns:
@@ -127,7 +134,56 @@ def seconds_left(study: Study, states: Sequence[JobState]) -> tuple[float, int]:
     return total, unknown
 
 
-def status_text(study: Study) -> str:
+class Narrator:
+    """Tells what gets done: a line per step, and how far it is, in one line that is drawn anew.
+
+    Where nothing can be drawn anew (a file, a pipe), how far it is stands in a line now and then.
+    """
+
+    def __init__(self, study: Workflow) -> None:
+        self._study, self._heard = study, 0.0
+        self._known = {s.job.name: s.state for s in job_states(study) if s.state == DONE}
+        form = "{desc} {n_fmt} of {total_fmt} steps after {elapsed}{postfix}"
+        self._bar = tqdm(total=1, desc="study:", bar_format=form, disable=None)
+
+    def tell(self) -> None:
+        """Look, and tell what is new."""
+        states = job_states(self._study)
+        for state in states:
+            if state.state != self._known.get(state.job.name) and (line := _event(state)):
+                self._say(line)
+            self._known[state.job.name] = state.state
+        self._bar.total, self._bar.n = len(states), sum(s.state == DONE for s in states)
+        now = self._now(states)
+        self._bar.set_postfix_str(now)
+        if self._bar.disable and now and time.monotonic() - self._heard > SILENCE_S:
+            self._say(f"{self._bar.n} of {self._bar.total} steps, {now}")
+
+    def close(self) -> None:
+        """Leave the line as it is."""
+        self._bar.close()
+
+    def _now(self, states: Sequence[StepState]) -> str:
+        running = [s.job.name + (f" {s.progress:.0%}" if s.progress else "") for s in states if s.is_running]
+        total, unknown = seconds_left(self._study, states)
+        left = f"{'over' if unknown else 'about'} {duration(total / max(1, len(running)))} left" if total else ""
+        return ", ".join([*running[:3], *([left] if left else [])])
+
+    def _say(self, line: str) -> None:
+        self._heard = time.monotonic()
+        self._bar.write(line, file=sys.stdout)
+        sys.stdout.flush()
+
+
+def _event(state: StepState) -> str:
+    if state.state == DONE:
+        return f"done: {state.job.name} ({state.seconds or 0:.0f} s)"
+    if state.state == FAILED:
+        return f"failed: {state.job.name}: {state.note}"
+    return f"begun: {state.job.name}" if state.is_running else ""
+
+
+def status_text(study: Workflow) -> str:
     """A table of rules, what is running and what failed, and the time left."""
     states = job_states(study)
     rows = [f"{'rule':<12}" + "".join(f"{state:>13}" for state in STATES)]
@@ -155,7 +211,7 @@ def status_text(study: Study) -> str:
     return "\n".join(rows)
 
 
-def log_of(study: Study, name: str | None) -> Path:
+def log_of(study: Workflow, name: str | None) -> Path:
     """The log of a step, or of the first that failed.
 
     Raises:
@@ -192,21 +248,21 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
-def _running(study: Study, job: Job) -> JobState:
+def _running(study: Workflow, job: Step) -> StepState:
     if job.rule != "train":
-        return JobState(job, RUNNING)
+        return StepState(job, RUNNING)
     model = find_model(study, job.target)
     folder = study.nnunet_folder("results") / dataset_folder_name(study) / model.folder_name / f"fold_{job.fold}"
     text = "".join(path.read_text(encoding="utf-8", errors="replace") for path in sorted(folder.glob("training_log_*")))
     epochs, times = _EPOCH.findall(text), [float(s) for s in _EPOCH_TIME.findall(text)]
     if not epochs:
-        return JobState(job, RUNNING)
+        return StepState(job, RUNNING)
     total = planned_epochs(model)
     left = (total - int(epochs[-1])) * sum(times) / len(times) if times else None
-    return JobState(job, RUNNING, progress=min(1.0, int(epochs[-1]) / total), seconds_left=left)
+    return StepState(job, RUNNING, progress=min(1.0, int(epochs[-1]) / total), seconds_left=left)
 
 
-def planned_epochs(model: Model) -> int:
+def planned_epochs(model: PlannedModel) -> int:
     """How many epochs a training has; of plans that the study did not make, nnU-Net's or the paper's."""
     if model.is_baseline or model.plans.startswith(BASELINE_NAME):
         per_epoch = int(model.overrides.get("iterations_per_epoch", BASELINE_ITERATIONS))
@@ -215,7 +271,7 @@ def planned_epochs(model: Model) -> int:
     return -(-protocol.training.iterations // protocol.bookkeeping.iterations_per_epoch)
 
 
-def _kind(study: Study, job: Job) -> str:
+def _kind(study: Workflow, job: Step) -> str:
     """Steps that take about as long as each other."""
     if job.rule not in ("train", "validate"):
         return job.rule
@@ -223,11 +279,11 @@ def _kind(study: Study, job: Job) -> str:
     return f"{job.rule} {model.configuration} {'baseline' if model.is_baseline else planned_epochs(model)}"
 
 
-def _shown(state: JobState) -> str:
+def _shown(state: StepState) -> str:
     return f"{state.state} {state.progress:.0%}" if state.progress is not None else state.state
 
 
-def _count(states: Sequence[JobState], wanted: str) -> str:
+def _count(states: Sequence[StepState], wanted: str) -> str:
     number = sum(s.state == wanted for s in states)
     return str(number) if number else "-"
 

@@ -13,14 +13,14 @@ from typing import Any
 
 from paraspinal_nnunet.errors import ParaspinalError, one_line
 from paraspinal_nnunet.utils.files import read_json, write_json
-from paraspinal_nnunet.workflow import reuse as claims
+from paraspinal_nnunet.workflow import reuse
 from paraspinal_nnunet.workflow.commands import dataset_folder_name, environment, find_model, job_commands
 from paraspinal_nnunet.workflow.provenance import FILE_NAME, file_hash, surroundings
 from paraspinal_nnunet.workflow.results import choose_best, write_costs
-from paraspinal_nnunet.workflow.settings import Study, digest
+from paraspinal_nnunet.workflow.settings import Workflow, digest
 from paraspinal_nnunet.workflow.state import (
     HeldError,
-    Job,
+    Step,
     append_heading,
     clear,
     failure,
@@ -36,7 +36,7 @@ from paraspinal_nnunet.workflow.state import (
 LOCAL_GPUS = "PARASPINAL_STUDY_GPUS"
 """How many GPUs this machine's jobs share; set by the engine when it runs jobs here."""
 
-_WITH_CLAIMS = ("train", "validate")
+_REUSABLE = ("train", "validate")
 
 
 class StepError(ParaspinalError):
@@ -47,7 +47,7 @@ Runner = Callable[[list[str]], int]
 """Runs one of our own commands in this process and returns its exit code; errors are raised."""
 
 
-def run_step(study: Study, job: Job, run: Runner) -> None:
+def run_step(study: Workflow, job: Step, run: Runner) -> None:
     """Do a step, unless its result is there already.
 
     Args:
@@ -66,7 +66,7 @@ def run_step(study: Study, job: Job, run: Runner) -> None:
             locks.enter_context(held(lock, wait=True))
         clear(study.folder, job)
         os.chdir(study.folder)
-        if job.rule in _WITH_CLAIMS and (before := claims.finished(study, job)) is not None:
+        if job.rule in _REUSABLE and (before := reuse.finished(study, job)) is not None:
             print(f"{job.name}: finished before, taken as it is", flush=True)
             write_json(marker(study.folder, job), {**before, "reused": True})
             return
@@ -74,22 +74,22 @@ def run_step(study: Study, job: Job, run: Runner) -> None:
             _do(study, job, commands, run)
 
 
-def lock_file(folder: Path, job: Job) -> Path:
+def lock_file(folder: Path, job: Step) -> Path:
     """Held while a step runs."""
     return folder / "state" / "locks" / f"{'.'.join(job.parts)}.lock"
 
 
-def _shared_locks(study: Study, job: Job) -> list[Path]:
+def _shared_locks(study: Workflow, job: Step) -> list[Path]:
     """Beside what other studies may use too: the data set's plans, and a model's fold."""
     if job.rule in ("fingerprint", "plan", "preprocess"):
         return [study.nnunet_folder("preprocessed") / f".{dataset_folder_name(study)}.lock"]
-    if job.rule in _WITH_CLAIMS:
-        folder = claims.fold_folder(study, job)
+    if job.rule in _REUSABLE:
+        folder = reuse.fold_folder(study, job)
         return [folder.with_name(f".{folder.name}.lock")]
     return []
 
 
-def _do(study: Study, job: Job, commands: list[list[str]], run: Runner) -> None:
+def _do(study: Workflow, job: Step, commands: list[list[str]], run: Runner) -> None:
     log, started, clock = log_file(study.folder, job), datetime.now(timezone.utc), time.monotonic()
     append_heading(log, f"{started.isoformat(timespec='seconds')} {job.name}")
     threads = study.resources(job.rule)["threads"]
@@ -119,16 +119,16 @@ def _run(run: Runner, command: list[str], *, tolerated: tuple[int, ...]) -> None
         raise StepError(f"'paraspinal {command[0]}' ended with code {code}")
 
 
-def _prepare(study: Study, job: Job) -> None:
+def _prepare(study: Workflow, job: Step) -> None:
     for name in ("raw", "preprocessed", "results"):
         study.nnunet_folder(name).mkdir(parents=True, exist_ok=True)
-    if job.rule in _WITH_CLAIMS:
-        moved = claims.set_aside(study, job)
+    if job.rule in _REUSABLE:
+        moved = reuse.set_aside(study, job)
         if moved is not None:
             print(f"a training of other inputs was moved to {moved}", flush=True)
 
 
-def _conclude(study: Study, job: Job) -> dict[str, Any]:
+def _conclude(study: Workflow, job: Step) -> dict[str, Any]:
     """What a step does besides its commands, and what is to be known of it."""
     if job.rule == "convert":
         write_json(settings_file(study.folder, "converted"), {"digest": digest(study.content["dataset"])})
@@ -139,7 +139,7 @@ def _conclude(study: Study, job: Job) -> dict[str, Any]:
     return {}
 
 
-def _finish(study: Study, job: Job, commands: list[list[str]], started: datetime, outcome: dict[str, Any]) -> None:
+def _finish(study: Workflow, job: Step, commands: list[list[str]], started: datetime, outcome: dict[str, Any]) -> None:
     content: dict[str, Any] = {"job": job.name, "commands": [f"paraspinal {shlex.join(c)}" for c in commands]}
     content |= {
         "study": study.content["name"],
@@ -148,9 +148,9 @@ def _finish(study: Study, job: Job, commands: list[list[str]], started: datetime
         **outcome,
     }
     place = _RESULT_FOLDERS.get(job.rule)
-    if job.rule in _WITH_CLAIMS:
+    if job.rule in _REUSABLE:
         content |= _training_provenance(study, job)
-        write_json(claims.provenance_file(study, job), content)
+        write_json(reuse.provenance_file(study, job), content)
     elif place is not None:
         folder = study.folder / place / (job.target if job.rule in ("evaluate", "statistics") else "")
         tables = [p for p in folder.iterdir() if p.suffix in (".csv", ".json", ".md") and p.name != FILE_NAME]
@@ -160,13 +160,13 @@ def _finish(study: Study, job: Job, commands: list[list[str]], started: datetime
     write_json(marker(study.folder, job), content)
 
 
-def _training_provenance(study: Study, job: Job) -> dict[str, Any]:
+def _training_provenance(study: Workflow, job: Step) -> dict[str, Any]:
     model = find_model(study, job.target)
-    folder = claims.fold_folder(study, job)
+    folder = reuse.fold_folder(study, job)
     record = folder / "training.json"
     return {
-        "inputs": claims.inputs(study, job),
-        "outputs": claims.results(study, job),
+        "inputs": reuse.inputs(study, job),
+        "outputs": reuse.results(study, job),
         "model": model.name,
         "trainer": model.trainer,
         "configuration": model.configuration,
@@ -196,7 +196,7 @@ def _into(log: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _gpu(study: Study, job: Job) -> Iterator[None]:
+def _gpu(study: Workflow, job: Step) -> Iterator[None]:
     """One of this machine's GPUs for this step alone, where the engine shares out several."""
     count = int(os.environ.get(LOCAL_GPUS, "0") or 0)
     if count < 2 or not study.resources(job.rule)["gpu"] or os.environ.get("CUDA_VISIBLE_DEVICES"):
@@ -218,7 +218,7 @@ def _free_gpu(stack: ExitStack, folder: Path, count: int) -> int:
         time.sleep(1)
 
 
-def _strict(study: Study) -> bool:
+def _strict(study: Workflow) -> bool:
     return bool(study.content["inspect"]["strict"])
 
 

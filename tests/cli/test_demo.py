@@ -27,10 +27,10 @@ def test_iterations_reach_the_study(tmp_path):
 
 
 def test_phantoms_are_trained_on_at_their_own_spacing(tmp_path):
-    """128 of 512 voxels of 0.39 mm, 16 of 50 slices of 5 mm: 1.56 and 15.625 mm, so nothing is resampled."""
-    assert own_spacing_mm() == pytest.approx((15.625, 1.56, 1.56))
+    """64 of 512 voxels of 0.39 mm, 16 of 50 slices of 5 mm: 3.12 and 15.625 mm, so nothing is resampled."""
+    assert own_spacing_mm() == pytest.approx((15.625, 3.12, 3.12))
     (tmp_path / "study.yaml").write_text(study_text(DemoSettings(tmp_path)))
-    assert read_study(tmp_path).model("2d").overrides["spacing"] == [15.625, 1.56, 1.56]
+    assert read_study(tmp_path).model("2d").overrides["spacing"] == [15.625, 3.12, 3.12]
 
 
 def test_a_folder_that_holds_something_else_is_refused(tmp_path):
@@ -42,15 +42,15 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path):
 
 def test_a_demonstration_of_other_settings_is_refused(tmp_path):
     folder = tmp_path / "demo"
-    demo._claim(DemoSettings(folder, cases=5))
-    demo._claim(DemoSettings(folder, cases=5))
+    demo._open_folder(DemoSettings(folder, cases=5))
+    demo._open_folder(DemoSettings(folder, cases=5))
     with pytest.raises(InputError, match="holds a demonstration with other settings"):
-        demo._claim(DemoSettings(folder, cases=6))
+        demo._open_folder(DemoSettings(folder, cases=6))
 
 
 def test_phantoms_that_cannot_be_made_name_their_log(tmp_path):
     settings = DemoSettings(tmp_path / "demo", cases=0)
-    folder = demo._claim(settings)
+    folder = demo._open_folder(settings)
     with pytest.raises(ParaspinalError, match=r"could not be made: paraspinal phantom: error: .*phantom\.log"):
         demo._make_cohort(settings, folder)
     assert not (folder / "cohort").exists()

@@ -196,6 +196,130 @@ def test_another_set_of_structures_and_absent_muscles(tmp_path):
     assert seg.SeriesNumber == 7
 
 
+def without(keyword):
+    return lambda d: delattr(d, keyword)
+
+
+def set_to(**values):
+    def change(dataset):
+        with pydicom.config.disable_value_validation():
+            for keyword, value in values.items():
+                setattr(dataset, keyword, value)
+
+    return change
+
+
+TYPE_2 = (
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime",
+    "AccessionNumber", "ReferringPhysicianName",
+)  # fmt: skip
+
+COMMON_HEADERS = {
+    **{f"no {keyword}": without(keyword) for keyword in TYPE_2},
+    **{f"empty {keyword}": set_to(**{keyword: ""}) for keyword in TYPE_2},
+    "no thickness": without("SliceThickness"),
+    "no distance": without("SpacingBetweenSlices"),
+    "empty thickness": set_to(SliceThickness=None),
+    "sex in words": set_to(PatientSex="female"),
+    "date with points": set_to(StudyDate="14/06/2020"),
+    "time in words": set_to(StudyTime="noon"),
+    "long accession number": set_to(AccessionNumber="A" * 40),
+    "private class": set_to(SOPClassUID="1.3.12.2.1107.5.9.1"),
+    "long id": set_to(PatientID="7" * 90),
+    "no series number": set_to(SeriesNumber=None),
+    "no manufacturer": without("Manufacturer"),
+}
+
+
+@pytest.mark.parametrize("header", COMMON_HEADERS)
+def test_headers_as_they_come_carry_a_seg(tmp_path, header):
+    made = slices()
+    for dataset in made:
+        COMMON_HEADERS[header](dataset)
+    seg = write(tmp_path, phantom_labels(), affine_ras(), save_series(made, tmp_path / "scan"))
+    assert decoded(seg) == expected(phantom_labels(), affine_ras())
+    assert all(keyword in seg for keyword in TYPE_2)
+    named = {e.value for e in seg.iterall() if e.keyword == "ReferencedSOPClassUID"}
+    assert named == {made[0].SOPClassUID}
+    if "thickness" in header:
+        measures = seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+        assert "SliceThickness" not in measures
+        assert float(measures.SpacingBetweenSlices) == pytest.approx(SPACING[2])
+
+
+@pytest.mark.parametrize(
+    ("sets", "name"),
+    [
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+        (["", "ISO 2022 IR 149"], "Hong^Gildong=洪^吉洞=홍^길동"),
+        ("GB18030", "Wang^XiaoDong=王^小东"),
+        ("ISO_IR 192", "Wang^XiaoDong=王^小東"),
+        ("ISO_IR 100", "Müller^Jürgen"),
+        ("ISO_IR 144", "Люкceмбypг"),
+        (None, "Miller^Ann"),
+    ],
+)
+def test_names_in_any_script(tmp_path, sets, name):
+    made = slices()
+    for dataset in made:
+        if sets is not None:
+            dataset.SpecificCharacterSet = sets
+        dataset.PatientName = name
+    seg = write(tmp_path, phantom_labels(), affine_ras(), save_series(made, tmp_path / "scan"))
+    assert str(seg.PatientName) == name
+    seg.decode()
+    assert str(seg.PatientName) == name
+
+
+def test_chinese_names_by_escape_sequences(tmp_path):
+    """As PS3.5, annex K.1, writes them; pydicom reads the characters and leaves the sequences."""
+    made = slices()
+    for dataset in made:
+        dataset.SpecificCharacterSet = ["", "ISO 2022 IR 58"]
+        dataset.PatientName = "X" * 40
+    files = save_series(made, tmp_path / "scan")
+    name = b"Zhang^XiaoDong=\x1b$)A\xd5\xc5^\x1b$)A\xd0\xa1\xb6\xab"
+    for file in files:
+        file.write_bytes(file.read_bytes().replace(b"X" * 40, name.ljust(40)))
+    seg = write(tmp_path, phantom_labels(), affine_ras(), files)
+    assert str(seg.PatientName) == "Zhang^XiaoDong=张^小东"
+    assert find_series(tmp_path / "scan")[0].header.patient.name == "Zhang^XiaoDong=张^小东"
+
+
+def test_absent_muscles_are_said_in_the_description(tmp_path):
+    files = save_series(slices(), tmp_path / "scan")
+    whole, part, none = phantom_labels(), phantom_labels(), phantom_labels()
+    part[part == 6] = 0
+    none[:] = 0
+    texts = [write(tmp_path, labels, affine_ras(), files).ContentDescription for labels in (whole, part, none)]
+    assert texts == [
+        "lumbar paraspinal muscles",
+        "INCOMPLETE, without psoas major left",
+        "EMPTY: no voxel of any muscle was found",
+    ]
+
+
+def test_a_long_model_name_stands_whole_in_the_parameters(tmp_path):
+    name = "Dataset501_Lumbar__nnUNetTrainerParaspinal__nnUNetPlans__3d_fullres__folds_0_1_2_3_4"
+    files = save_series(slices(), tmp_path / "scan")
+    seg = write(tmp_path, phantom_labels(), affine_ras(), files, model_name=name)
+    (algorithm,) = seg.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence
+    assert algorithm.AlgorithmParameters == f"model={name}"
+    assert len(algorithm.AlgorithmName) == 64
+    assert (algorithm.AlgorithmName[:20], algorithm.AlgorithmName[-15:]) == (name[:20], name[-15:])
+
+
+def test_slices_whose_geometry_differs_by_rounding_carry_a_seg(tmp_path):
+    made = slices()
+    for dataset in made[::2]:
+        dataset.PixelSpacing = [3.004, 2.5]
+        dataset.ImageOrientationPatient = [0.999999, 0.001, 0, -0.001, 0.999999, 0]
+    files = save_series(made, tmp_path / "scan")
+    image = read_stack(find_series(tmp_path / "scan")[0]).volume
+    seg = write(tmp_path, phantom_labels(), image.affine, files)
+    assert len(seg.PerFrameFunctionalGroupsSequence) == 6 * 6
+
+
 class TestRefusals:
     @pytest.fixture
     def files(self, tmp_path):
@@ -228,6 +352,8 @@ class TestRefusals:
         for dataset in unplaced:
             del dataset.FrameOfReferenceUID
         self.refused(tmp_path, InputError, "no FrameOfReferenceUID", files=save_series(unplaced, tmp_path / "unplaced"))
+        files = save_series(slices(StudyInstanceUID=""), tmp_path / "no study")
+        self.refused(tmp_path, InputError, "has no StudyInstanceUID", files=files)
         (tmp_path / "text").write_text("no scan")
         self.refused(tmp_path, InputError, "is no DICOM image", files=[tmp_path / "text"])
 

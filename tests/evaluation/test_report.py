@@ -79,6 +79,12 @@ class TestPage:
         # Data and program of the page and of its viewer, the mark of running programs, and the tables.
         assert len(scripts) == text.count("</script>") == 6
 
+    def test_tells_neither_who_made_it_nor_where(self, report, evaluation):
+        text = report.read_text(encoding="utf-8")
+        for folder in {report.parent, *evaluation.parents} - {Path("/"), Path("/tmp")}:
+            assert str(folder) not in text
+        assert str(Path.home()) not in text
+
     def test_every_case_is_listed_and_linked(self, report):
         page = page_of(report)
         linked = {

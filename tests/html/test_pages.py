@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import io
+import itertools
+import json
 import re
 from dataclasses import dataclass
 
@@ -14,7 +16,16 @@ from PIL import Image
 
 from paraspinal_nnunet.anatomy import PARASPINAL, Muscle
 from paraspinal_nnunet.errors import GeometryError, InputError
-from paraspinal_nnunet.html import CaseSummary, PageCase, PageMeta, batch_page, case_page, preview_png, summarise_case
+from paraspinal_nnunet.html import (
+    CaseSummary,
+    PageCase,
+    PageMeta,
+    batch_page,
+    batch_pages,
+    case_page,
+    preview_png,
+    summarise_case,
+)
 from paraspinal_nnunet.html.preview import jpeg
 from paraspinal_nnunet.html.viewer.colours import LABEL_COLOURS
 from paraspinal_nnunet.image_io.volume import Volume
@@ -317,3 +328,40 @@ def test_a_percentile_needs_a_stack_that_covers_the_muscle():
     text = Page(case_page(page_case(measures={"measures": table}))).text
     assert re.search(r"Multifidus\s*right\s*10\.6\s*37\s*30", text)
     assert re.search(r"Multifidus\s*left\s*11\.6\s*–\s*30", text)
+
+
+class TestManyCases:
+    def pages(self, count: int, **more) -> dict[str, Page]:
+        cases = [CaseSummary(f"sub-{n:03d}", review_order=-n, **more) for n in range(count)]
+        return {name: Page(text) for name, text in batch_pages(cases, most_rows=10)}
+
+    def test_pages_by_parts_in_one_order(self):
+        pages = self.pages(25)
+        assert list(pages) == ["index.html", "index_2.html", "index_3.html"]
+        shown = [[a["data-case"] for t, a in page.tags if t == "tr" and "data-case" in a] for page in pages.values()]
+        assert list(map(len, shown)) == [10, 10, 5]
+        assert list(itertools.chain(*shown)) == [f"sub-{n:03d}" for n in range(25)]
+        for name, page in pages.items():
+            assert "25 cases: 25 without a flag." in page.text
+            assert {a["href"] for t, a in page.tags if t == "a"} == set(pages) - {name}
+        every = json.loads(re.search(r'id="every-case">(.*?)</script>', pages["index.html"].source)[1])
+        assert every == {"rows": 10, "names": list(itertools.chain(*shown))}
+        assert 'id="every-case"' not in pages["index_2.html"].source
+
+    def test_a_small_batch_is_one_page(self):
+        assert list(self.pages(10)) == ["index.html"]
+        assert not [a for t, a in self.pages(10)["index.html"].tags if t == "nav"]
+
+    def test_ten_thousand_stay_below_three_megabytes(self):
+        """With pictures as large as a scan's and two flags each, as 2,000 cases made a page of 39 MB."""
+        flags = (("serious", "Multifidus right is 12 ml, 4.2 SD from the mean"), ("warning", "sides differ by 41 %"))
+        volumes = dict.fromkeys(list(Muscle)[:3], (99.0, 98.0))
+        cases = [CaseSummary(f"sub-{n:05d}_ses-01_T2w", bytes(20_000), volumes, flags) for n in range(10_000)]
+        name, page = next(iter(batch_pages(cases)))
+        assert name == "index.html"
+        assert len(page) < 3e6
+
+
+def test_cases_of_one_name_are_found_among_many_at_once():
+    with pytest.raises(InputError, match="two cases are called sub-7"):
+        batch_page([CaseSummary(f"sub-{n % 20_000}") for n in (*range(20_000), 7)])

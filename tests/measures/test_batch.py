@@ -62,7 +62,7 @@ def test_files_of_a_batch(cases):
         joined = (cases / "out" / f"{name}.tsv").read_text().splitlines()
         single = [(cases / "out" / c / f"{name}.tsv").read_text().splitlines() for c in ("a", "ab")]
         assert joined == single[0] + single[1][1:]
-        assert tuple(joined[0].split("\t")) == column_names(name, ["otsu"])
+        assert tuple(joined[0].split("\t")) == column_names(name, ["gmm3"])
     masks = [cases / "masks" / f"{c}_dseg.nii.gz" for c in ("a", "ab")]
     scans = [cases / "scans" / f"{c}_0000.nii.gz" for c in ("a", "ab")]
     for case, mask, scan in zip(("a", "ab"), masks, scans, strict=True):
@@ -91,11 +91,12 @@ def test_fat_maps_lie_on_the_stored_grid_and_count_as_the_numbers(cases):
         drawn = np.asanyarray(image.dataobj)
         assert set(np.unique(drawn[labels == 0])) == {0}
         for value in range(1, 7):
-            assert (drawn[labels == value] == 2).mean() == rows.loc[value, f"fat_fraction_{method}"]
+            share = rows.loc[value, f"fat_fraction_{method}"]  # of six digits
+            assert (drawn[labels == value] == 2).mean() == pytest.approx(share, rel=1e-5)
     drawn = np.asanyarray(nibabel.load(cases / "out" / "ab" / "fat_dixon.nii.gz").dataobj)
     water, fat = grey_of(1).astype(float), grey_of(6).astype(float)
     np.testing.assert_allclose(drawn, np.where(labels > 0, fat / (water + fat), 0), rtol=1e-6)
-    assert drawn[labels == 3].mean() == pytest.approx(rows.loc[3, "fat_fraction_dixon"])
+    assert drawn[labels == 3].mean() == pytest.approx(rows.loc[3, "fat_fraction_dixon"], rel=1e-5)
 
 
 def test_what_changed_is_measured_again_and_said(cases, capsys):
@@ -123,7 +124,7 @@ def test_what_changed_is_measured_again_and_said(cases, capsys):
     assert "made again, another setting of fat_methods: a, ab" in again(*scans, "--fat", "gmm")[0]
     assert "fat_fraction_gmm" in table(cases).columns
     assert "made again, another setting of fat_methods: a, ab" in again(*scans)[0]
-    assert "made again, no fat map by otsu: a, ab" in again(*scans, "--fat-maps")[0]
+    assert "made again, no fat map by gmm3: a, ab" in again(*scans, "--fat-maps")[0]
     assert "another setting of fat_methods" in again()[0]
     assert "made again, made from labels, now from image, labels: a, ab" in again(*scans, "--fat")[0]
     assert "measured: 0, kept: 2, failed: 0" in again(*scans, "--fat")[0]
@@ -236,10 +237,10 @@ def test_every_flag_changes_something(cases, tmp_path, capsys):
     plain = table(cases, out="plain")
 
     assert run(cases, *scans, "--fat-per", "side", out="side") == 0
-    per_side = table(cases, out="side").query("muscle == 'multifidus'")["threshold_otsu"]
-    assert per_side.nunique() > plain.query("muscle == 'multifidus'")["threshold_otsu"].nunique()
+    per_side = table(cases, out="side").query("muscle == 'multifidus'")["threshold_gmm3"]
+    assert per_side.nunique() > plain.query("muscle == 'multifidus'")["threshold_gmm3"].nunique()
     assert run(cases, *scans, "--fat", out="none") == 0
-    assert not [c for c in table(cases, out="none").columns if "otsu" in c]
+    assert not [c for c in table(cases, out="none").columns if "gmm3" in c]
     assert run(cases, *scans, "--muscles", "psoas_major", out="psoas") == 0
     assert set(table(cases, out="psoas")["muscle"]) == {"psoas_major"}
 
@@ -298,3 +299,59 @@ def test_model_flag_reads_the_manifest(cases, capsys):
     assert table(cases, "flags").query("kind == 'spacing'")["value"].tolist() == pytest.approx([0.8, 0.8])
     assert run(cases, "-i", cases / "scans", "-m", cases / "scans", out="none") == 1
     assert "scans: does not say what it was trained on" in capsys.readouterr().err
+
+
+def test_tables_have_six_digits_and_records_all(cases):
+    assert run(cases, "-i", cases / "scans") == 0
+    cells = (cases / "out" / "a" / "measures.tsv").read_text().split()
+    digits = [len(c.split("e")[0].replace(".", "").replace("-", "").lstrip("0")) for c in cells if _is_number(c)]
+    assert max(digits) == 6
+    record = json.loads((cases / "out" / "a" / "measures.json").read_text())
+    result = measure(cases / "scans" / "a_0000.nii.gz", cases / "masks" / "a_dseg.nii.gz")
+    assert [row["intensity_sd"] for row in record["measures"]] == [s.intensity_sd for s in result.structures]
+
+
+def _is_number(cell):
+    try:
+        return np.isfinite(float(cell))
+    except ValueError:
+        return False
+
+
+def test_one_row_per_case_beside_the_long_table(cases):
+    assert run(cases, "-i", cases / "scans") == 0
+    wide, long = table(cases, "measures_wide").set_index("case"), table(cases)
+    assert wide.index.tolist() == ["a", "ab"]
+    for row in long.to_dict("records"):
+        name = f"{row['muscle']}_{row['side']}"
+        assert wide.loc[row["case"], f"{name}_volume_ml"] == row["volume_ml"]
+        assert wide.loc[row["case"], f"{name}_fat_fraction_gmm3"] == row["fat_fraction_gmm3"]
+    assert run(cases, "--muscles", "psoas_major", out="psoas") == 0
+    assert not [c for c in table(cases, "measures_wide", out="psoas").columns if "multifidus" in c]
+
+
+def test_every_column_has_its_description_beside_the_table(cases):
+    """As BIDS has it: a JSON file of the table's name, column -> Description and Units."""
+    (cases / "levels.tsv").write_text("case\tlevel\tslice\na\tL4\t5\nab\tL4\t6\n")
+    assert run(cases, "-i", cases / "scans", "--levels", cases / "levels.tsv") == 0
+    for name in (*TABLES, "measures_wide"):
+        described = json.loads((cases / "out" / f"{name}.json").read_text())
+        assert list(described) == table(cases, name).columns.tolist()
+        assert all(entry["Description"] for entry in described.values())
+    wide = json.loads((cases / "out" / "measures_wide.json").read_text())["psoas_major_left_volume_ml"]
+    assert wide == {"Description": "Psoas major left: voxels x volume of a voxel", "Units": "ml"}
+
+
+def test_a_workbook_of_all_tables(cases):
+    openpyxl = pytest.importorskip("openpyxl", reason="openpyxl comes with the extra 'xlsx'")
+    (cases / "masks" / "a_dseg.nii.gz").rename(cases / "masks" / "=1+1_dseg.nii.gz")
+    (cases / "scans" / "a_0000.nii.gz").rename(cases / "scans" / "=1+1_0000.nii.gz")
+    assert run(cases, "-i", cases / "scans", "--xlsx") == 0
+    book = openpyxl.load_workbook(cases / "out" / "measures.xlsx")
+    assert book.sheetnames == [*TABLES, "measures_wide", "dictionary"]
+    header, first, *_ = book["measures"].iter_rows()
+    cells = dict(zip((c.value for c in header), first, strict=True))
+    assert (cells["case"].value, cells["case"].data_type) == ("'=1+1", "s")
+    assert cells["volume_ml"].data_type == "n"
+    assert cells["volume_ml"].value == table(cases)["volume_ml"][0]
+    assert table(cases)["case"][0] == "'=1+1"

@@ -20,6 +20,7 @@ from paraspinal_nnunet import measure
 from paraspinal_nnunet.anatomy import Muscle
 from paraspinal_nnunet.errors import GeometryError, InputError, LabelError
 from paraspinal_nnunet.measures import measure_plots
+from paraspinal_nnunet.measures.case import MeasureOptions
 from paraspinal_nnunet.measures.columns import COLUMNS, TABLES, column_names
 from paraspinal_nnunet.measures.comparison import difference_percent
 from paraspinal_nnunet.measures.curves import csa_curves, fat_curves, functional_csa_curves, level_marks
@@ -200,10 +201,11 @@ def fat_by_hand():
 
 def test_fat_pools_both_sides_or_takes_each():
     labels, image = fat_by_hand()
-    pooled = measure((image, AFFINE), (labels, AFFINE)).structure("multifidus_right").fat_by("otsu")
+    given = ((image, AFFINE), (labels, AFFINE))
+    pooled = measure(*given, fat_methods=("otsu",)).structure("multifidus_right").fat_by("otsu")
     assert pooled.threshold == 90  # the split 10, 30, 90 | 200 has the largest variance between classes
     assert pooled.fat_fraction == 0.0
-    alone = measure((image, AFFINE), (labels, AFFINE), fat_per="side").structure("multifidus_right")
+    alone = measure(*given, fat_per="side", fat_methods=("otsu",)).structure("multifidus_right")
     fat = alone.fat_by("otsu")
     assert (fat.threshold, fat.fat_fraction) == (10, 42 / 192)
     assert fat.fat_volume_ml == pytest.approx(42 * 1.6 / 1000)
@@ -213,7 +215,9 @@ def test_fat_pools_both_sides_or_takes_each():
 
 def test_voxels_equal_to_the_threshold_are_lean_in_numbers_and_maps():
     labels, image = fat_by_hand()
-    found = paraspinal_nnunet.measures.case.measure_with_maps({"image": (image, AFFINE)}, (labels, AFFINE))
+    found = paraspinal_nnunet.measures.case.measure_with_maps(
+        {"image": (image, AFFINE)}, (labels, AFFINE), options=MeasureOptions(fat_methods=("otsu",))
+    )
     drawn = found.fat_maps()["otsu"].array
     right, left = (found.measures.structure(f"multifidus_{s}") for s in ("right", "left"))
     equal = image == right.fat_by("otsu").threshold
@@ -336,7 +340,7 @@ def test_tables_have_the_declared_columns():
 def test_curves_and_plot():
     labels, image = fat_by_hand()
     labels[:, :, 6][labels[:, :, 6] == 1] = 0
-    result = measure((image, AFFINE), (labels, AFFINE), levels={"L4": 4, "L3": 9}, case="<b>&'")
+    result = measure((image, AFFINE), (labels, AFFINE), levels={"L4": 4, "L3": 9}, case="<b>&'", fat_methods=("otsu",))
     areas = {c.key: c for c in csa_curves(result)}
     right = areas["multifidus_right"]
     assert right.z_mm.tolist() == [-30 + 4.0 * k for k in range(3, 10)]

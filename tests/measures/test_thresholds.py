@@ -2,8 +2,17 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from paraspinal_nnunet.measures.thresholds import find_threshold, gaussian_mixture, otsu, two_means
+from paraspinal_nnunet.measures.thresholds import (
+    AGREEMENT,
+    METHODS,
+    find_threshold,
+    gaussian_mixture,
+    otsu,
+    three_gaussians,
+    two_means,
+)
 
 SEEDS = range(4)
 
@@ -92,7 +101,7 @@ def test_large_offsets_change_nothing():
         (np.zeros(0), "0 voxels, fewer than 50"),
     ],
 )
-@pytest.mark.parametrize("method", ["otsu", "kmeans", "gmm"])
+@pytest.mark.parametrize("method", METHODS)
 def test_no_threshold_has_a_reason(values, reason, method):
     found = find_threshold(values, method)
     assert np.isnan(found.value)
@@ -105,3 +114,66 @@ def test_components_within_one_another_have_no_threshold():
     found = find_threshold(np.concatenate([100 + 0.5 * bell[0], 101 + 30 * bell[1]]), "gmm")
     assert np.isnan(found.value)
     assert found.reason == "the two Gaussians lie within one another"
+
+
+def mixed_muscle(seed, fatty):
+    """Grey values and true share of fat of a muscle whose fat lies in streaks of some voxels' width.
+
+    A texture of 4 x 4 cells per voxel is fat where it is brightest; a voxel's signal is that of its cells' mean, with
+    the contrast, the lean muscle's own variation and the noise of a T2-weighted scan.
+    """
+    rng = np.random.default_rng(seed)
+    texture = ndimage.gaussian_filter(rng.standard_normal((320, 320, 6)), (8, 8, 0.5))
+    cells = texture > np.quantile(texture, 1 - fatty)
+    share = cells.reshape(80, 4, 80, 4, 6).mean(axis=(1, 3))
+    lean = 100 * (1 + 0.12 * ndimage.gaussian_filter(rng.standard_normal(share.shape), 1) * 4)
+    signal = lean + share * (400 - lean) + rng.normal(0, 12, share.shape)
+    return np.rint(signal).clip(0).ravel(), float(share.mean())
+
+
+@pytest.mark.parametrize("fatty", [0.08, 0.15, 0.25, 0.4])
+def test_known_fat_that_voxels_share_with_muscle(fatty):
+    """Three components leave out what voxels share, two count it as fat; half-way both happens alike."""
+    found = {method: [] for method in METHODS}
+    for seed in SEEDS:
+        values, true = mixed_muscle(seed, fatty)
+        for method in METHODS:
+            threshold = find_threshold(values, method).value
+            found[method].append((values > threshold).mean() - true)
+    errors = {method: np.mean(values) for method, values in found.items()}
+    assert -0.07 < errors["gmm3"] < 0
+    assert 0.01 < errors["gmm"] < 0.06
+    assert abs(errors["otsu"]) < 0.01
+    assert errors["kmeans"] == errors["otsu"]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_three_gaussians_are_scikit_learns(seed):
+    mixture = pytest.importorskip("sklearn.mixture", reason="scikit-learn comes with nnunetv2")
+    values, _ = mixed_muscle(seed, 0.25)
+    found = mixture.GaussianMixture(3, max_iter=1000, n_init=5, random_state=0).fit(values[:, None])
+    is_fat = found.predict(values[:, None]) == np.argmax(found.means_)
+    above = values > np.sort(found.means_.ravel())[1]  # below, a wide component may win again; lean by our convention
+    mine = values > three_gaussians(values)
+    assert (mine[above] != is_fat[above]).mean() < 0.01
+    assert not mine[~above].any()
+
+
+def test_three_gaussians_meet_half_way_between_the_upper_two():
+    """Three Gaussians of one variance and equal shares: the upper two meet in the middle between their means."""
+    from scipy.stats import norm
+
+    bell = norm.ppf((np.arange(20000) + 0.5) / 20000)
+    values = np.concatenate([100 + 10 * bell, 200 + 10 * bell, 300 + 10 * bell])
+    assert three_gaussians(values) == pytest.approx(250, abs=0.1)
+    assert three_gaussians(values + 1e6) == pytest.approx(250 + 1e6, abs=0.1)
+
+
+def test_two_values_have_nothing_between():
+    values = np.repeat([1.0, 2.0], 60)
+    assert 1 < three_gaussians(values) < 2
+
+
+def test_the_default_has_the_best_published_agreement():
+    assert next(iter(METHODS)) == "gmm3"
+    assert tuple(AGREEMENT) == tuple(METHODS)

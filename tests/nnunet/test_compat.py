@@ -125,7 +125,7 @@ def test_env_prints_what_the_shell_needs(monkeypatch, capsys):
     assert printed.out.splitlines()[0] == f"export nnUNet_extTrainer={PLUGIN_FOLDER}"
     assert printed.out.splitlines()[1].startswith(f"export PYTHONPATH={FIX_FOLDER}")
     assert "torchvision 0.24.1 was not built for torch 2.9.1+cpu" in printed.err
-    assert main(["env", "--no-mend"]) == 0
+    assert main(["env", "--no-fix"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 
@@ -133,7 +133,7 @@ def test_env_leaves_a_good_pair_alone(monkeypatch, capsys):
     monkeypatch.setattr(compat, "torchvision_state", lambda: Torchvision("2.9.1", "0.24.1"))
     assert main(["env"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1
-    assert main(["env", "--mend"]) == 0
+    assert main(["env", "--fix"]) == 0
     assert "PYTHONPATH" in capsys.readouterr().out
 
 
@@ -144,7 +144,7 @@ def test_the_doctor_tells_a_torchvision_that_does_not_load(monkeypatch):
     finding = doctor._torchvision()
     assert finding.state == "note"
     assert "0.24.1 does not load beside torch 2.9.1+cpu (RuntimeError: operator torchvision::nms" in finding.what
-    assert 'eval "$(paraspinal env)"' in finding.mend
+    assert 'eval "$(paraspinal env)"' in finding.fix
 
 
 def test_the_doctor_tells_missing_folders(monkeypatch, tmp_path):
@@ -153,8 +153,25 @@ def test_the_doctor_tells_missing_folders(monkeypatch, tmp_path):
     assert doctor._folder("raw").state == "good"
     finding = doctor._folder("results")
     assert (finding.state, finding.what) == ("wrong", "nnUNet_results is not set")
-    assert "export nnUNet_results=" in finding.mend
-    assert str(finding).splitlines()[1].startswith("       mend: ")
+    assert "export nnUNet_results=" in finding.fix
+    assert str(finding).splitlines()[1].startswith("       fix: ")
+
+
+def test_the_doctor_finds_nothing_wrong_where_only_portable_models_are_wanted(monkeypatch, capsys):
+    """As after pip install 'paraspinal-nnunet[fast]': no nnU-Net, none of its folders, no torch."""
+    there = {"onnxruntime": "1.32.0"}
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(doctor, "installed", there.get)
+    for name in ("raw", "preprocessed", "results"):
+        monkeypatch.delenv(f"nnUNet_{name}", raising=False)
+    assert main(["doctor"]) == 0
+    text = capsys.readouterr().out
+    assert "WRONG" not in text
+    assert "ok     prediction with portable models: onnxruntime 1.32.0" in text
+    assert "note   not installed: training, and prediction with nnU-Net's models" in text
+    assert "pip install 'paraspinal-nnunet[train]'" in text
+    there["pydicom"] = "3.0.2"  # another program may have brought it
+    assert "note   not installed (highdicom): DICOM in and out" in [str(f).splitlines()[0] for f in doctor.examine()]
 
 
 def test_the_doctor_ends_with_1_when_something_is_wrong(monkeypatch, capsys):

@@ -10,9 +10,10 @@ from scipy.ndimage import gaussian_filter
 
 from paraspinal_nnunet.anatomy import PARASPINAL
 from paraspinal_nnunet.errors import DatasetError
-from paraspinal_nnunet.quality_control import Severity, inspect_dataset
+from paraspinal_nnunet.quality_control import Severity, duplicates, inspect_dataset
 from paraspinal_nnunet.quality_control.classes import LabelClass, classes_of, side_pairs_of
 from paraspinal_nnunet.quality_control.dataset import describe_dataset
+from paraspinal_nnunet.quality_control.duplicates import mirrored_correlations
 from paraspinal_nnunet.quality_control.findings import Finding, worst_first
 from paraspinal_nnunet.quality_control.outliers import modified_z, outliers
 from paraspinal_nnunet.quality_control.splits_check import check_dataset_splits, dealing_z
@@ -565,3 +566,43 @@ def test_the_worst_come_first():
     assert [(f.kind, f.case) for f in worst_first(found)] == [
         ("unreadable", "e"), ("sides", "e"), ("volume", "d"), ("volume", "c"), ("coverage", "")
     ]  # fmt: skip
+
+
+def test_parts_give_the_largest_correlation_of_all_mirrorings():
+    """Against the eight mirrored copies one by one; an odd axis has a middle that is its own mirror image."""
+    rng = np.random.default_rng(0)
+    thumbnails = [rng.integers(-99, 100, (6, 5, 4)).astype(np.int8) for _ in range(7)]
+    unit = np.stack(thumbnails).astype(float)
+    unit /= np.sqrt((unit**2).sum((1, 2, 3)))[:, None, None, None]
+    mirrored = [unit[:, ::x, ::y, ::z] for x in (1, -1) for y in (1, -1) for z in (1, -1)]
+    expected = np.max([np.einsum("nxyz,mxyz->nm", each, unit) for each in mirrored], axis=0)
+    ((row, column, found),) = mirrored_correlations(thumbnails)
+    assert (row, column) == (0, 0)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_every_pair_is_in_one_block(monkeypatch):
+    rng = np.random.default_rng(1)
+    thumbnails = [rng.integers(-99, 100, (4, 4, 4)).astype(np.int8) for _ in range(8)]
+    ((_, _, expected),) = mirrored_correlations(thumbnails)
+    monkeypatch.setattr(duplicates, "_BLOCK", 3)
+    whole = np.full((8, 8), np.nan)
+    for row, column, block in mirrored_correlations(thumbnails):
+        whole[row : row + len(block), column : column + block.shape[1]] = block
+    upper = np.triu_indices(8)
+    np.testing.assert_allclose(whole[upper], expected[upper], atol=1e-6)
+
+
+def test_muscles_of_another_scheme_and_pieces_on_the_other_side(small):
+    """LPM's order, and 3 x 3 x 2 voxels of psoas major right, 1.3 ml, beside the left one."""
+
+    def lpm(array):
+        array[:] = np.array([0, 2, 3, 1, 4, 5, 6], np.uint8)[array]
+
+    small.edit_labels(0, lpm)
+    small.edit_labels(1, set_to(5, slice(8, 11), slice(30, 33), slice(4, 6)))
+    found = [f for f in small.inspect().findings if f.severity is PROBLEM]
+    assert {f.kind for f in found if f.case == "case-0"} == {"label scheme"}
+    (piece,) = [f for f in found if f.case == "case-1"]
+    assert piece.kind == "sides"
+    assert piece.text == "Psoas major right has 1.3 ml beyond the midline, in slices 5-6"

@@ -14,6 +14,7 @@ from PIL import Image
 
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.errors import DatasetError, InputError
+from paraspinal_nnunet.html.viewer.colours import LABEL_COLOURS, hex_colour
 from paraspinal_nnunet.quality_control import inspect_dataset, inspection_text, write_inspection, write_previews
 from paraspinal_nnunet.quality_control.previews import _tile_size
 
@@ -157,7 +158,9 @@ def test_contact_sheets_show_radiological_order_and_outlines(raw, tmp_path):
     tile = pixels(sheet)[34 : 34 + 160, 8 : 8 + 206]
     # The patient's right half is bright, and must be on the viewer's left.
     assert tile[60:100, 20:80].mean() > tile[60:100, 130:190].mean() + 30
-    dark_orange, light_orange = (np.abs(tile - colour).sum(axis=2) < 12 for colour in ((214, 119, 51), (255, 193, 133)))
+    dark_orange, light_orange = (
+        np.abs(tile - colour).sum(axis=2) < 12 for colour in (LABEL_COLOURS[1], LABEL_COLOURS[2])
+    )
     assert 0 < np.flatnonzero(dark_orange.any(axis=0)).max() < 103 < np.flatnonzero(light_orange.any(axis=0)).min()
     assert 100 < dark_orange.sum() < 0.5 * tile.shape[0] * tile.shape[1]
 
@@ -255,7 +258,7 @@ def test_classes_that_are_not_ours_have_names_and_colours_in_the_page(raw, tmp_p
     write_inspection(inspection, tmp_path / "out")
     page = (tmp_path / "out" / "inspection.html").read_text()
     assert re.search(r'"name":"rim","colour":"#[0-9a-f]{6}"', page)
-    assert '"name":"Multifidus right","colour":"#cc5500"' in page
+    assert f'"name":"Multifidus right","colour":"{hex_colour(LABEL_COLOURS[1])}"' in page
 
 
 def test_a_data_set_keeps_its_own_table_of_cases(raw, capsys):

@@ -9,9 +9,9 @@ import yaml
 
 from paraspinal_nnunet import cli
 from paraspinal_nnunet.workflow.engine import RunOptions, engine_command
+from paraspinal_nnunet.workflow.rules import step_command
 from paraspinal_nnunet.workflow.settings import read_study
 from paraspinal_nnunet.workflow.values import SBATCH_FLAGS
-from paraspinal_nnunet.workflow.workflow import step_command
 from paraspinal_nnunet.workflow.yaml_nodes import StudyFileError
 
 BASE = {

@@ -1,12 +1,15 @@
 """Studies: study.yaml and its errors, what is named after settings, what is recomputed, locks, status and costs."""
 
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -16,14 +19,14 @@ from paraspinal_nnunet.evaluation.comparison.answer import comparison_table
 from paraspinal_nnunet.evaluation.comparison.costs import COST_COLUMNS, read_costs
 from paraspinal_nnunet.evaluation.comparison.view import view_study
 from paraspinal_nnunet.utils.files import read_json, write_json
-from paraspinal_nnunet.workflow import reuse as claims
+from paraspinal_nnunet.workflow import reuse
 from paraspinal_nnunet.workflow.commands import BEST_FILE, every_model, job_commands, models_of_set
 from paraspinal_nnunet.workflow.engine import RunOptions, engine_command
 from paraspinal_nnunet.workflow.layout import lay_down
 from paraspinal_nnunet.workflow.results import inference_seconds
 from paraspinal_nnunet.workflow.schema import FIELDS
 from paraspinal_nnunet.workflow.settings import deeper, further_models, read_study, retrained
-from paraspinal_nnunet.workflow.state import HeldError, Job, failure, held, is_held, log_file, marker, settings_file
+from paraspinal_nnunet.workflow.state import HeldError, Step, failure, held, is_held, log_file, marker, settings_file
 from paraspinal_nnunet.workflow.status import expected_jobs, job_state, job_states, log_of, seconds_left, status_text
 from paraspinal_nnunet.workflow.steps import lock_file
 from paraspinal_nnunet.workflow.template import PAPERS, demo_text
@@ -96,7 +99,7 @@ def test_models_must_have_names_of_their_own(tmp_path):
 def test_every_step_is_a_command_that_a_user_could_type(tmp_path, text):
     study = study_of(tmp_path, text)
     write_json(tmp_path / "state" / BEST_FILE, {"best": "2d"})
-    jobs = [*expected_jobs(study), Job("evaluate", "arms")]
+    jobs = [*expected_jobs(study), Step("evaluate", "arms")]
     commands = [command for job in jobs for command in job_commands(study, job)]
     for command in commands:
         cli.parser_for(command).parse_args(command)
@@ -216,7 +219,7 @@ def test_two_engines_are_refused_in_one_line(tmp_path, capsys):
 def test_status_tells_every_state_and_the_time_left(tmp_path):
     """Four trainings of equal length: one done in 100 s, one failed, one cut off, one missing: 300 s are left."""
     study = study_of(tmp_path, SMALL + "folds: [0, 1]\ndepth: {run: false}\n")
-    done, failed, cut, missing = (Job("train", m, f) for m in ("a", "b") for f in ("0", "1"))
+    done, failed, cut, missing = (Step("train", m, f) for m in ("a", "b") for f in ("0", "1"))
     write_json(marker(tmp_path, done), {"plans": study.model("a").plans, "seconds": 100})
     write_json(failure(tmp_path, failed), {"error": "no memory"})
     log_file(tmp_path, cut).parent.mkdir(parents=True)
@@ -237,8 +240,8 @@ def test_status_tells_every_state_and_the_time_left(tmp_path):
 def test_a_running_training_tells_how_far_it_is(tmp_path):
     """120 epochs of 250 make the paper's 30,000; at epoch 30 of 2 s each, 90 x 2 s are left."""
     study = study_of(tmp_path)
-    job = Job("train", "a", "0")
-    folder = claims.fold_folder(study, job)
+    job = Step("train", "a", "0")
+    folder = reuse.fold_folder(study, job)
     folder.mkdir(parents=True)
     (folder / "training_log_1.txt").write_text("2026-01-01 00:00:00: Epoch 29 \nx: Epoch time: 2.0 s\nx: Epoch 30 \n")
     with held(lock_file(tmp_path, job)):
@@ -248,7 +251,7 @@ def test_a_running_training_tells_how_far_it_is(tmp_path):
 
 def test_logs_of_the_first_failure_are_one_command_away(tmp_path, capsys):
     study_of(tmp_path)
-    job = Job("train", "b", "1")
+    job = Step("train", "b", "1")
     write_json(failure(tmp_path, job), {"error": "x"})
     log_file(tmp_path, job).parent.mkdir(parents=True)
     log_file(tmp_path, job).write_text("first\nlast words\n")
@@ -264,7 +267,7 @@ def test_a_failed_step_leaves_its_reason_and_no_marker(tmp_path):
     study_of(tmp_path)
     command = [sys.executable, "-m", "paraspinal_nnunet", "study", "step", "convert", "-s", str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True)
-    job = Job("convert")
+    job = Step("convert")
     assert result.returncode == 1
     assert result.stderr.startswith("paraspinal study: error: convert: cohort: no such folder; ")
     assert not marker(tmp_path, job).is_file()
@@ -311,16 +314,20 @@ def test_the_first_table_ranks_recipes_with_their_costs(evaluation, tmp_path):
 
 
 def test_shards_are_disjoint_and_miss_no_scan(tmp_path):
-    from paraspinal_nnunet.prediction import PredictionRequest, predict_scans
+    """Masks of unknown origin stand in every scan's way, so that each call names the scans of its share."""
+    from paraspinal_nnunet.prediction import PredictionRequest, predict
 
     (tmp_path / "scans").mkdir()
-    image = Path(__file__)  # never read: no scan can be, so that each fails by its name
+    (tmp_path / "masks").mkdir()
     for n in range(7):
-        (tmp_path / "scans" / f"s{n}.nii.gz").touch()
-    shards = [(k, 3) for k in (1, 2, 3)]
-    parts = [predict_scans(PredictionRequest(tmp_path / "scans", tmp_path / "masks", image, shard=s)) for s in shards]
-    assert [len(part) for part in parts] == [3, 2, 2]
-    assert sorted(outcome.name for part in parts for outcome in part) == [f"s{n}.nii.gz" for n in range(7)]
+        nibabel.save(nibabel.Nifti1Image(np.zeros((2, 2, 2), np.int16), np.eye(4)), tmp_path / "scans" / f"s{n}.nii.gz")
+        (tmp_path / "masks" / f"s{n}.nii.gz").touch()
+    shares = []
+    for shard in ((1, 3), (2, 3), (3, 3)):
+        with pytest.raises(InputError) as error:
+            predict(PredictionRequest(tmp_path / "scans", tmp_path / "masks", Path(__file__), shard=shard))
+        shares.append(re.findall(r"(s\d)\.nii\.gz \(", str(error.value)))
+    assert shares == [["s0", "s3", "s6"], ["s1", "s4"], ["s2", "s5"]]
 
 
 def test_further_scans_are_predicted_in_shards_under_the_weights_that_made_them(tmp_path):
@@ -332,7 +339,7 @@ def test_further_scans_are_predicted_in_shards_under_the_weights_that_made_them(
     assert [job.target for job in shards] == ["1", "2", "3"]
     places = set()
     for weights in ("first", "other"):
-        write_json(marker(tmp_path, Job("train", "a", "0")), {"outputs": {"checkpoint_final.pth": weights}})
+        write_json(marker(tmp_path, Step("train", "a", "0")), {"outputs": {"checkpoint_final.pth": weights}})
         (command,) = job_commands(study, shards[1])
         cli.parser_for(command).parse_args(command)
         assert command[-2:] == ["--shard", "2/3"]
@@ -350,21 +357,21 @@ def test_a_training_of_other_inputs_is_set_aside_and_none_is_repeated(tiny, tmp_
         f"dataset: {{id: 501}}\nfolders:\n{folders}\narms: {{a: {{plans: {tiny.plans_name}}}}}\ndepth: {{run: false}}\n"
     )
     study = study_of(tmp_path / "s", text)
-    job = Job("train", "a", "0")
-    folder = claims.fold_folder(study, job)
+    job = Step("train", "a", "0")
+    folder = reuse.fold_folder(study, job)
     folder.mkdir(parents=True)
     (folder / "checkpoint_final.pth").write_text("weights of other data")
-    assert claims.set_aside(study, job) == folder.with_name("replaced_0_fold_0")
-    assert claims.finished(study, job) is None
+    assert reuse.set_aside(study, job) == folder.with_name("replaced_0_fold_0")
+    assert reuse.finished(study, job) is None
     (folder / "checkpoint_latest.pth").write_text("half trained")
-    assert claims.set_aside(study, job) is None  # the same inputs: it goes on
+    assert reuse.set_aside(study, job) is None  # the same inputs: it goes on
     (folder / "checkpoint_final.pth").write_text("weights")
     write_json(
-        claims.provenance_file(study, job), {"inputs": claims.inputs(study, job), "outputs": claims.results(study, job)}
+        reuse.provenance_file(study, job), {"inputs": reuse.inputs(study, job), "outputs": reuse.results(study, job)}
     )
-    assert claims.finished(study, job) is not None
+    assert reuse.finished(study, job) is not None
     (folder / "checkpoint_final.pth").write_text("damaged")
-    assert claims.finished(study, job) is None
+    assert reuse.finished(study, job) is None
 
 
 def settings_time(folder, name):

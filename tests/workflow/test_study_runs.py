@@ -127,7 +127,7 @@ def test_a_study_runs_on_slurm_and_retries_what_fails(undisturbed, tmp_path_fact
             ended = cluster.finished_jobs()
     except slurm.ClusterUnavailableError as error:
         pytest.skip(str(error))
-    states = [job["JobState"] for job in ended]
+    states = [job["StepState"] for job in ended]
     assert states.count("COMPLETED") == 9, states  # convert to report
     assert states.count("FAILED") >= 2, states
     assert makers.tables(study) == makers.tables(whole)

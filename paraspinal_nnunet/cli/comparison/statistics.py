@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from paraspinal_nnunet.evaluation.comparison.results import Options
     from paraspinal_nnunet.evaluation.comparison.run import study_statistics
     from paraspinal_nnunet.utils.files import refuse_overwriting_inputs
+    from paraspinal_nnunet.utils.text import p_clause
 
     read = [args.evaluation, args.design, args.rater2, args.cases]
     refuse_overwriting_inputs(read, [args.output / MARKDOWN_FILE, args.output / JSON_FILE], folders=[args.output])
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     for row in study.frames["overall_dice"].itertuples():
         print(f"{row.model}: Dice {row.mean:.3f} ({row.sd:.3f}), n = {row.n}, {row.kind}")
     for analysis in study.analyses:
-        tests = ", ".join(f"{row.effect} p = {row.p:.3g}" for row in analysis.quoted.itertuples())
+        tests = ", ".join(f"{row.effect} {p_clause(row.p)}" for row in analysis.quoted.itertuples())
         print(f"{' x '.join(analysis.factors)} ({', '.join(analysis.models)}): {tests}")
     for omission in study.omissions:
         print(f"not computed: {omission.what}: {omission.why}")

@@ -99,11 +99,11 @@ def _status(args: argparse.Namespace) -> int:
 def _report(args: argparse.Namespace) -> int:
     from paraspinal_nnunet import cli
     from paraspinal_nnunet.workflow.settings import read_study
-    from paraspinal_nnunet.workflow.state import Job
+    from paraspinal_nnunet.workflow.state import Step
     from paraspinal_nnunet.workflow.steps import run_step
 
     study = read_study(args.study)
-    for job in (Job("evaluate", "all"), Job("statistics", "all"), Job("report")):
+    for job in (Step("evaluate", "all"), Step("statistics", "all"), Step("report")):
         run_step(study, job, cli.main)
     print(f"open in a browser: {study.folder / 'report' / 'report.html'}")
     return 0
@@ -123,10 +123,10 @@ def _step(args: argparse.Namespace) -> int:
     from paraspinal_nnunet import cli
     from paraspinal_nnunet.workflow.commands import job_commands
     from paraspinal_nnunet.workflow.settings import read_study
-    from paraspinal_nnunet.workflow.state import Job
+    from paraspinal_nnunet.workflow.state import Step
     from paraspinal_nnunet.workflow.steps import run_step
 
-    study, job = read_study(args.study), Job(args.rule, args.target, args.fold)
+    study, job = read_study(args.study), Step(args.rule, args.target, args.fold)
     if args.show:
         for command in job_commands(study, job):
             print(f"paraspinal {shlex.join(command)}")

@@ -1,11 +1,12 @@
 """Convert a folder of scans and label maps to an nnU-Net data set."""
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from paraspinal_nnunet.utils.workers import default_workers
 
 if TYPE_CHECKING:
     from paraspinal_nnunet.dataset_conversion.case import Checks
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 HELP = "convert scans and label maps to an nnU-Net data set"
 
-DEFAULT_WORKERS = min(8, os.cpu_count() or 1)
+DEFAULT_WORKERS = default_workers()
 
 _NAMES = "a GLOB matches the case id, the subject or the path of a file in DIR"
 

@@ -15,17 +15,19 @@ from paraspinal_nnunet.html.tables import PageTable, rows_table
 from paraspinal_nnunet.html.viewer.page import contact_sheet, viewer_html
 from paraspinal_nnunet.html.viewer.slices import ViewerCase, encoded
 from paraspinal_nnunet.image_io.images import read_image, read_labels
+from paraspinal_nnunet.protocol.paper import PAPER
 from paraspinal_nnunet.utils.files import read_json, write_text
 from paraspinal_nnunet.utils.text import pluralize
-from paraspinal_nnunet.workflow.settings import Study
+from paraspinal_nnunet.workflow.commands import find_model
+from paraspinal_nnunet.workflow.settings import Workflow
 from paraspinal_nnunet.workflow.state import marker
-from paraspinal_nnunet.workflow.status import expected_jobs
+from paraspinal_nnunet.workflow.status import BASELINE_EPOCHS, BASELINE_ITERATIONS, expected_jobs
 
 TITLE = "Paraspinal muscles: demonstration on phantoms"
 SHOWN_CASES = 3
 
 
-def write_page(path: Path, study: Study, phantom_command: Sequence[str]) -> Path:
+def write_page(path: Path, study: Workflow, phantom_command: Sequence[str]) -> Path:
     """Write the self-contained page.
 
     Args:
@@ -52,13 +54,26 @@ def write_page(path: Path, study: Study, phantom_command: Sequence[str]) -> Path
         sheet=encoded(sheet, "PNG"),
         recipes=None if costs is None else comparison_table(view, costs),
         dice=_dice_table(metrics),
-        remark="The 3D arm and the baseline are trained for seconds here, to show how they are run, not to be judged. "
-        "nnU-Net's default training mirrors images, which confuses left and right muscles.",
+        remark=_lengths(study, [str(name) for name in view.models]),
         viewer=viewer_html(cases, "Every slice: reference and predictions"),
         commands=_commands(study, phantom_command),
     )
     write_text(path, page)
     return path
+
+
+def _lengths(study: Workflow, models: Sequence[str]) -> str:
+    """How long each model was trained, which says what its Dice is worth."""
+    lengths = []
+    for name in models:
+        model = find_model(study, name)
+        steps = int(model.overrides["iterations"])
+        usual = BASELINE_EPOCHS * BASELINE_ITERATIONS if model.is_baseline else PAPER.training.iterations
+        lengths.append(f"{name} {steps:,} of {usual:,} steps")
+    return (
+        f"Trained for minutes: {', '.join(lengths)}. It shows how models are compared, not which is best; nnU-Net's "
+        "baseline mirrors no images here, which in short trainings confuses left and right muscles."
+    )
 
 
 def mean_dice(metrics: pd.DataFrame, model: str) -> float:
@@ -77,7 +92,7 @@ def _dice_table(metrics: pd.DataFrame) -> PageTable:
     return rows_table(rows)
 
 
-def _commands(study: Study, phantom_command: Sequence[str]) -> PageTable:
+def _commands(study: Workflow, phantom_command: Sequence[str]) -> PageTable:
     """Every command in its order, with the seconds of the step that it belongs to."""
     rows = [(" ".join(["paraspinal", *phantom_command]), "")]
     total = 0.0

@@ -14,10 +14,10 @@ from pathlib import Path
 from paraspinal_nnunet.errors import InputError, ParaspinalError, SetupError
 from paraspinal_nnunet.protocol.paper import PAPER
 from paraspinal_nnunet.utils.files import read_json, write_json, write_text
-from paraspinal_nnunet.workflow.settings import STUDY_FILE, Study, read_study
+from paraspinal_nnunet.workflow.settings import STUDY_FILE, Workflow, read_study
 from paraspinal_nnunet.workflow.template import DEMO_ITERATIONS, demo_text
 
-SHAPE = (128, 128, 16)
+SHAPE = (64, 64, 16)
 FULL_SHAPE = (512, 512, 50)
 COHORT, RECORD, PHANTOM_LOG = "cohort", "demo.json", "logs/phantom.log"
 
@@ -53,7 +53,7 @@ def run_demo(settings: DemoSettings) -> Path:
     """
     from paraspinal_nnunet.cli.demo.page import write_page
 
-    folder = _claim(settings)
+    folder = _open_folder(settings)
     print(f"In {folder}: paraspinal {shlex.join(phantom_command(settings))}", flush=True)
     _make_cohort(settings, folder)
     write_text(folder / STUDY_FILE, study_text(settings))
@@ -84,12 +84,7 @@ def own_spacing_mm() -> tuple[float, ...]:
     )
 
 
-def tables_folder(study: Study) -> Path:
-    """The evaluation of all models."""
-    return study.folder / "evaluation" / "all"
-
-
-def _run(study: Study) -> None:
+def _run(study: Workflow) -> None:
     from paraspinal_nnunet.workflow.engine import RunOptions, check_engine, run_sequentially, run_study
 
     try:
@@ -110,8 +105,9 @@ def _make_cohort(settings: DemoSettings, folder: Path) -> None:
     command[command.index(COHORT)] = partial.name
     log = folder / PHANTOM_LOG
     with log.open("w", encoding="utf-8") as sink:
+        errors = None if sys.stderr.isatty() else subprocess.STDOUT  # a terminal shows how far it is
         result = subprocess.run(
-            [sys.executable, "-m", "paraspinal_nnunet", *command], cwd=folder, stdout=sink, stderr=subprocess.STDOUT
+            [sys.executable, "-m", "paraspinal_nnunet", *command], cwd=folder, stdout=sink, stderr=errors
         )
     if result.returncode:
         lines = log.read_text(encoding="utf-8").strip().splitlines() or ["no output"]
@@ -120,7 +116,7 @@ def _make_cohort(settings: DemoSettings, folder: Path) -> None:
     partial.rename(folder / COHORT)
 
 
-def _claim(settings: DemoSettings) -> Path:
+def _open_folder(settings: DemoSettings) -> Path:
     """Make the folder, or make sure that it holds a demonstration of the same settings."""
     folder = settings.folder.resolve()
     wanted = {key: value for key, value in asdict(settings).items() if key != "folder"}

@@ -1,4 +1,4 @@
-"""What `paraspinal doctor` looks at: each finding says what is wrong with this machine and how to mend it."""
+"""What `paraspinal doctor` looks at: each finding says what is wrong with this machine and how to fix it."""
 
 import importlib.util
 import os
@@ -28,28 +28,69 @@ class Finding:
 
     state: State
     what: str
-    mend: str = ""
+    fix: str = ""
 
     def __str__(self) -> str:
         mark = {"good": "ok   ", "note": "note ", "wrong": "WRONG"}[self.state]
-        return f"{mark}  {self.what}" + (f"\n       mend: {self.mend}" if self.mend else "")
+        return f"{mark}  {self.what}" + (f"\n       fix: {self.fix}" if self.fix else "")
+
+
+@dataclass(frozen=True)
+class Part:
+    """An extra of this package.
+
+    Attributes:
+        extra: Its name.
+        about: What it is for.
+        packages: What it needs.
+        any_of: Whether one of them is enough.
+    """
+
+    extra: str
+    about: str
+    packages: tuple[str, ...]
+    any_of: bool = False
+
+
+PARTS = (
+    Part("train", "training, and prediction with nnU-Net's models", ("nnunetv2", "torch", "monai")),
+    Part("fast", "prediction with portable models", ("onnxruntime", "openvino"), any_of=True),
+    Part("dicom", "DICOM in and out", ("pydicom", "highdicom")),
+    Part("report", "figures and reports", ("matplotlib", "scikit-image")),
+    Part("statistics", "the mixed model", ("statsmodels",)),
+    Part("study", "workflows on several cores, GPUs or machines", ("snakemake",)),
+)
 
 
 def examine() -> list[Finding]:
-    """All checks, in the order in which their failures should be mended."""
-    findings = [Finding("good", f"paraspinal-nnunet {__version__}, Python {platform.python_version()}"), _nnunet()]
-    findings += [_folder(name) for name in ("raw", "preprocessed", "results")]
-    if findings[1].state == "good":
+    """All checks of what is installed, in the order in which failures should be fixed; what is missing is no fault."""
+    findings = [Finding("good", f"paraspinal-nnunet {__version__}, Python {platform.python_version()}")]
+    training = importlib.util.find_spec("nnunetv2") is not None
+    if training:
+        findings += [_nnunet(), *(_folder(name) for name in ("raw", "preprocessed", "results"))]
+    if training and findings[1].state == "good":
         findings += [_device(), _torchvision(), _lookup()]
-    return findings
+    return findings + [_part(part) for part in PARTS if not (training and part.extra == "train")]
+
+
+def _part(part: Part) -> Finding:
+    """What one extra is for, and whether it is there as a whole, in part or not at all."""
+    versions = {name: installed(name) for name in part.packages}
+    present = [f"{name} {found}" for name, found in versions.items() if found]
+    missing = [name for name, found in versions.items() if not found]
+    if not missing or (part.any_of and present):
+        return Finding("good", f"{part.about}: {', '.join(present)}")
+    install = f"pip install 'paraspinal-nnunet[{part.extra}]'"
+    lacking = f" ({', '.join(missing)})" if present else ""
+    return Finding("note", f"not installed{lacking}: {part.about}", install)
 
 
 def _nnunet() -> Finding:
     try:
         check_nnunet()
     except SetupError as error:
-        what, _, mend = str(error).partition("; run: ")
-        return Finding("wrong", what, mend)
+        what, _, fix = str(error).partition("; run: ")
+        return Finding("wrong", what, fix)
     versions = ", ".join(f"{name} {installed(name)}" for name in ("nnunetv2", "torch", "monai"))
     return Finding("good", versions)
 
@@ -58,8 +99,8 @@ def _folder(name: Literal["raw", "preprocessed", "results"]) -> Finding:
     try:
         folder = nnunet_folder(name)
     except SetupError as error:
-        what, _, mend = str(error).partition("; ")
-        return Finding("wrong", what, mend)
+        what, _, fix = str(error).partition("; ")
+        return Finding("wrong", what, fix)
     if not os.access(folder, os.W_OK):
         return Finding("note", f"nnUNet_{name}={folder} cannot be written to")
     return Finding("good", f"nnUNet_{name}={folder}")
@@ -96,7 +137,7 @@ def _lookup() -> Finding:
     failure = _python(LOOKUP)
     if failure is None:
         return Finding("good", "stock commands find our trainers")
-    return Finding("wrong", f"nnU-Net's trainer look-up fails: {failure}", 'eval "$(paraspinal env --mend)"')
+    return Finding("wrong", f"nnU-Net's trainer look-up fails: {failure}", 'eval "$(paraspinal env --fix)"')
 
 
 def _python(code: str) -> str | None:

@@ -1,8 +1,8 @@
-"""Check this machine: versions, nnU-Net's folders, the trainer look-up; say what is wrong and how to mend it."""
+"""Check this machine: versions, nnU-Net's folders, the trainer look-up; say what is wrong and how to fix it."""
 
 import argparse
 
-HELP = "check the set-up and say how to mend it"
+HELP = "check the set-up and say how to fix it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,12 +10,12 @@ HELP = 'shell variables for the stock commands: eval "$(paraspinal env)"'
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    mend = parser.add_mutually_exclusive_group()
-    mend.add_argument(
-        "--mend", dest="mend", action="store_true", default=None,
+    fix = parser.add_mutually_exclusive_group()
+    fix.add_argument(
+        "--fix", "--mend", dest="fix", action="store_true", default=None,
         help="make the trainer look-up independent of torchvision (default: where torchvision does not fit torch)",
     )  # fmt: skip
-    mend.add_argument("--no-mend", dest="mend", action="store_false", help="leave PYTHONPATH alone")
+    fix.add_argument("--no-fix", "--no-mend", dest="fix", action="store_false", help="leave PYTHONPATH alone")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
 
     problem = torchvision_state().problem
     print(f"export nnUNet_extTrainer={shlex.quote(trainer_path(os.environ))}")
-    if args.mend or (args.mend is None and problem):
+    if args.fix or (args.fix is None and problem):
         print(f"export PYTHONPATH={shlex.quote(fixed_python_path(os.environ))}")
         if problem:
             print(f"{problem}: PYTHONPATH keeps it out of nnU-Net's trainer look-up", file=sys.stderr)

@@ -47,8 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="whose values levels label maps have (default: the one known scheme that fits)",
     )  # fmt: skip
     parser.add_argument(
-        "--fat", nargs="*", choices=("otsu", "kmeans", "gmm"), default=["otsu"], metavar="METHOD",
-        help="thresholds that part fat from muscle in the scan: otsu, kmeans, gmm; none without a name (default: otsu)",
+        "--fat", nargs="*", choices=("gmm3", "otsu", "kmeans", "gmm"), default=["gmm3"], metavar="METHOD",
+        help="thresholds that part fat from muscle in the scan: gmm3, otsu, kmeans, gmm; none without a name (default: "
+        "gmm3)",
     )  # fmt: skip
     parser.add_argument(
         "--fat-per", choices=("muscle", "side"), default="muscle",
@@ -75,6 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-m", "--model", type=Path, metavar="MODEL",
         help="the model that made the maps (folder or archive): flags scans unlike those that it was trained on",
     )  # fmt: skip
+    parser.add_argument("--xlsx", action="store_true", help="write all tables as a workbook, too: measures.xlsx")
     parser.add_argument("--overwrite", action="store_true", help="measure again what is there already")
     parser.add_argument("-np", "--workers", type=int, metavar="N", help="cases at a time (default: one per core)")
 
@@ -96,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
             fat=fat,
             options=_options(args),
             fat_maps=args.fat_maps,
+            xlsx=args.xlsx,
             overwrite=args.overwrite,
             workers=args.workers,
         )

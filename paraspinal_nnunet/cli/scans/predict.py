@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 HELP = "segment new scans with a trained model, measure them, and make a page of each"
 
 POST_STEPS = ("largest-component", "fill-holes", "closing")
-THRESHOLDS = ("otsu", "kmeans", "gmm")
+THRESHOLDS = ("gmm3", "otsu", "kmeans", "gmm")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,6 +76,11 @@ def _add_input_arguments(group: argparse._ArgumentGroup) -> None:
         "--series", metavar="NUMBER|UID|REGEX",
         help="DICOM: the series to take in every study (default: the axial T2 stack, by the rules)",
     )  # fmt: skip
+    group.add_argument(
+        "--allow-missing",
+        action="store_true",
+        help="DICOM: write a DICOM SEG also for masks that lack a muscle or are empty, marked so (default: refuse)",
+    )
     group.add_argument("--explain", action="store_true", help="DICOM: say why each series was accepted or rejected")
     group.add_argument(
         "--keep-identifiers", action="store_true",
@@ -93,8 +98,8 @@ def _add_product_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--no-pages", action="store_true", help="no pages and pictures")
     group.add_argument("--no-seg", action="store_true", help="DICOM: no DICOM SEG")
     group.add_argument(
-        "--fat", nargs="*", choices=THRESHOLDS, default=["otsu"], metavar="METHOD",
-        help=f"thresholds that part fat from muscle: {', '.join(THRESHOLDS)}; none without a name (default: otsu)",
+        "--fat", nargs="*", choices=THRESHOLDS, default=["gmm3"], metavar="METHOD",
+        help=f"thresholds that part fat from muscle: {', '.join(THRESHOLDS)}; none without a name (default: gmm3)",
     )  # fmt: skip
     group.add_argument(
         "--levels", type=Path, metavar="PATH",
@@ -155,6 +160,7 @@ def request_from(args: argparse.Namespace) -> "PredictionRequest":
             measures=not args.no_measures,
             pages=not args.no_pages,
             segmentation=not args.no_seg,
+            allow_missing=args.allow_missing,
             fat=tuple(args.fat),
             levels=args.levels,
             patient_facts=args.with_patient_facts,

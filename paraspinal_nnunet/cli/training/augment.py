@@ -1,8 +1,9 @@
 """Write a fold's augmented training images to disk, to look at or to use elsewhere; training makes its own."""
 
 import argparse
-import os
 from pathlib import Path
+
+from paraspinal_nnunet.utils.workers import default_workers
 
 HELP = "write a fold's augmented training images to disk (training needs none)"
 
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--count", type=int, help="how many images, from the first one (default: all, the paper's 1000)"
     )
-    parser.add_argument("-np", dest="processes", type=int, default=min(8, os.cpu_count() or 1), help="worker processes")
+    parser.add_argument("-np", dest="processes", type=int, default=default_workers(), help="worker processes")
     parser.add_argument(
         "--set", dest="settings", nargs="+", action="extend", default=[], metavar="NAME=VALUE",
         help="change the augmentation, e.g. augmentation.space=physical augmentation.exchange_labels=false",

@@ -1,7 +1,8 @@
 """Fingerprint, plans, folds by subject and preprocessing of a data set, for the paper's trainers or for a baseline."""
 
 import argparse
-import os
+
+from paraspinal_nnunet.utils.workers import default_workers
 
 HELP = "plan and preprocess a data set"
 
@@ -13,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-c", dest="configurations", nargs="+", default=["2d", "3d_fullres"], choices=["2d", "3d_fullres", "2.5d"],
         help="configurations (default: 2d 3d_fullres)",
     )  # fmt: skip
-    parser.add_argument("-np", dest="processes", type=int, default=min(8, os.cpu_count() or 1), help="worker processes")
+    parser.add_argument("-np", dest="processes", type=int, default=default_workers(), help="worker processes")
     parser.add_argument("-p", dest="plans", help="name of the plans (default: ParaspinalPlans, nnUNetPlans)")
     parser.add_argument(
         "--set", dest="settings", nargs="+", action="extend", default=[], metavar="NAME=VALUE",

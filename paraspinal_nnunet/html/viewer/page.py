@@ -109,9 +109,7 @@ def contact_sheet(
 def _case_data(case: ViewerCase, most_slices: int | None, margin_mm: float | None) -> dict[str, Any]:
     stack = display_stack(case.image, case.label_maps, case.affine, most_slices=most_slices, margin_mm=margin_mm)
     width, height = stack.display_size
-    overlays: list[dict[str, Any]] = [
-        {"name": "none", "legend": [], "opacity": FILL_OPACITY, "labels": "", "missing": []}
-    ]
+    overlays: list[dict[str, Any]] = [_NO_OVERLAY]
     names = {value: name for value, (name, _) in case.legend.items()}
     colours = {value: colour for value, (_, colour) in case.legend.items()} or LABEL_COLOURS
     expected = {*case.expected, *(() if case.reference is None else np.unique(case.reference).tolist())} - {0}

@@ -48,7 +48,8 @@ def check_network_file(content: bytes, where: str) -> None:
     try:
         _check_message(memoryview(content), "model", where, 0)
     except (IndexError, ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"{where}: a network is no sound ONNX file ({error}); get the model again") from error
+        reason = f"it is no sound ONNX file: {error}"
+        raise InputError(f"{where}: the network cannot be run ({reason}); get the model again") from error
 
 
 def _check_message(content: memoryview, kind: str, where: str, depth: int) -> None:

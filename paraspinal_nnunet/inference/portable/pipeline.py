@@ -10,6 +10,12 @@ from typing import Any
 
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.inference.options import SMALLEST_STEP
+from paraspinal_nnunet.models.manifest import (
+    LARGEST_PATCH,
+    LARGEST_PATCH_VOXELS,
+    LARGEST_SPACING_MM,
+    SMALLEST_SPACING_MM,
+)
 
 READERS = {"NibabelIOWithReorient": True, "SimpleITKIO": False, "NibabelIO": False}
 """nnU-Net's readers -> whether they turn scans to RAS; the others hand the network the stored order of voxels."""
@@ -23,8 +29,8 @@ SCHEMES = (
 )
 PREPROCESSOR = "DefaultPreprocessor"
 RESAMPLER = "resample_data_or_seg_to_shape"
-LARGEST_PATCH, LARGEST_PATCH_VOXELS, LARGEST_MULTIPLE = 4096, 1 << 26, 1024
-"""Beyond what any network of nnU-Net's is planned with; a manifest that says more would ask for all memory."""
+LARGEST_MULTIPLE = 1024
+"""Networks with more than ten halvings have no patch."""
 
 HIGHEST_ORDER, HIGHEST_ORDER_OF_LOGITS = 5, 1
 
@@ -105,15 +111,22 @@ def read_pipeline(preprocessing: Mapping[str, Any], where: str) -> Pipeline:
     if any(step > LARGEST_MULTIPLE for step in multiple):
         entry.fail("size_multiple")
     forward, backward = (entry.numbers(f"transpose_{way}", int, (3,)) for way in ("forward", "backward"))
-    if sorted(forward) != [0, 1, 2] or any(forward[axis] != place for place, axis in enumerate(backward)):
+    if (
+        sorted(forward) != [0, 1, 2]
+        or sorted(backward) != [0, 1, 2]
+        or any(forward[axis] != place for place, axis in enumerate(backward))
+    ):
         entry.fail("transpose_backward")
     masked = entry.sequence("normalization_nonzero_voxels_only", bool)
     schemes = entry.sequence("normalization", str)
     if schemes[0] not in SCHEMES:
         raise InputError(f"{where}: normalises by '{schemes[0]}', which portable models do not know")
+    spacing_mm = entry.numbers("spacing_mm", float, (2, 3))
+    if any(not SMALLEST_SPACING_MM <= mm <= LARGEST_SPACING_MM for mm in spacing_mm):
+        entry.fail("spacing_mm")
     return Pipeline(
         reorient=READERS[reader],
-        spacing_mm=entry.numbers("spacing_mm", float, (2, 3)),
+        spacing_mm=spacing_mm,
         patch_size=patch,
         step_size=entry.step_size(),
         size_multiple=multiple,
@@ -134,7 +147,9 @@ class _Entry:
         self.content, self.where = content, where
 
     def fail(self, key: str) -> None:
-        raise InputError(f"{self.where}: preprocessing '{key}' holds {self.content.get(key)!r}; export the model again")
+        raise InputError(
+            f"{self.where}: preprocessing '{key}' holds {repr(self.content.get(key))[:80]}; export the model again"
+        )
 
     def get(self, key: str) -> Any:
         if key not in self.content:

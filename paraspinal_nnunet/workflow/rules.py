@@ -12,12 +12,11 @@ from paraspinal_nnunet.workflow.commands import (
     best_arm,
     find_model,
     models_of_set,
-    plans_of,
     sets_evaluated,
     shard_count,
 )
-from paraspinal_nnunet.workflow.settings import Study
-from paraspinal_nnunet.workflow.state import Job, marker, settings_file
+from paraspinal_nnunet.workflow.settings import Workflow
+from paraspinal_nnunet.workflow.state import Step, marker, settings_file
 
 _NOWHERE = Path()
 MB = 1000
@@ -25,7 +24,7 @@ MB = 1000
 
 def done(rule: str, target: str = "", fold: str = "") -> str:
     """A marker's path relative to the study; target and fold may be wildcards."""
-    return marker(_NOWHERE, Job(rule, target, fold)).as_posix()
+    return marker(_NOWHERE, Step(rule, target, fold)).as_posix()
 
 
 def settings(name: str) -> str:
@@ -39,28 +38,28 @@ def step_command(*parts: str) -> str:
     return command.replace("{", "{{").replace("}", "}}")
 
 
-def before_planning(study: Study) -> list[str]:
+def before_planning(study: Workflow) -> list[str]:
     """Planning waits for the inspection only where its findings stop the study."""
     inspection = study.content["inspect"]
     return [done("inspect")] if inspection["run"] and inspection["strict"] else [done("convert")]
 
 
-def before_training(study: Study, model: str) -> list[str]:
+def before_training(study: Workflow, model: str) -> list[str]:
     """Its own plans' data, and its own settings."""
     return [done("preprocess", find_model(study, model).plans), settings(f"models/{model}")]
 
 
-def validated(study: Study, models: Sequence[str]) -> list[str]:
+def validated(study: Workflow, models: Sequence[str]) -> list[str]:
     """All folds of some models."""
     return [done("validate", model, fold) for model in models for fold in study.folds]
 
 
-def before_evaluation(study: Study, name: str) -> list[str]:
+def before_evaluation(study: Workflow, name: str) -> list[str]:
     """All folds of the models of a set; which these are may follow from the best arm."""
     return [*validated(study, [m.name for m in models_of_set(study, name)]), settings("evaluation")]
 
 
-def needs_choice(study: Study, name: str) -> bool:
+def needs_choice(study: Workflow, name: str) -> bool:
     """Whether a set of models, or a prediction, follows from the best arm."""
     if len(study.arms) == 1:
         return False
@@ -69,7 +68,7 @@ def needs_choice(study: Study, name: str) -> bool:
     )
 
 
-def before_prediction(study: Study) -> list[str]:
+def before_prediction(study: Workflow) -> list[str]:
     """All folds of the model that predicts."""
     wanted = study.content["predict"]["model"]
     name = best_arm(study) if wanted == "best" else wanted
@@ -77,7 +76,7 @@ def before_prediction(study: Study) -> list[str]:
     return [*folds, settings("predict")]
 
 
-def targets(study: Study) -> list[str]:
+def targets(study: Workflow) -> list[str]:
     """The study's ends; what else there is follows from them."""
     shards = [done("predict", str(number + 1)) for number in range(shard_count(study))]
     others = [done("statistics", name) for name in sets_evaluated(study) if name != ALL]
@@ -85,12 +84,7 @@ def targets(study: Study) -> list[str]:
     return [*inspection, done("report"), *others, *shards]
 
 
-def resource(study: Study, rule: str, name: str, attempt: int = 1) -> Any:
+def resource(study: Workflow, rule: str, name: str, attempt: int = 1) -> Any:
     """What a job of a rule asks for; memory grows with every attempt."""
     value = study.resources(rule)[name]
     return value * MB * attempt if name == "memory_gb" else value
-
-
-def known_plans(study: Study) -> list[str]:
-    """For the wildcard of plans."""
-    return list(plans_of(study))

@@ -10,23 +10,13 @@ from tqdm import tqdm
 
 from paraspinal_nnunet.anatomy import BACKGROUND, BY_KEY
 from paraspinal_nnunet.errors import DatasetError, ParaspinalError
-from paraspinal_nnunet.utils.files import read_json
+from paraspinal_nnunet.measures.case import measure
+from paraspinal_nnunet.nnunet.datasets import case_ids, find_dataset, read_dataset_json
 
 log = logging.getLogger(__name__)
 
-FINGERPRINT = "dataset_fingerprint.json"
-"""nnU-Net copies it into every model folder."""
-
 LEAST_CASES = 3
 """Fewer have no spread to compare with."""
-
-
-def training_spacing_mm(model_folder: Path) -> list[float] | None:
-    """Median voxel size of the training cases along z, y, x; None where nnU-Net's fingerprint is not at hand."""
-    path = model_folder / FINGERPRINT
-    if not path.is_file():
-        return None
-    return [round(float(mm), 6) for mm in np.median(read_json(path)["spacings"], axis=0)]
 
 
 def muscle_intensity(dataset: str, cases: int | None) -> dict[str, list[float]] | None:
@@ -40,8 +30,6 @@ def muscle_intensity(dataset: str, cases: int | None) -> dict[str, list[float]] 
         Structure's key -> mean and SD over cases of `measures.result.StructureMeasures.intensity_z`; None, with a note
         in the log, where the raw data set is not at hand as it was.
     """
-    from paraspinal_nnunet.nnunet.datasets import case_ids, find_dataset
-
     try:
         folder = find_dataset(dataset)
         ids = case_ids(folder)
@@ -54,9 +42,6 @@ def muscle_intensity(dataset: str, cases: int | None) -> dict[str, list[float]] 
 
 
 def _over_cases(folder: Path, ids: list[str]) -> dict[str, list[float]]:
-    from paraspinal_nnunet.measures.case import measure
-    from paraspinal_nnunet.nnunet.datasets import read_dataset_json
-
     description = read_dataset_json(folder)
     ending = description["file_ending"]
     values = _canonical_values(description["labels"])

@@ -1,0 +1,29 @@
+"""Text that spreadsheets would run, and numbers that they must keep."""
+
+import pandas as pd
+import pytest
+
+from paraspinal_nnunet.errors import SetupError
+from paraspinal_nnunet.utils.spreadsheet import plain_text, write_tsv, write_workbook
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+A1", "-A1", "@SUM(A1)", "\t=1", "-1+2", "=cmd|' /C calc'!A0", "--1", "+"])
+def test_formulas_get_an_apostrophe(text):
+    assert plain_text(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("text", ["", "a=1", "-1.5", "+3", "-.5", "1e-5", "-1e+05", "-inf", "'=1", "sub-01", "a-b"])
+def test_numbers_and_plain_text_stay(text):
+    assert plain_text(text) == text
+
+
+def test_a_table_by_hand(tmp_path):
+    write_tsv(pd.DataFrame({"=case": ["-x", "y"], "v": [1 / 3, -123456.789], "n": [1, 2]}), tmp_path / "t.tsv")
+    assert (tmp_path / "t.tsv").read_text() == "=case\tv\tn\n'-x\t0.333333\t1\ny\t-123457\t2\n"
+
+
+def test_a_workbook_needs_its_library(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "openpyxl", None)
+    with pytest.raises(SetupError, match=r"paraspinal-nnunet\[xlsx\]"):
+        write_workbook({"a": pd.DataFrame({"x": [1]})}, tmp_path / "a.xlsx")
+    assert list(tmp_path.iterdir()) == []
