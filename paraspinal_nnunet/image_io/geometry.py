@@ -92,7 +92,9 @@ def check_axes(affine: np.ndarray, path: Path | str, *, allow_shear: bool = Fals
         )
 
 
-def affine_from_lps(direction: np.ndarray, spacing: Sequence[float], origin: Sequence[float]) -> np.ndarray:
+def affine_from_lps(
+    direction: np.ndarray, spacing: Sequence[float] | np.ndarray, origin: Sequence[float] | np.ndarray
+) -> np.ndarray:
     """The affine of an image of ITK's kind.
 
     Args:

@@ -264,7 +264,7 @@ def _partner(place: Path, case: _Case, what: str, listed: _Listed, *, alone: boo
     found = [path for path in listed[place] if stem_of(path.name) in goes_with]
     if len(found) != 1:
         names = ", ".join(path.name for path in found[:3]) or "none"
-        raise InputError(f"case {case.name}: needs one {what} of its name in {place}; found {names}")
+        raise InputError(f"case {case.name}: needs one {what} in {place} of its name; found {names}")
     return found[0]
 
 

@@ -13,7 +13,7 @@ from helpers.tiny_portable import AFFINE, boxes, painted, write_tiny_model
 from onnx import TensorProto, helper
 
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.image_io.nifti import Volume
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.inference.portable import open_model
 from paraspinal_nnunet.inference.portable.onnx_file import check_network_file
 from paraspinal_nnunet.inference.portable.runtimes import load_runtime

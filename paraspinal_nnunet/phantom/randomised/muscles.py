@@ -213,7 +213,10 @@ def _psoas(canvas: Canvas, side: int) -> np.ndarray:
         half = np.ptp(points, axis=0) / 2
         points = (
             0.4 * points
-            + 0.6 * oval(*middle, half[0] * 1.0, half[1] * 0.95, 2.2, len(points))[_start_of(points - middle)]
+            + 0.6
+            * oval(float(middle[0]), float(middle[1]), half[0] * 1.0, half[1] * 0.95, 2.2, len(points))[
+                _start_of(points - middle)
+            ]
         )
     c, s = np.cos(body.psoas_turn), np.sin(body.psoas_turn)
     offset = (points - middle) @ np.array([[c, s], [-s, c]]) * scale
