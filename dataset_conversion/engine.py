@@ -60,7 +60,7 @@ def convert(
     workers: int = 1,
     overwrite: bool = False,
     mode: Mode = "whole",
-    draw_previews: Callable[[Path, Path], None] | None = None,
+    draw_previews: Callable[[Path, Path], object] | None = None,
 ) -> Report:
     """Convert a folder to an nnU-Net data set.
 

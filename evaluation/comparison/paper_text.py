@@ -126,7 +126,9 @@ def _volume_order(frames: Mapping[str, pd.DataFrame]) -> dict[str, str]:
     if "reference_volume_tests" not in frames:
         return {}
     tests = frames["reference_volume_tests"]
-    found = {frozenset(pair): set() for pairs in _LARGER.values() for pair in pairs}
+    found: dict[frozenset[str], set[tuple[str, float]]] = {
+        frozenset(pair): set() for pairs in _LARGER.values() for pair in pairs
+    }
     for row in tests.itertuples():
         found.get(frozenset((row.larger, row.smaller)), set()).add((row.larger, float(row.p)))
     ours = {}

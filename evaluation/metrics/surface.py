@@ -89,8 +89,8 @@ def surface_metrics(
     if used < 2:
         situation = "one empty" if used else "both empty"
         return SurfaceMetrics(**{metric: values[situation] for metric, values in UNDEFINED.items()})
-    surfaces = (surface_elements(mask, spacing, convention) for mask in (reference, prediction))
-    return _compare(*surfaces, tolerance_mm, _PERCENTILES[convention])
+    surfaces = [surface_elements(mask, spacing, convention) for mask in (reference, prediction)]
+    return _compare(surfaces[0], surfaces[1], tolerance_mm, _PERCENTILES[convention])
 
 
 def surface_row(metrics: SurfaceMetrics, tolerance_mm: float, convention: Convention) -> dict[str, float | str]:
@@ -129,7 +129,7 @@ def _weighted_percentile(distances: np.ndarray, weights: np.ndarray) -> float:
     """The least distance within which 95 % of the area lies."""
     order = np.argsort(distances, kind="stable")
     share = np.cumsum(weights[order]) / weights.sum()
-    return float(distances[order][min(np.searchsorted(share, 0.95), len(order) - 1)])
+    return float(distances[order][min(int(np.searchsorted(share, 0.95)), len(order) - 1)])
 
 
 def _counted_percentile(distances: np.ndarray, _: np.ndarray) -> float:

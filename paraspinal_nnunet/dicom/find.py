@@ -122,7 +122,9 @@ def _no_folder(error: OSError, root: Path) -> DamagedFile:
 def _without_copies(frames: Sequence[Frame]) -> tuple[list[Frame], list[DamagedFile], int]:
     """One file of each that are the same byte for byte; files that differ under one SOPInstanceUID are faults."""
     first: dict[str, Frame] = {}
-    kept, copied, clashes = [], set(), []
+    kept: list[Frame] = []
+    copied: set[Path] = set()
+    clashes: list[DamagedFile] = []
     for frame in frames:
         header = frame.header
         known = first.setdefault(header.sop_uid, frame).header if header.sop_uid else header
@@ -141,7 +143,9 @@ def _series(frames: Sequence[Frame]) -> tuple[Series, ...]:
     groups: dict[tuple[str, ...], list[Frame]] = defaultdict(list)
     for frame in frames:
         header = frame.header
-        groups[(header.series_uid, header.patient.study_uid, *header.patient.identity)].append(frame)
+        patient = header.patient
+        key = (header.series_uid, patient.study_uid, *patient.identity)
+        groups[key].append(frame)
     ordered = sorted(groups.values(), key=_order)
     return tuple(s for group, key in zip(ordered, _keys(ordered), strict=True) for s in split_frames(group, key))
 

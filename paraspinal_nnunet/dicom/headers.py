@@ -210,13 +210,13 @@ def _frame(header: Header, index: int, value: Callable[[str], Any]) -> Frame:
     traits: dict[str, Any] = {
         name: found for name, keywords in tags.TRAITS if (found := _trait(value, keywords)) is not None
     }
-    for name, found in (
+    for name, text in (
         ("component", str(value("ComplexImageComponent") or "")),
         ("contrast", header.contrast),
         ("frame_of_reference", header.frame_of_reference_uid),
     ):
-        if found:
-            traits[name] = found
+        if text:
+            traits[name] = text
     return Frame(
         header=header,
         index=index,

@@ -179,7 +179,7 @@ def _tell_left_out(request: BatchRequest, cases: Sequence[_Case], listed: _Liste
     folders = [request.labels, request.scans, request.levels, request.water, request.fat]
     for folder in dict.fromkeys(path for path in folders if path is not None and path.is_dir()):
         warn_left_out(log, folder, no_images(folder), "no image that can be read")
-    if request.scans in listed and len(cases) > 1:
+    if request.scans is not None and request.scans in listed and len(cases) > 1:
         stems = {stem_of(path.name) for path in listed[request.scans]}
         used = {name for case in cases for name in partners(case.name, stems)}
         unused = [path for path in listed[request.scans] if stem_of(path.name) not in used]

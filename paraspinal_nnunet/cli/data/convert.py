@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if report.refusals else 0
 
 
-def _previews(args: argparse.Namespace) -> "Callable[[Path, Path], None]":
+def _previews(args: argparse.Namespace) -> "Callable[[Path, Path], object]":
     from functools import partial
 
     from paraspinal_nnunet.nnunet.datasets import dataset_name
