@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from multiprocessing import active_children, get_context, parent_process
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -104,7 +104,7 @@ def _begin(
     signal.signal(signal.SIGTERM, _leave)
     if with_children and hasattr(os, "setsid"):
         os.setsid()
-        threading.Thread(target=_end_with_children, daemon=True).start()
+        _end_with_children()
     elif by_main and sys.platform.startswith("linux"):
         # The system sends it when the thread that started this process ends, so it must be the main one.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -126,11 +126,24 @@ def _end_with_parent(with_children: bool) -> None:
 
 
 def _end_with_children() -> None:
-    """End the group when a process in it was killed: whoever waits for that one would wait for ever."""
-    seen: set[BaseProcess] = set()
+    """End the group when a process in it was killed: whoever waits for that one would wait for ever.
+
+    Each is remembered from its start: a pool replaces one that died, and nothing would tell of it afterwards.
+    """
+    seen: list[BaseProcess] = []
+    start = BaseProcess.start
+
+    def remembered(process: BaseProcess) -> None:
+        start(process)
+        seen.append(process)
+
+    BaseProcess.start = remembered  # type: ignore[method-assign]
+    threading.Thread(target=_watch, args=(seen,), daemon=True).start()
+
+
+def _watch(processes: list[BaseProcess]) -> None:
     while True:
-        seen |= set(active_children())
-        codes = {process.exitcode for process in seen}
+        codes = [process.exitcode for process in list(processes)]
         if any(code is not None and code < 0 and code != -signal.SIGTERM for code in codes):
             _end(True)
         time.sleep(_LOOK_S)
