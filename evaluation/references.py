@@ -103,7 +103,7 @@ def label_files(folder: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for path in images_in(folder):
         case = path.name[: len(path.name) - len(ending_of(path.name))]
-        if fault := name_fault(case):
+        if fault := name_fault(case, written=False):
             raise InputError(f"{folder}: {fault}; rename the file")
         if case in files:
             raise InputError(f"{folder}: {files[case].name} and {path.name} are both of case {case}; keep one")

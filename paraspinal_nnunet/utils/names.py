@@ -16,12 +16,13 @@ _NOT_UTF8 = re.compile("[\ud800-\udfff]")
 """How Python stands for bytes of a name that are no UTF-8; no table and no page can hold them."""
 
 
-def name_fault(name: str, *, reserved: Collection[str] = ()) -> str | None:
+def name_fault(name: str, *, reserved: Collection[str] = (), written: bool = True) -> str | None:
     """Why a name cannot be a case's; None where it can.
 
     Args:
         name: The name.
         reserved: Names that other files have, in whatever case of letters.
+        written: Whether files are to be named so; else any text will do.
 
     >>> name_fault("sub-01"), name_fault(""), name_fault("nul")
     (None, 'its name is empty without the ending', "'nul' is a reserved name on Windows")
@@ -30,6 +31,10 @@ def name_fault(name: str, *, reserved: Collection[str] = ()) -> str | None:
         return "its name is empty without the ending"
     if _NOT_UTF8.search(name):
         return f"{name!a} is no valid UTF-8"
+    return _unwritable(name, reserved) if written else None
+
+
+def _unwritable(name: str, reserved: Collection[str]) -> str | None:
     if _UNFIT.search(name):
         return f"{name!r} has characters that names of files cannot have everywhere"
     if name[0] in ".-~" or name[-1] in ". " or name[0] == " ":

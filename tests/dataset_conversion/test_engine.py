@@ -18,6 +18,7 @@ from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.dataset_conversion import convert_case as take
 from paraspinal_nnunet.dataset_conversion.engine import convert
 from paraspinal_nnunet.dataset_conversion.sources.author import author_source
+from paraspinal_nnunet.errors import DatasetError
 from paraspinal_nnunet.image_io.geometry import to_ras
 from paraspinal_nnunet.nnunet.datasets import read_cases
 
@@ -592,10 +593,8 @@ def test_a_failed_exchange_brings_the_old_data_set_back(source, raw, monkeypatch
 def test_a_dead_worker_is_one_line(source, raw, capsys):
     from dataclasses import replace
 
-    from paraspinal_nnunet.errors import WorkerDiedError
-
     dying = replace(author_source(), read_images=_die)
-    with pytest.raises(WorkerDiedError, match=r"[ab]: its worker process ended .*--exclude"):
+    with pytest.raises(DatasetError, match=r"a worker process died while converting [ab] .*--exclude"):
         convert(dying, source, number=501, name="X", raw=raw, workers=2)
     assert list(raw.iterdir()) == []
 

@@ -43,13 +43,13 @@ def cohort(scans):
 def calls(monkeypatch):
     """The cases whose images were read."""
     seen = []
-    read = resume.StagingFolder.begin
+    read = take._checked_images
 
-    def begin(self, case):
+    def reading(case, *args):
         seen.append(case.case)
-        read(self, case)
+        return read(case, *args)
 
-    monkeypatch.setattr(resume.StagingFolder, "begin", begin)
+    monkeypatch.setattr(take, "_checked_images", reading)
     return seen
 
 

@@ -46,9 +46,11 @@ def test_everything_of_a_case_and_of_all(scans, model, tmp_path, capsys, caplog)
     printed = capsys.readouterr()
     assert printed.out.split() == [str(out / "a.nii.gz"), str(out / "b.nii.gz")]
     assert "input: a folder with 2 scans" in caplog.text
-    tables = ("asymmetry.tsv", "flags.tsv", "levels.tsv", "measures.tsv", "slices.tsv")
+    names = ("asymmetry", "flags", "levels", "measures", "slices")
+    tables = tuple(f"{name}.tsv" for name in names)
     expected = {"index.html", "labels.ctbl", "labels_itksnap.txt"}
-    expected |= {f"measures/{name}" for name in (*tables, "measures_dictionary.json", "measures_dictionary.tsv")}
+    of_all = (*names, "measures_wide", "measures_dictionary")  # each with what its columns mean
+    expected |= {f"measures/{name}.{ending}" for name in of_all for ending in ("tsv", "json")}
     for case in ("a", "b"):
         expected |= {f"{case}.nii.gz", f"{case}.png", f"pages/{case}.html", f"records/{case}.json"}
         expected |= {f"measures/{case}/{name}" for name in (*tables, "measures.json")}

@@ -211,10 +211,14 @@ def test_each_flag_changes_what_it_says(tiny, tmp_path, capsys, flags, change):
 
 def test_the_request_holds_what_the_flags_say(monkeypatch, tmp_path):
     seen = []
+    (tmp_path / "preprocessed").mkdir()
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path / "preprocessed"))
     monkeypatch.setattr(augmented_set, "augment", lambda r: seen.append(r) or tmp_path)
-    cli.main(["augment", "-d", "7", "-f", "all", "-p", "Other", "-np", "3", "-o", str(tmp_path), "-c", "3d_fullres"])
-    cli.main(["augment", "-d", "7", "-f", "2", "-o", str(tmp_path), "--count", "5"])
-    assert seen[0] == AugmentRequest("7", "all", tmp_path, "Other", "3d_fullres", None, 3)
+    cli.main(
+        ["augment", "-d", "7", "-f", "all", "-p", "Other", "-np", "3", "-o", str(tmp_path / "o"), "-c", "3d_fullres"]
+    )
+    cli.main(["augment", "-d", "7", "-f", "2", "-o", str(tmp_path / "o"), "--count", "5"])
+    assert seen[0] == AugmentRequest("7", "all", tmp_path / "o", "Other", "3d_fullres", None, 3)
     assert (seen[1].fold, seen[1].plans_name, seen[1].configuration, seen[1].count) == (2, "ParaspinalPlans", "2d", 5)
 
 

@@ -27,7 +27,7 @@ SBATCH_FLAGS = (
 """Flags that ask for nodes or say when; not among them are those that replace the job's script or its surroundings."""
 
 _SBATCH_WORD = re.compile(r"--([a-z-]+)(=[A-Za-z0-9_.,:@%+/\[\]-]+)?")
-_OURS = Path(__file__).resolve().parents[1] / "trainers" / "__init__.py"
+_OURS = Path(__file__).resolve().parents[2] / "trainers" / "__init__.py"
 _NNUNETS = "training/nnUNetTrainer"
 _STEP = re.compile(r"[a-z][a-z-]*([=:][0-9.]+)?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
