@@ -102,7 +102,7 @@ def _chosen(selection: CaseSelection) -> dict[str, Any]:
 
 
 def _dataset_json(source: Source, report: Report, provenance: dict[str, Any]) -> dict[str, Any]:
-    """What nnU-Net reads, and beside it, in keys that nnU-Net passes over, where the data come from."""
+    """What nnU-Net reads, and beside it, in keys that nnU-Net ignores, where the data come from."""
     return {
         "channel_names": {str(n): name for n, name in enumerate(source.channels)},
         "labels": {"background": 0, **source.labels.dataset_labels},

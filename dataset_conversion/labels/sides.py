@@ -1,4 +1,4 @@
-"""Labels whose sides contradict the geometry: refused with the evidence, or mended as the user says which is wrong."""
+"""Labels whose sides contradict the geometry: refused with the evidence, or corrected as the user says which is wrong."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from paraspinal_nnunet.dataset_conversion.case import SidePolicy
 from paraspinal_nnunet.errors import LabelError
 from paraspinal_nnunet.image_io.geometry import SideEvidence, check_sides, lone_side_evidence, side_evidence
 
-MENDED: dict[SidePolicy, str] = {
+CORRECTED: dict[SidePolicy, str] = {
     "swap-sides": "right and left labels exchanged",
     "trust-labels": "header mirrored left to right",
 }
@@ -50,7 +50,7 @@ def settle_sides(
         policy: What is done where every muscle of every map contradicts the geometry; mixed evidence is always refused.
 
     Returns:
-        The maps, the affine, and what was done (see `MENDED`), `NOT_CHECKED`, or None.
+        The maps, the affine, and what was done (see `CORRECTED`), `NOT_CHECKED`, or None.
 
     Raises:
         SidesError: Contradictions that `policy` does not settle.
@@ -74,12 +74,12 @@ def settle_sides(
             fixable=True,
         )
     if policy == "swap-sides":
-        mended = [_EXCHANGED[labels] for labels in maps]
+        corrected = [_EXCHANGED[labels] for labels in maps]
     else:
-        mended, affine = list(maps), mirrored(affine, maps[0].shape)
-    for labels, name in zip(mended, names, strict=True):
+        corrected, affine = list(maps), mirrored(affine, maps[0].shape)
+    for labels, name in zip(corrected, names, strict=True):
         check_sides(labels, affine, classes, name)
-    return mended, affine, MENDED[policy]
+    return corrected, affine, CORRECTED[policy]
 
 
 def mirrored(affine: np.ndarray, shape: Sequence[int]) -> np.ndarray:
@@ -122,5 +122,5 @@ def _sides(evidence: Sequence[SideEvidence]) -> str:
 def _mixed(found: Sequence[SideEvidence], contradicting: Sequence[SideEvidence], name: str) -> str:
     return (
         f"{name}: {_sides(contradicting)} in {len(contradicting)} of {len(found)} muscles only, which neither "
-        "--swap-sides nor --trust-labels mends; correct the label map"
+        "--swap-sides nor --trust-labels can help; correct the label map"
     )

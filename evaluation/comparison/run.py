@@ -276,11 +276,11 @@ def _mixed(run: _Run) -> None:
     run.add("mixed_model", "linear mixed model", compute)
 
 
-def _beside_text(run: _Run) -> None:
+def _compare_with_text(run: _Run) -> None:
     run.frames["compare_with_paper"] = compare_with_paper(run.frames, run.analyses, run.published, run.data)
 
 
 _STEPS = (
     *(_describe, _cohort, _anovas, _post_hoc, _normality, _agreement, _depth, _raters, _beyond, _mixed),
-    _beside_text,
+    _compare_with_text,
 )

@@ -126,7 +126,7 @@ def examine_voxels(case: RawCase, labels: Mapping[str, int]) -> VoxelFindings:
 
 
 def _refuse_other_files(raw: Path) -> None:
-    """Images that nnU-Net would pass over in silence, because their names end otherwise."""
+    """Images that nnU-Net would leave out in silence, because their names end otherwise."""
     for folder in ("imagesTr", "labelsTr"):
         files = [p.name for p in (raw / folder).glob("*") if p.is_file() and not p.name.startswith(".")]
         others = sorted(name for name in files if not name.endswith(FILE_ENDING))
@@ -137,7 +137,7 @@ def _refuse_other_files(raw: Path) -> None:
                 f"over; {CONVERT}"
             )
         for name in others:
-            log.warning("%s/%s: %s is no image and is passed over", raw.name, folder, name)
+            log.warning("%s/%s: %s is no image and is left out", raw.name, folder, name)
 
 
 def _case(raw: Path, name: str, channels: int) -> RawCase:

@@ -75,7 +75,7 @@ def test_mixed_evidence_is_always_refused(scans, flag, capsys):
     line = capsys.readouterr().err
     assert "Psoas major: right at x = -18.0 mm" in line
     assert "Multifidus" not in line
-    assert "in 1 of 3 muscles only, which neither --swap-sides nor --trust-labels mends" in line
+    assert "in 1 of 3 muscles only, which neither --swap-sides nor --trust-labels can help" in line
 
 
 @pytest.mark.parametrize("flag", ["--swap-sides", "--trust-labels"])
