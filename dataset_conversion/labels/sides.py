@@ -1,4 +1,4 @@
-"""Labels whose sides contradict the geometry: refused with the evidence, or corrected as the user says which is wrong."""
+"""Labels whose sides contradict the geometry: refused with the evidence, or corrected as the user says."""
 
 from collections.abc import Sequence
 
