@@ -122,7 +122,8 @@ def _studies(folder: Path, choices: Choices) -> tuple[dict[str, Study], list[Ref
             if choices.label_pattern and child.is_dir() and "holds no DICOM file" in str(error):
                 continue
             refusals.append(Refusal("", _named(child, str(error)), (child,)))
-    if not studies:
+    named = [refusal for refusal in refusals if refusal.files[0] in children]
+    if not studies and all("holds no DICOM file" in refusal.reason for refusal in named):
         raise InputError(f"{folder}: holds no folder or zip archive with DICOM files; each study needs one of its own")
     return studies, refusals
 
@@ -173,8 +174,8 @@ def _case(
     if not CASE_ID.fullmatch(case):
         raise InputError(f"{path}: case id '{case}' must consist of letters, digits, '.', '-' and '_'; rename it")
     study.check_sound()
-    check_one_patient(study)
     check_one_study(study)
+    check_one_patient(study)
     if choices.label_pattern:
         raters: list[Series] = []
         labels_of = [_one_label(path, labels)]

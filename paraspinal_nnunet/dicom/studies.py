@@ -116,7 +116,7 @@ def check_series_apart(studies: Sequence[Study], names: Sequence[str] = ()) -> d
 
 def _files_of_each(groups: Iterable[Sequence[Series]], places: Sequence[str] = ()) -> str:
     texts = []
-    for group, place in zip(groups, places or repeat("")):
+    for group, place in zip(groups, places or repeat(""), strict=False):
         files = sorted({f.header.shown for s in group for f in s.frames})
         texts.append(place + files[0] + (f" and {len(files) - 1} more" if len(files) > 1 else ""))
     return "; ".join(texts)

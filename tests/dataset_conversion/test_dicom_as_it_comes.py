@@ -176,3 +176,9 @@ def test_a_report_of_everything_that_was_refused(raw, studies, tmp_path):
     assert convert(studies, "--report", tmp_path / "report.json") == 1
     assert json.loads((tmp_path / "report.json").read_text())["cases_refused"] == 1
     assert images(raw) == []
+
+
+def test_where_no_study_is_sound_the_reason_is_the_damage(raw, studies, capsys):
+    for file in save_series(stack(1), studies / "cut"):
+        file.write_bytes(file.read_bytes()[:300])
+    assert f"{studies / 'cut'}: IM0000: is a damaged DICOM file" in refused(raw, capsys, studies)

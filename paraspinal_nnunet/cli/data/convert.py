@@ -88,6 +88,10 @@ def _previews(args: argparse.Namespace) -> "Callable[[Path, Path], None]":
 
 
 def _print_refusals(report: "Report", *, at_least: int) -> None:
+    from paraspinal_nnunet.dataset_conversion.passed_over import as_line
+
+    if report.passed_over:
+        print(f"paraspinal convert: warning: {as_line(report.passed_over)}", file=sys.stderr)
     refusals = report.refusals
     for refusal in refusals if len(refusals) >= at_least else ():
         print(f"paraspinal convert: error: {refusal.reason}", file=sys.stderr)
