@@ -86,12 +86,16 @@ class Found:
         refusals: Images without label, labels without image, ids met twice.
         other_files: Number of files that belong to no case.
         notes: Remarks for the report.
+        tables: Files that were read beside those of the cases.
+        passed_over: Files that neither belong to a case nor were read, relative to the folder; see `passed_over`.
     """
 
     cases: tuple[Case, ...]
     refusals: tuple[Refusal, ...] = ()
     other_files: int = 0
     notes: tuple[str, ...] = ()
+    tables: tuple[Path, ...] = ()
+    passed_over: tuple[str, ...] = ()
 
 
 def read_case_images(case: Case) -> tuple[Volume, ...]:

@@ -10,6 +10,7 @@ from paraspinal_nnunet.dataset_conversion.case import Case, CaseOutcome, Checks,
 from paraspinal_nnunet.dataset_conversion.convert_case import IMAGES, LABELS, SECOND_LABELS, convert_case
 from paraspinal_nnunet.dataset_conversion.describe import describe, notes_on
 from paraspinal_nnunet.dataset_conversion.lock import number_lock
+from paraspinal_nnunet.dataset_conversion.passed_over import passed_over
 from paraspinal_nnunet.dataset_conversion.report import Mode, Report
 from paraspinal_nnunet.dataset_conversion.resume import StagingFolder, Task, staging_folder, tasks_of
 from paraspinal_nnunet.dataset_conversion.selection import CaseSelection, select
@@ -138,8 +139,11 @@ def _writing(target: Path, number: int, staging: StagingFolder) -> Iterator[None
 
 def _found(source: Source, folder: Path, selection: CaseSelection, replaced: Sequence[Path]) -> Found:
     try:
-        found = select(source.find_cases(folder), folder, source, selection)
+        everything = source.find_cases(folder)
+        found = select(everything, folder, source, selection)
         check_sources_stay(found.cases, replaced)
+        tables = [folder / source.participants, *([selection.participants] if selection.participants else [])]
+        found = replace(found, passed_over=passed_over(folder, (everything, found), tables))
     except OSError as error:
         raise InputError(f"{error.filename or folder}: cannot be read ({error.strerror or error})") from error
     return found
@@ -163,7 +167,16 @@ def _report(
 ) -> Report:
     notes = (*found.notes, *notes_on(source, target.name, replaced, elsewhere(int(target.name[7:10]))))
     checked = _refuse_repeated(outcomes)
-    return Report(target.name, checked, found.refusals, notes, found.other_files, mode, private=source.private)
+    return Report(
+        target.name,
+        checked,
+        found.refusals,
+        notes,
+        found.other_files,
+        mode,
+        private=source.private,
+        passed_over=found.passed_over,
+    )
 
 
 def _refuse_any(report: Report) -> Report:

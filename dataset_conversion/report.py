@@ -34,6 +34,7 @@ class Report:
         taken_over: Number of cases that an interrupted conversion had finished.
         kept: Folder name of the unfinished data set that a refused conversion leaves for the next try; '' for none.
         private: Reasons on disk name no source file.
+        passed_over: Files of the input folder that belong to no case, relative to it.
     """
 
     dataset: str
@@ -45,6 +46,7 @@ class Report:
     taken_over: int = 0
     kept: str = ""
     private: bool = False
+    passed_over: tuple[str, ...] = ()
 
     @property
     def accepted(self) -> tuple[CaseOutcome, ...]:
@@ -93,6 +95,7 @@ class Report:
             "subjects": self.subjects,
             "cases_refused": len(self.refusals),
             "other_files": self.other_files,
+            "passed_over": [] if self.private else list(self.passed_over),
             "notes": list(self.notes),
             "cases": [
                 {"case": o.case.case, "subject": o.case.subject, "image_sha256": o.image_hash, **o.facts}

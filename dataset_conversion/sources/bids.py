@@ -159,7 +159,11 @@ def _find(folder: Path, *, choice: Choice, kept: frozenset[str]) -> Found:
         notes.append(f"left out, since another image of the subject has the label: {', '.join(without)}")
     refused = {r.case for r in refusals if not r.second_rater}
     accepted = tuple(case for case in cases if case is not None and case.case not in refused)
-    return Found(accepted, tuple(refusals), layout.others, tuple(notes))
+    return Found(accepted, tuple(refusals), layout.others, tuple(notes), _tables(folder, layout))
+
+
+def _tables(folder: Path, layout: BidsLayout) -> tuple[Path, ...]:
+    return (folder / "dataset_description.json", *(folder / table.path for table in layout.tables))
 
 
 def _case(

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.image_io.images import ending_of
 
 LABEL_ENTITIES = ("space", "res", "den", "label", "hemi", "seg", "atlas", "desc")
 """Entities that a derivative may add to those of the image that it comes from."""
@@ -61,7 +62,7 @@ def parse(path: str) -> BidsName | None:
     'sub-01_acq-ax'
     """
     name = PurePosixPath(path).name
-    ending = next((e for e in _ENDINGS if name.endswith(e)), "")
+    ending = ending_of(name, _ENDINGS)
     if not ending:
         return None
     *parts, suffix = name[: -len(ending)].split("_")

@@ -21,7 +21,7 @@ from paraspinal_nnunet.dicom.deidentify import (
 from paraspinal_nnunet.dicom.headers import read_file
 from paraspinal_nnunet.dicom.records import Patient
 from paraspinal_nnunet.dicom.selection import pick
-from paraspinal_nnunet.dicom.studies import check_one_patient, check_series_apart
+from paraspinal_nnunet.dicom.studies import check_one_patient, check_one_study, check_series_apart
 from paraspinal_nnunet.errors import InputError, ParaspinalError
 from paraspinal_nnunet.utils.progress import progress
 from paraspinal_nnunet.utils.text import pluralize
@@ -76,7 +76,8 @@ def find_studies(folder: Path, *, choices: Choices) -> Found:
         InputError: No such folder, no study in it, or patients whom the table of ids lacks.
     """
     studies, refusals = _studies(folder, choices)
-    spread = dict(zip(studies, map(check_series_apart(list(studies.values())).get, range(len(studies))), strict=True))
+    faults = check_series_apart(list(studies.values()), [str(folder / name) for name in studies])
+    spread = {name: faults[n] for n, name in enumerate(studies) if n in faults}
     labels = _label_files(folder, choices.label_pattern)
     patients = {name: _patient(study, name) for name, study in studies.items()}
     table = read_ids(choices.ids) if choices.ids else None
@@ -86,11 +87,12 @@ def find_studies(folder: Path, *, choices: Choices) -> Found:
     for name, study in studies.items():
         subject = _subject(patients[name], subjects, name, choices)
         try:
-            if fault := spread[name]:
-                raise InputError(f"{folder / name}: {fault}")
+            if name in spread:
+                raise InputError(f"{folder / name}: {spread[name]}")
             case, selection = _case(folder / name, study, choices, labels, ids[name], subject)
         except ParaspinalError as error:
-            refusals.append(_refusal(folder / name, ids[name], error, patients[name]))
+            named = [folder / other for other in spread] if name in spread else ()
+            refusals.append(_refusal(folder / name, ids[name], error, patients[name], named))
             continue
         cases.append(case)
         notes.append(f"{case.case}: {_choice(selection)}")
@@ -120,7 +122,8 @@ def _studies(folder: Path, choices: Choices) -> tuple[dict[str, Study], list[Ref
             if choices.label_pattern and child.is_dir() and "holds no DICOM file" in str(error):
                 continue
             refusals.append(Refusal("", _named(child, str(error)), (child,)))
-    if not studies:
+    named = [refusal for refusal in refusals if refusal.files[0] in children]
+    if not studies and all("holds no DICOM file" in refusal.reason for refusal in named):
         raise InputError(f"{folder}: holds no folder or zip archive with DICOM files; each study needs one of its own")
     return studies, refusals
 
@@ -171,9 +174,7 @@ def _case(
     if not CASE_ID.fullmatch(case):
         raise InputError(f"{path}: case id '{case}' must consist of letters, digits, '.', '-' and '_'; rename it")
     study.check_sound()
-    found = len({s.header.patient.study_uid for s in study.of_kind(Kind.IMAGE)})
-    if found > 1:
-        raise InputError(f"{path}: holds {found} studies; give each a folder of its own")
+    check_one_study(study)
     check_one_patient(study)
     if choices.label_pattern:
         raters: list[Series] = []
@@ -250,9 +251,10 @@ def _subject(patient: Patient, subjects: Mapping[str, str], name: str, choices: 
     return patient.patient_id if CASE_ID.fullmatch(patient.patient_id) else name
 
 
-def _refusal(path: Path, case: str, error: ParaspinalError, patient: Patient) -> Refusal:
+def _refusal(path: Path, case: str, error: ParaspinalError, patient: Patient, named: Sequence[Path]) -> Refusal:
     reason = _named(path, str(error))
-    return Refusal(case, str(path) + without_identifiers(reason.removeprefix(str(path)), [patient]), (path,))
+    files = tuple(dict.fromkeys((path, *named)))
+    return Refusal(case, str(path) + without_identifiers(reason.removeprefix(str(path)), [patient]), files)
 
 
 def _named(path: Path, reason: str) -> str:

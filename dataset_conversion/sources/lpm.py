@@ -36,9 +36,9 @@ CHANNELS = ("fat", "water")
 
 _STEM = r"(?P<subject>[^/_]+)_(?P<contrast>water|fat)"
 _LEVELS = r"(?:_L\d-L\d)?"
-IMAGE = re.compile(rf"(?:.*/)?{_STEM}_img_img{_LEVELS}\.nii\.gz")
+IMAGE = re.compile(rf"(?:.*/)?{_STEM}_img_img{_LEVELS}(?i:\.nii\.gz)")
 LABEL = re.compile(
-    rf"(?:.*/)?{_STEM}_(?:manual_label_segmentation{_LEVELS}|img_img{_LEVELS}_nnunet_to_seg-segmentation-label)\.nii\.gz"
+    rf"(?:.*/)?{_STEM}_(?:manual_label_segmentation{_LEVELS}|img_img{_LEVELS}_nnunet_to_seg-segmentation-label)(?i:\.nii\.gz)"
 )
 """The release names its manual labels in two ways."""
 

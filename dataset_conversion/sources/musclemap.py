@@ -21,7 +21,7 @@ from paraspinal_nnunet.dataset_conversion.patterns.pairing import pair_up, walk
 from paraspinal_nnunet.dataset_conversion.sources import given_texts
 from paraspinal_nnunet.dataset_conversion.sources.musclemap_codes import OTHER_CODES
 from paraspinal_nnunet.errors import InputError, LabelError, ParaspinalError
-from paraspinal_nnunet.image_io.images import read_labels
+from paraspinal_nnunet.image_io.images import NIFTI_ENDINGS, ending_of, read_labels, with_small_ending
 from paraspinal_nnunet.utils.progress import progress
 
 HELP = "scans with MuscleMap's masks beside them"
@@ -33,7 +33,7 @@ REFERENCE = "masks made with MuscleMap, doi 10.3390/jimaging10110262"
 Codes = Literal["auto", "wholebody", "abdomen"]
 CODES: tuple[Codes, ...] = ("auto", "wholebody", "abdomen")
 
-_LABEL = re.compile(r"(?P<stem>.+)_dseg(?P<ending>\.nii(?:\.gz)?)")
+_LABEL = re.compile(r"(?P<stem>.+)_dseg(?P<ending>(?i:\.nii(?:\.gz)?))")
 _SUBJECT = re.compile(r"sub-[A-Za-z0-9]+")
 _LOOKED_AT = 20
 """Maps that are read to tell the codes; each case is checked against them anyway."""
@@ -163,7 +163,9 @@ def _labels(scheme: str, quadratus: bool) -> LabelTranslation:
 def _find(folder: Path, *, note: str) -> Found:
     files = set(walk(folder))
     labels = {name: match for name in sorted(files) if (match := _LABEL.fullmatch(name))}
-    plain = defaultdict(list)
+    spelt, plain = defaultdict(list), defaultdict(list)
+    for name in sorted(files):
+        spelt[with_small_ending(name)].append(name)
     for match in labels.values():
         plain[Path(match["stem"]).name].append(match["stem"])
     by_image: dict[str, list[Path]] = {}
@@ -174,11 +176,11 @@ def _find(folder: Path, *, note: str) -> Found:
         case = Path(stem).name if alone else stem.replace("/", "_")
         by_label.setdefault(case, []).append(folder / name)
         candidates = [f"{stem}{middle}{end}" for middle in ("", "_image") for end in (".nii.gz", ".nii")]
-        by_image[case] = [folder / image for image in candidates if image in files]
+        by_image[case] = [folder / image for name in candidates for image in spelt.get(name, ())]
     found = pair_up(by_image, by_label, {})
     cases = tuple(replace(c, subject=_subject(c.label.relative_to(folder).as_posix()) or c.case) for c in found.cases)
     used = {path for files in (by_image, by_label) for paths in files.values() for path in paths}
-    scans = sum(name.endswith((".nii", ".nii.gz")) and folder / name not in used for name in files)
+    scans = sum(bool(ending_of(name, NIFTI_ENDINGS)) and folder / name not in used for name in files)
     notes = (note, f"scans without a mask beside them, left out: {scans}") if scans else (note,)
     return replace(found, cases=cases, other_files=len(files) - len(used), notes=notes)
 

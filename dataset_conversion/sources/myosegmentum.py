@@ -25,6 +25,7 @@ from paraspinal_nnunet.dataset_conversion.sources.myosegmentum_volumes import (
     read_merged,
 )
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.image_io.images import with_small_ending
 
 HELP = "the MyoSegmenTUM spine database, alone (four classes) or with LPM's labels (six)"
 LAYOUT = "NN/[NN/]muscle/{WATER,FAT}.dcm + {erector_spinae,psoas}_{left,right}_NN.mha [+ --lpm FOLDER]"
@@ -164,8 +165,8 @@ def _case(
 def _image(muscle: Path, contrast: str) -> Path:
     """A multi-frame file, or a folder of slices."""
     for name in (f"{contrast.upper()}.dcm", contrast.upper()):
-        if (muscle / name).exists():
-            return muscle / name
+        if found := next((p for p in sorted(muscle.iterdir()) if with_small_ending(p.name, (".dcm",)) == name), None):
+            return found
     raise InputError(f"{muscle}: holds no {contrast.upper()}.dcm")
 
 
@@ -173,7 +174,7 @@ def _masks(muscle: Path, number: str) -> Masks:
     found = []
     for stem, key in KEYS.items():
         files = [
-            f for f in sorted(muscle.glob(f"{stem}_*.mha")) if re.fullmatch(rf"{stem}_0*{int(number)}\.mha", f.name)
+            f for f in sorted(muscle.glob(f"{stem}_*")) if re.fullmatch(rf"{stem}_0*{int(number)}(?i:\.mha)", f.name)
         ]
         if len(files) != 1:
             raise InputError(f"{muscle}: holds {len(files)} files {stem}_{number}.mha; one is needed")

@@ -15,7 +15,7 @@ from paraspinal_nnunet.dataset_conversion.labels.masks import MaskCase, mask_lab
 from paraspinal_nnunet.dataset_conversion.sources import given_texts
 from paraspinal_nnunet.dataset_conversion.sources.participants import person_of
 from paraspinal_nnunet.errors import InputError, ParaspinalError
-from paraspinal_nnunet.image_io.images import read_labels
+from paraspinal_nnunet.image_io.images import read_labels, with_small_ending
 from paraspinal_nnunet.utils.progress import progress
 from paraspinal_nnunet.utils.tables import read_table
 
@@ -58,7 +58,7 @@ def totalsegmentator_source(*, licence: str = LICENCE, reference: str = REFERENC
 def _find(folder: Path) -> Found:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
-    images = sorted(folder.glob(f"*/{IMAGE}"))
+    images = sorted(p for p in folder.glob("*/mri.*") if with_small_ending(p.name) == IMAGE)
     if not images:
         other = "; it is the CT data set" if any(folder.glob("*/ct.nii.gz")) else ""
         raise InputError(f"{folder}: no folder in it holds {IMAGE}{other}")
@@ -66,7 +66,8 @@ def _find(folder: Path) -> Found:
     cases, refusals, without = [], [], 0
     for image in progress(images, what="looking for the muscles", unit="scan"):
         name, masks = image.parent.name, image.parent / MASKS
-        found = [(key, masks / f"{key}.nii.gz") for key in KEYS if (masks / f"{key}.nii.gz").is_file()]
+        there = {with_small_ending(p.name): p for p in masks.glob("*") if p.is_file()}
+        found = [(key, there[f"{key}.nii.gz"]) for key in KEYS if f"{key}.nii.gz" in there]
         if not masks.is_dir():
             refusals.append(Refusal(name, f"{image}: is an image without a folder {MASKS} (case {name})", (image,)))
             continue
@@ -79,7 +80,8 @@ def _find(folder: Path) -> Found:
             person = people.get(name, Demographics())
             cases.append(MaskCase(name, name, (image,), masks, person=person, masks={masks: found}))
         without += not shown
-    return Found(tuple(cases), tuple(refusals), notes=_notes(without, people, [c.case for c in cases]))
+    notes = _notes(without, people, [c.case for c in cases])
+    return Found(tuple(cases), tuple(refusals), notes=notes, tables=(folder / META,))
 
 
 def _has_voxels(mask: tuple[str, Path]) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paraspinal_nnunet.dicom import tags
+from paraspinal_nnunet.dicom.deflated import check_inflated
 from paraspinal_nnunet.dicom.packages import get_pydicom
 from paraspinal_nnunet.dicom.records import Frame, Header, Kind, Patient
 from paraspinal_nnunet.errors import InputError, ParaspinalError, one_line, reason_of
@@ -56,6 +57,8 @@ def read_file(path: Path, shown: str) -> list[Frame] | None:
         return None
     try:
         with pydicom.config.disable_value_validation():
+            if preamble:
+                check_inflated(path)
             dataset = pydicom.dcmread(path, stop_before_pixels=True, force=not preamble, specific_tags=list(tags.READ))
             return _frames(dataset, path, shown) if preamble or _is_plausible(dataset) else None
     except ParaspinalError:
@@ -142,7 +145,7 @@ def _frames(dataset: "Dataset", path: Path, shown: str) -> list[Frame] | None:
 
 def _check_size(dataset: "Dataset", header: Header) -> None:
     """Refuse frames that the file cannot hold before any of them is described or decoded."""
-    if header.kind is not Kind.IMAGE:
+    if header.kind not in (Kind.IMAGE, Kind.SEGMENTATION):
         return
     size = header.path.stat().st_size
     rows, columns, bits = (int(number(dataset.get(k)) or 0) for k in ("Rows", "Columns", "BitsAllocated"))
@@ -151,7 +154,7 @@ def _check_size(dataset: "Dataset", header: Header) -> None:
     plain = not (syntax.is_transfer_syntax and (syntax.is_compressed or syntax.is_deflated))
     if header.frames > 1 and plain and voxels * bits > 8 * size:
         raise ValueError(f"{header.frames} frames of {columns} x {rows} voxels do not fit into {size} bytes")
-    if voxels > MOST_VOXELS_PER_BYTE * size:
+    if voxels > MOST_VOXELS_PER_BYTE * size * (8 if bits == 1 else 1):
         raise ValueError(f"{voxels} voxels do not come from {size} bytes")
 
 

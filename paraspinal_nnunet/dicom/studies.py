@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 
 from paraspinal_nnunet.dicom.find import DamagedFile, Study
@@ -65,11 +66,37 @@ def check_one_patient(study: Study) -> None:
         )
 
 
-def check_series_apart(studies: Sequence[Study]) -> dict[int, str]:
+def check_one_study(study: Study) -> None:
+    """Refuse the images of a folder that are of several studies, or of people who cannot be told apart.
+
+    Without StudyInstanceUID a PatientID keeps the series of a folder together.
+
+    Raises:
+        InputError: Several studies; files of each are named.
+    """
+    images = study.of_kind(Kind.IMAGE)
+    if len({(s.header.patient.study_uid, s.header.patient.patient_id) for s in images}) == 1 and (
+        images[0].header.patient.study_uid or images[0].header.patient.patient_id
+    ):
+        return
+    parted = part_studies(replace(study, series=images))[0]
+    if len(parted) > 1:
+        nameless = " that have no StudyInstanceUID" if not all(s.header.patient.study_uid for s in images) else ""
+        raise InputError(
+            f"holds {len(parted)} studies{nameless} ({_files_of_each([s.series for s in parted])}); "
+            "give each a folder of its own"
+        )
+
+
+def check_series_apart(studies: Sequence[Study], names: Sequence[str] = ()) -> dict[int, str]:
     """Series that occur in several of the studies: place of the study -> why it is refused, naming files of each.
 
     One SeriesInstanceUID under two patients or studies means headers that were changed; it says nothing of whose the
     slices are.
+
+    Args:
+        studies: The studies.
+        names: The folder or archive of each, where their files are called by their places in these.
     """
     holders: dict[str, dict[int, Series]] = defaultdict(dict)
     for n, study in enumerate(studies):
@@ -78,7 +105,7 @@ def check_series_apart(studies: Sequence[Study]) -> dict[int, str]:
     faults: dict[int, str] = {}
     for found in holders.values():
         if len(found) > 1:
-            files = _files_of_each([[s] for s in found.values()])
+            files = _files_of_each([[s] for s in found.values()], [f"{names[n]}/" for n in found] if names else ())
             for n, series in found.items():
                 faults[n] = (
                     f"series {series.number}: its SeriesInstanceUID stands in {len(found)} studies or folders "
@@ -87,11 +114,11 @@ def check_series_apart(studies: Sequence[Study]) -> dict[int, str]:
     return faults
 
 
-def _files_of_each(groups: Iterable[Sequence[Series]]) -> str:
+def _files_of_each(groups: Iterable[Sequence[Series]], places: Sequence[str] = ()) -> str:
     texts = []
-    for group in groups:
+    for group, place in zip(groups, places or repeat(""), strict=False):
         files = sorted({f.header.shown for s in group for f in s.frames})
-        texts.append(files[0] + (f" and {len(files) - 1} more" if len(files) > 1 else ""))
+        texts.append(place + files[0] + (f" and {len(files) - 1} more" if len(files) > 1 else ""))
     return "; ".join(texts)
 
 

@@ -27,6 +27,16 @@ def ending_of(name: str, endings: Sequence[str] = ENDINGS) -> str:
     return next((ending for ending in endings if name.lower().endswith(ending)), "")
 
 
+def with_small_ending(name: str, endings: Sequence[str] = ENDINGS) -> str:
+    """A name whose ending is in small letters, so that names compare whatever their endings' capitals.
+
+    >>> with_small_ending("A_img.Nii.GZ")
+    'A_img.nii.gz'
+    """
+    ending = ending_of(name, endings)
+    return name[: len(name) - len(ending)] + ending
+
+
 def stem_of(name: str, endings: Sequence[str] = ENDINGS) -> str:
     """A file's name without its ending, in whatever case, and nnU-Net's channel number.
 

@@ -28,11 +28,15 @@ class Limits:
         members: Number of files.
         total_bytes: Size of all files unpacked.
         ratio: Size unpacked as a multiple of the size packed, per member; weights hardly shrink, JSON by about 10.
+        dense_bytes: Size of all files unpacked above which they may not be more than `dense_ratio` times the archive.
+        dense_ratio: See `dense_bytes`.
     """
 
     members: int = 1000
     total_bytes: int = 16 * 1024**3
     ratio: int = 200
+    dense_bytes: int = 256 * 1024**2
+    dense_ratio: int = 100
 
 
 def write_zip(folder: Path, path: Path) -> None:
@@ -85,6 +89,9 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo], limits: Limits) -
     total = sum(m.file_size for m in members)
     if total > limits.total_bytes:
         raise InputError(f"{path}: unpacks to {total} bytes, more than {limits.total_bytes}; refused")
+    packed = sum(m.compress_size for m in members)
+    if total > max(limits.dense_bytes, limits.dense_ratio * packed):
+        raise InputError(f"{path}: unpacks to {total} bytes from {packed}, as no scan does; refused")
     for member in members:
         reason = _fault(member, limits)
         if reason:

@@ -55,6 +55,10 @@ EVALUATE = "evaluate -ref raw/Dataset501_Test --pred one=predictions"
         "inspect -d 501 -o raw/Dataset501_Test/imagesTr",
         "convert author -i source -d 502 --raw source/raw",
         "convert author -i source -d 502 --report source/a.nii.gz",
+        "convert author -i source -d 502 --participants evaluation/metrics.csv --report evaluation/metrics.csv",
+        "convert dicom -i source -d 502 --ids evaluation/metrics.csv --report evaluation/METRICS.csv",
+        "convert pairs -i source -d 502 -n T --image-pattern {case}_i.nii --label-pattern {case}_l.nii "
+        "--labels evaluation/metrics.csv --report evaluation/metrics.csv",
         "export -m model -o model --overwrite",
         "export -m model -o . --overwrite",
         "predict -i source/a.nii.gz -o source -m model --overwrite",

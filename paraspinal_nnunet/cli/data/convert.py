@@ -20,6 +20,10 @@ DEFAULT_WORKERS = default_workers()
 _NAMES = "a GLOB matches the case id, the subject or the path of a file in DIR"
 
 
+_TABLES = ("participants", "ids", "labels")
+"""Flags of files that are read beside the input folder."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     from paraspinal_nnunet.dataset_conversion.sources import SOURCES, source_module
@@ -48,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
     if args.report and args.report.is_dir():
         raise InputError(f"--report {args.report}: is a folder; give a file")
     raw = nnunet_folder("raw", instead=args.raw)
-    refuse_overwriting_inputs([], [args.report], trees=[args.input])
+    tables = [Path(given) for name in _TABLES if (given := getattr(args, name, None))]
+    refuse_overwriting_inputs(tables, [args.report], trees=[args.input])
     try:
         report = convert(
             with_channels(source_module(args.source).source_from(args), args.channel or ()),
@@ -88,6 +93,10 @@ def _previews(args: argparse.Namespace) -> "Callable[[Path, Path], object]":
 
 
 def _print_refusals(report: "Report", *, at_least: int) -> None:
+    from paraspinal_nnunet.dataset_conversion.passed_over import as_line
+
+    if report.passed_over:
+        print(f"paraspinal convert: warning: {as_line(report.passed_over)}", file=sys.stderr)
     refusals = report.refusals
     for refusal in refusals if len(refusals) >= at_least else ():
         print(f"paraspinal convert: error: {refusal.reason}", file=sys.stderr)

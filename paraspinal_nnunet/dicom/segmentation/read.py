@@ -1,18 +1,17 @@
 """DICOM SEG as labels: each frame laid on the image's grid by its own geometry, absent ones as background."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from paraspinal_nnunet.anatomy import BACKGROUND, BY_KEY
-from paraspinal_nnunet.dicom.headers import number, numbers
+from paraspinal_nnunet.dicom.headers import MOST_VOXELS_PER_BYTE, number, numbers
 from paraspinal_nnunet.dicom.packages import get_highdicom
 from paraspinal_nnunet.dicom.records import Kind, Series
 from paraspinal_nnunet.dicom.segmentation.segments import segment_key
 from paraspinal_nnunet.dicom.stack import StackedImage
-from paraspinal_nnunet.errors import GeometryError, InputError, LabelError
+from paraspinal_nnunet.errors import GeometryError, InputError, LabelError, ParaspinalError, one_line, reason_of
 from paraspinal_nnunet.image_io.geometry import RAS_FROM_LPS
 from paraspinal_nnunet.image_io.volume import Volume
 
@@ -46,6 +45,16 @@ def read_segmentation(
         LabelError: Segments that are unknown or overlap.
     """
     called = name or segmentation.name
+    try:
+        return _read(segmentation, image, mapping, called)
+    except ParaspinalError:
+        raise
+    except Exception as error:  # whatever the parsers meet in a file is that file's fault
+        reason = one_line(error) if isinstance(error, ValueError | RuntimeError) else reason_of(error)
+        raise InputError(f"{called}: is a damaged DICOM SEG ({reason}); export it again") from error
+
+
+def _read(segmentation: Series, image: StackedImage, mapping: Mapping[int, str] | None, called: str) -> Volume:
     seg = _opened(segmentation, called)
     if not image.frame_of_reference_uid or seg.get("FrameOfReferenceUID", "") != image.frame_of_reference_uid:
         raise GeometryError(f"{called}: has another frame of reference than the image; it was drawn on another scan")
@@ -75,14 +84,7 @@ def _opened(segmentation: Series, called: str) -> "Segmentation":
         raise InputError(f"{called}: is no DICOM SEG ({segmentation.header.sop_class})")
     if len(segmentation.files) != 1:
         raise InputError(f"{called}: holds {len(segmentation.files)} SEG objects; keep the one that is meant")
-    return _segread(segmentation.files[0], called)
-
-
-def _segread(path: Path, called: str) -> "Segmentation":
-    try:
-        seg = get_highdicom().seg.segread(path)
-    except (ValueError, AttributeError, KeyError, TypeError, OSError, EOFError, RuntimeError) as error:
-        raise InputError(f"{called}: is a damaged DICOM SEG ({' '.join(str(error).split())})") from error
+    seg = get_highdicom().seg.segread(segmentation.files[0])
     if "PerFrameFunctionalGroupsSequence" not in seg:
         raise InputError(f"{called}: does not say where its frames lie")
     return seg
@@ -105,11 +107,10 @@ def _check_distance(seg: "Segmentation", image: StackedImage, called: str) -> No
 
 def _stored_planes(seg: "Segmentation", called: str) -> np.ndarray:
     """(frames, rows, columns) stored values."""
-    try:
-        planes = np.asarray(seg.pixel_array)
-    except (ValueError, AttributeError, RuntimeError, NotImplementedError) as error:
-        raise InputError(f"{called}: voxels are damaged or incomplete ({' '.join(str(error).split())})") from error
-    planes = planes.reshape(-1, seg.Rows, seg.Columns)
+    frames, size = len(seg.PerFrameFunctionalGroupsSequence), len(seg.PixelData)
+    if frames * int(seg.Rows) * int(seg.Columns) > 8 * MOST_VOXELS_PER_BYTE * size:
+        raise InputError(f"{called}: {frames} frames of {seg.Columns} x {seg.Rows} do not come from {size} bytes")
+    planes = np.asarray(seg.pixel_array).reshape(-1, seg.Rows, seg.Columns)
     if len(planes) != len(seg.PerFrameFunctionalGroupsSequence):
         raise InputError(
             f"{called}: {len(planes)} frames, but {len(seg.PerFrameFunctionalGroupsSequence)} descriptions"

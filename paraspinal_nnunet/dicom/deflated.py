@@ -1,0 +1,46 @@
+"""Deflated files, which pydicom inflates whole, even for their header: one that grows beyond measure is refused."""
+
+import zlib
+from pathlib import Path
+
+from paraspinal_nnunet.dicom.packages import get_pydicom
+
+MOST_BYTES = 256 * 1024**2
+"""A file may inflate to that much whatever its size."""
+
+MOST_RATIO = 100
+"""Above it, to that many times its size: grey values of scans shrink by 2 to 4, empty margins by more."""
+
+_BLOCK = 1 << 20
+
+_PREAMBLE = 132
+_GROUP_LENGTH = 12
+"""Bytes of the element that says how long the meta information is. Source: DICOM PS3.10, section 7.1."""
+
+
+def check_inflated(path: Path) -> None:
+    """Refuse a deflated file that inflates beyond measure, in little memory and time.
+
+    Raises:
+        ValueError: Such a file, or one whose deflated part is damaged.
+    """
+    size = path.stat().st_size
+    limit = max(MOST_BYTES, MOST_RATIO * size)
+    with path.open("rb") as file:
+        if not _is_deflated(file.read(4096)):
+            return
+        meta = get_pydicom().filereader.read_file_meta_info(path)
+        file.seek(_PREAMBLE + _GROUP_LENGTH + int(meta.FileMetaInformationGroupLength))
+        inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while (block := inflater.unconsumed_tail or file.read(_BLOCK)) and not inflater.eof:
+            try:
+                total += len(inflater.decompress(block, _BLOCK))
+            except zlib.error as error:
+                raise ValueError(f"its deflated part is damaged: {error}") from error
+            if total > limit:
+                raise ValueError(f"it inflates to more than {limit} bytes from {size}")
+
+
+def _is_deflated(start: bytes) -> bool:
+    uid = get_pydicom().uid.DeflatedExplicitVRLittleEndian
+    return b"UI" in start and str(uid).encode() in start
