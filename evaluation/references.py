@@ -19,6 +19,10 @@ log = logging.getLogger(__name__)
 SUFFIX = ".nii.gz"
 
 
+IGNORE = "ignore"
+"""nnU-Net's name of the label whose voxels count nowhere."""
+
+
 @dataclass(frozen=True)
 class Label:
     """A label that is evaluated.
@@ -54,6 +58,7 @@ class References:
         files: Case -> reference label map.
         images: Case -> image; cases without a known image are absent.
         subjects: Case -> subject.
+        ignored: Value of the reference's voxels that count nowhere, nnU-Net's label 'ignore'; None without one.
     """
 
     folder: Path
@@ -61,6 +66,7 @@ class References:
     files: Mapping[str, Path]
     images: Mapping[str, Path]
     subjects: Mapping[str, str]
+    ignored: int | None = None
 
 
 def find_references(folder: Path, *, images: Path | None = None, cases: Path | None = None) -> References:
@@ -85,9 +91,11 @@ def find_references(folder: Path, *, images: Path | None = None, cases: Path | N
     files = label_files(folder)
     if not files:
         raise InputError(f"reference folder {folder} holds no *{SUFFIX}")
+    labels, ignored = _labels(folder)
     return References(
         folder=folder,
-        labels=_labels(folder),
+        labels=labels,
+        ignored=ignored,
         files=files,
         images=_images(folder, files, images),
         subjects=_subjects(folder, list(files), cases),
@@ -126,22 +134,23 @@ def _beside(folder: Path, name: str) -> Path | None:
     return next((p for p in (folder / name, folder.parent / name) if p.is_file()), None)
 
 
-def _labels(folder: Path) -> tuple[Label, ...]:
+def _labels(folder: Path) -> tuple[tuple[Label, ...], int | None]:
+    """The labels that are evaluated, and the value that is ignored."""
     path = _beside(folder, "dataset.json")
     if path is None:
-        return tuple(Label.of(s.key, s.label) for s in PARASPINAL)
+        return tuple(Label.of(s.key, s.label) for s in PARASPINAL), None
     entries = read_json(path).get("labels")
     if not isinstance(entries, dict):
         raise LabelError(f"{path} has no 'labels'; complete it or move it away")
     labels = []
     for key, value in entries.items():
-        if type(value) is not int or not 0 <= value < LABEL_LIMIT or (key == "ignore"):
+        if type(value) is not int or not 0 <= value < LABEL_LIMIT:
             raise LabelError(f"{path}: label '{key}': {value} cannot be evaluated; labels are single values up to 255")
-        if value:
+        if value and key != IGNORE:
             labels.append(Label.of(key, value))
-    if len({label.value for label in labels}) != len(labels) or not labels:
+    if len(set(entries.values())) != len(entries) or not labels:
         raise LabelError(f"{path}: needs at least one label besides background, and no value twice")
-    return tuple(sorted(labels, key=lambda label: label.value))
+    return tuple(sorted(labels, key=lambda label: label.value)), entries.get(IGNORE)
 
 
 def _images(folder: Path, cases: Iterable[str], given: Path | None) -> dict[str, Path]:

@@ -148,6 +148,9 @@ def _measure_case(case: str, references: References, models: Sequence[Prediction
         found = replace(found, array=measures.clean(found.array, found.affine))
         counts = confusion_counts(expected.array, found.array)
         _check_values(counts, references, case, model)
+        if references.ignored is not None:
+            counts[references.ignored : references.ignored + 1] = 0
+            found = replace(found, array=np.where(expected.array == references.ignored, 0, found.array))
         first = {
             "model": model.name,
             "case": case,
@@ -189,11 +192,11 @@ def _label_row(counts: np.ndarray, label: Label, voxel_ml: float) -> dict[str, A
 def _check_values(counts: np.ndarray, references: References, case: str, model: Predictions) -> None:
     known = {0, *(label.value for label in references.labels)}
     files = {
-        f"case {case}: reference {references.files[case]}": counts.any(axis=1),
-        f"model {model.name}, case {case}: prediction {model.files[case].path}": counts.any(axis=0),
+        f"case {case}: reference {references.files[case]}": (counts.any(axis=1), {*known, references.ignored}),
+        f"model {model.name}, case {case}: prediction {model.files[case].path}": (counts.any(axis=0), known),
     }
-    for name, present in files.items():
-        unknown = [int(value) for value in np.flatnonzero(present) if value not in known]
+    for name, (present, expected) in files.items():
+        unknown = [int(value) for value in np.flatnonzero(present) if value not in expected]
         if unknown:
             raise LabelError(
                 f"{name} holds the unknown label value {', '.join(map(str, unknown))}; known are "

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from paraspinal_nnunet.anatomy import PARASPINAL
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.errors import GeometryError, InputError, LabelError
 from paraspinal_nnunet.evaluation import evaluate, format_summary, read_metrics, read_record, summarise
@@ -489,3 +490,29 @@ def test_unknown_post_processing_is_named(folders, capsys):
     assert run(folders, "--post", "opening") == 1
     assert "unknown post-processing 'opening'; choose from largest-component, fill-holes" in capsys.readouterr().err
     assert not (folders / "out").exists()
+
+
+def test_ignored_voxels_count_nowhere(folders):
+    """As nnU-Net's compute_metrics counts with an ignore label: of a mask's voxels those under it are left out.
+
+    The label 'ignore' (7) takes the place of a third of multifidus right's voxels in the reference of case b, whose
+    prediction is the reference without it: what is left is equal, and these voxels are in no count, not even the true
+    negatives of the others.
+    """
+    labels = {"background": 0, **{s.key: s.label for s in PARASPINAL}, "ignore": 7}
+    (folders / "ref" / "dataset.json").write_text(json.dumps({"labels": labels}))
+    whole = np.asarray(nibabel.load(folders / "ref/b.nii.gz").dataobj).copy()
+    save(folders / "pred/b.nii.gz", whole)
+    places = np.argwhere(whole == 1)[::3]
+    ignored = whole.copy()
+    ignored[tuple(places.T)] = 7
+    save(folders / "ref/b.nii.gz", ignored)
+    table = evaluate(folders / "ref", {"m": folders / "pred"})
+    row = table[(table["case"] == "b") & (table["muscle"] == "multifidus") & (table["side"] == "right")].iloc[0]
+    voxel_ml = 0.02
+    assert (row["dice"], row["tnr"]) == (1, 1)
+    left = ((whole == 1).sum() - len(places)) * voxel_ml
+    assert (row["reference_ml"], row["prediction_ml"]) == (pytest.approx(left), pytest.approx(left))
+    save(folders / "pred/b.nii.gz", ignored)
+    with pytest.raises(LabelError, match=r"prediction .* holds the unknown label value 7"):
+        evaluate(folders / "ref", {"m": folders / "pred"})
