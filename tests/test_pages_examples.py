@@ -61,7 +61,7 @@ def test_the_commands_of_the_page_run(page, folder):
         pytest.importorskip("highdicom")
         from helpers.dicom_files import save_series, slices
 
-        save_series(folder / "studies" / "one", slices())
+        save_series(slices(), folder / "studies" / "one")
     program = Path(sys.executable).parent
     environment = {
         **os.environ,

@@ -3,7 +3,6 @@
 import hashlib
 
 import numpy as np
-from scipy.ndimage import affine_transform
 
 from paraspinal_nnunet.anatomy import Structure
 from paraspinal_nnunet.errors import GeometryError, InputError, LabelError
@@ -59,6 +58,8 @@ def match_grid(labels: Volume, image: Volume, name: str, *, resample: bool) -> t
             f"{name}: lies on another grid than its image ({difference}); give --resample-labels if it belongs to it"
         )
     to_source = np.linalg.inv(labels.affine) @ image.affine
+    from scipy.ndimage import affine_transform  # takes longer to import than a mask to read
+
     array = affine_transform(
         labels.array, to_source[:3, :3], to_source[:3, 3], output_shape=image.shape, order=0, mode="grid-constant"
     )

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from paraspinal_nnunet.errors import ProtocolError
 
-NEIGHBOURS = ndimage.generate_binary_structure(3, 3)
+NEIGHBOURS = scipy.ndimage.generate_binary_structure(3, 3)
 """Voxels that share a face, an edge or a corner belong to one piece."""
 
 CLOSING_MM, MOST_CLOSING_MM = 2.0, 20.0
@@ -26,7 +26,7 @@ def largest_component(labels: np.ndarray) -> np.ndarray:
     cleaned = labels.copy()
     for value, box in _boxes(labels):
         mask = labels[box] == value
-        pieces, count = ndimage.label(mask, NEIGHBOURS)
+        pieces, count = scipy.ndimage.label(mask, NEIGHBOURS)
         if count > 1:
             largest = np.bincount(pieces[mask]).argmax()
             cleaned[box][mask & (pieces != largest)] = 0
@@ -41,7 +41,7 @@ def fill_holes(labels: np.ndarray) -> np.ndarray:
     """
     filled = labels.copy()
     for value, box in _boxes(labels):
-        holes = ndimage.binary_fill_holes(labels[box] == value) & (labels[box] == 0)
+        holes = scipy.ndimage.binary_fill_holes(labels[box] == value) & (labels[box] == 0)
         filled[box][holes] = value
     return filled
 
@@ -65,9 +65,9 @@ def close_clefts(labels: np.ndarray, spacing_mm: Sequence[float], radius_mm: flo
     closed = labels.copy()
     for value, box in _boxes(labels):
         mask = np.pad(labels[box] == value, [(m, m) for m in margin])
-        grown = ndimage.distance_transform_edt(~mask, sampling=spacing_mm) <= radius_mm
+        grown = scipy.ndimage.distance_transform_edt(~mask, sampling=spacing_mm) <= radius_mm
         grown = np.pad(grown, 1)  # what lies beyond is background
-        full = ndimage.distance_transform_edt(grown, sampling=spacing_mm) > radius_mm
+        full = scipy.ndimage.distance_transform_edt(grown, sampling=spacing_mm) > radius_mm
         inside = full[tuple(slice(m + 1, -m - 1) for m in margin)]  # a closing stays within the bounding box
         filled = inside & (labels[box] == 0)
         claims[box] += filled
@@ -129,5 +129,5 @@ def _number(text: str) -> float:
 
 def _boxes(labels: np.ndarray) -> list[tuple[int, tuple[slice, ...]]]:
     """Each label with the box around it."""
-    found = ndimage.find_objects(labels.astype(np.int32, copy=False))
+    found = scipy.ndimage.find_objects(labels.astype(np.int32, copy=False))
     return [(value, box) for value, box in enumerate(found, start=1) if box is not None]

@@ -21,6 +21,9 @@ MOST_WORKERS = 8
 AHEAD = 2
 """Items per process that may be begun or finished before the result that is due: what bounds memory."""
 
+_NNUNETS_WORD = "background worker is 6 feet under"
+"""What nnU-Net says of a process of its pools that was killed."""
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -93,13 +96,19 @@ def in_own_process(do: Callable[..., Result], *arguments: Any) -> Result:
     worker = _Worker(partial(_call, do), with_children=True)
     try:
         worker.give(0, arguments)
-        _, answer = worker.take(getattr(do, "__name__", "the work"))
+        name = getattr(do, "__name__", "the work")
+        _, answer = worker.take(name)
     except BaseException:
         worker.kill()
         raise
     finally:
         worker.end()
-    return answer.result()  # type: ignore[no-any-return]
+    try:
+        return answer.result()  # type: ignore[no-any-return]
+    except RuntimeError as error:
+        if _NNUNETS_WORD in str(error):  # it looked before the group was ended
+            raise WorkerDiedError(name, "was killed (SIGKILL)") from error
+        raise
 
 
 def _call(do: Callable[..., Result], arguments: tuple[Any, ...]) -> Result:

@@ -116,7 +116,7 @@ def test_the_workers_of_a_stopped_phantom_end_and_the_next_start_sweeps(tmp_path
     if number == signal.SIGKILL:
         assert hidden(tmp_path)
     else:
-        assert (code, lines[-1]) == (130, "paraspinal phantom: stopped")
+        assert (code, lines[-1]) == (128 + number, "paraspinal phantom: stopped")
         assert list(tmp_path.iterdir()) == []
     with command("phantom", "-n", 1, "--shape", 64, 64, 16, "-o", tmp_path / "cohort") as process:
         assert ended(process)[0] == 0
@@ -169,7 +169,8 @@ def test_plan_ends_when_it_or_one_of_its_processes_is_stopped(tiny_copy, number)
         assert until(lambda: not set(started) & set(parents()))
         code, lines = ended(process)
     if number == signal.SIGINT:
-        assert (code, lines[-1]) == (130, "paraspinal plan: stopped")
+        assert code == 130
+        assert lines[-1].endswith("paraspinal plan: stopped")  # on the line of a bar of nnU-Net's
     else:
         assert code == 1
         assert lines[-1].startswith("paraspinal plan: error: plan: its worker process was killed")

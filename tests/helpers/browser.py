@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,16 @@ class Browser:
         pause = "await new Promise(function (r) { setTimeout(r, 25); })"
         loop = f"for (let n = 0; n < 1200 && !({condition}); n += 1) {pause}; return !!({condition});"
         loop = f"(async function () {{ {loop} }})()"
-        assert self.value(loop), condition
+        for _ in range(20):
+            try:
+                assert self.value(loop), condition
+            except AssertionError as error:
+                if "navigated" not in str(error):  # the page that was asked has just made place for the next one
+                    raise
+                time.sleep(0.25)
+            else:
+                return
+        raise AssertionError(condition)
 
     def middle(self, selector: str) -> tuple[float, float]:
         """The middle of an element that is brought into view."""
