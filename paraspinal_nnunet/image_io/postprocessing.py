@@ -7,7 +7,7 @@ import scipy
 
 from paraspinal_nnunet.errors import ProtocolError
 
-NEIGHBOURS = scipy.ndimage.generate_binary_structure(3, 3)
+NEIGHBOURS = np.ones((3, 3, 3), bool)
 """Voxels that share a face, an edge or a corner belong to one piece."""
 
 CLOSING_MM, MOST_CLOSING_MM = 2.0, 20.0
