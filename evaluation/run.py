@@ -190,12 +190,12 @@ def _label_row(counts: np.ndarray, label: Label, voxel_ml: float) -> dict[str, A
 
 
 def _check_values(counts: np.ndarray, references: References, case: str, model: Predictions) -> None:
-    known = {0, *(label.value for label in references.labels)}
-    files = {
-        f"case {case}: reference {references.files[case]}": (counts.any(axis=1), {*known, references.ignored}),
-        f"model {model.name}, case {case}: prediction {model.files[case].path}": (counts.any(axis=0), known),
-    }
-    for name, (present, expected) in files.items():
+    known: set[int | None] = {0, *(label.value for label in references.labels)}
+    files = (
+        (f"case {case}: reference {references.files[case]}", counts.any(axis=1), known | {references.ignored}),
+        (f"model {model.name}, case {case}: prediction {model.files[case].path}", counts.any(axis=0), known),
+    )
+    for name, present, expected in files:
         unknown = [int(value) for value in np.flatnonzero(present) if value not in expected]
         if unknown:
             raise LabelError(

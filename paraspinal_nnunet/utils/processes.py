@@ -137,7 +137,7 @@ def _end_with_children() -> None:
         start(process)
         seen.append(process)
 
-    BaseProcess.start = remembered  # type: ignore[method-assign]
+    BaseProcess.start = remembered  # type: ignore[method-assign, assignment]
     threading.Thread(target=_watch, args=(seen,), daemon=True).start()
 
 
