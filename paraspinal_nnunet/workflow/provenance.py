@@ -1,6 +1,5 @@
 """Where a result comes from: commands, versions, commit, machine, duration and hashes, in a file beside it."""
 
-import hashlib
 import os
 import platform
 import subprocess
@@ -14,25 +13,16 @@ from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.nnunet.compat import installed
 from paraspinal_nnunet.utils.files import read_json
+from paraspinal_nnunet.utils.fingerprint import file_sha256
 from paraspinal_nnunet.utils.machine import host_entry
 
 FILE_NAME = "provenance.json"
 PACKAGES = ("nnunetv2", "torch", "monai", "numpy", "scipy", "pandas", "SimpleITK", "nibabel", "snakemake")
-_BLOCK = 2**20
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            found.update(block)
-    return found.hexdigest()
 
 
 def hashes(folder: Path, files: Iterable[Path]) -> dict[str, str]:
     """Path relative to `folder` -> hash."""
-    return {path.relative_to(folder).as_posix(): file_hash(path) for path in sorted(files)}
+    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in sorted(files)}
 
 
 def is_complete(path: Path, inputs: str) -> bool:
@@ -47,7 +37,7 @@ def is_complete(path: Path, inputs: str) -> bool:
     if content.get("inputs") != inputs or not outputs:
         return False
     return all(
-        (path.parent / name).is_file() and file_hash(path.parent / name) == found for name, found in outputs.items()
+        (path.parent / name).is_file() and file_sha256(path.parent / name) == found for name, found in outputs.items()
     )
 
 

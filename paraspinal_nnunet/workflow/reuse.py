@@ -10,9 +10,10 @@ from paraspinal_nnunet.nnunet.datasets import find_dataset
 from paraspinal_nnunet.nnunet.preprocessed import source_digest
 from paraspinal_nnunet.nnunet.splits import FILE_NAME, read_splits
 from paraspinal_nnunet.utils.files import read_json, write_json
+from paraspinal_nnunet.utils.fingerprint import file_sha256
 from paraspinal_nnunet.workflow.commands import dataset_folder_name, find_model, model_path
 from paraspinal_nnunet.workflow.provenance import FILE_NAME as PROVENANCE
-from paraspinal_nnunet.workflow.provenance import file_hash, hashes, is_complete
+from paraspinal_nnunet.workflow.provenance import hashes, is_complete
 from paraspinal_nnunet.workflow.settings import Workflow, digest
 from paraspinal_nnunet.workflow.state import Step
 
@@ -38,7 +39,7 @@ def inputs(study: Workflow, job: Step) -> str:
     checkpoint = fold_folder(study, job) / CHECKPOINT
     if job.rule == "train" or not checkpoint.is_file():
         return trained
-    return digest([trained, file_hash(checkpoint)])
+    return digest([trained, file_sha256(checkpoint)])
 
 
 def _training_inputs(study: Workflow, job: Step) -> str:

@@ -13,9 +13,10 @@ from typing import Any
 
 from paraspinal_nnunet.errors import ParaspinalError, one_line
 from paraspinal_nnunet.utils.files import read_json, write_json
+from paraspinal_nnunet.utils.fingerprint import file_sha256
 from paraspinal_nnunet.workflow import reuse
 from paraspinal_nnunet.workflow.commands import dataset_folder_name, environment, find_model, job_commands
-from paraspinal_nnunet.workflow.provenance import FILE_NAME, file_hash, surroundings
+from paraspinal_nnunet.workflow.provenance import FILE_NAME, surroundings
 from paraspinal_nnunet.workflow.results import choose_best, write_costs
 from paraspinal_nnunet.workflow.settings import Workflow, digest
 from paraspinal_nnunet.workflow.state import (
@@ -154,7 +155,7 @@ def _finish(study: Workflow, job: Step, commands: list[list[str]], started: date
     elif place is not None:
         folder = study.folder / place / (job.target if job.rule in ("evaluate", "statistics") else "")
         tables = [p for p in folder.iterdir() if p.suffix in (".csv", ".json", ".md") and p.name != FILE_NAME]
-        content["outputs"] = {p.name: file_hash(p) for p in sorted(tables)}
+        content["outputs"] = {p.name: file_sha256(p) for p in sorted(tables)}
         write_json(folder / FILE_NAME, content)
     failure(study.folder, job).unlink(missing_ok=True)
     write_json(marker(study.folder, job), content)
@@ -171,7 +172,7 @@ def _training_provenance(study: Workflow, job: Step) -> dict[str, Any]:
         "trainer": model.trainer,
         "configuration": model.configuration,
         "plans": model.plans,
-        "plans_sha256": file_hash(folder.parent / "plans.json"),
+        "plans_sha256": file_sha256(folder.parent / "plans.json"),
         "training": read_json(record) if record.is_file() else {},
     }
 
