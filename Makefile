@@ -49,6 +49,7 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p paraspinal_nnunet
+	$(BIN)/vulture
 
 # In an environment of its own: the site needs nothing of the program.
 docs: .venv-docs/installed

@@ -10,14 +10,12 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 Convention = Literal["area", "voxels"]
-CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
 
 _CORNERS = tuple(itertools.product((0, 1), repeat=3))
 _SHORT = 0.75
@@ -47,6 +45,8 @@ def surface_elements(
         spacing_mm: Voxel size along the array's axes, shape (3,).
         convention: See the module.
     """
+    from scipy import ndimage  # a tenth of a second that volumes and Dice do not need
+
     box = ndimage.find_objects(mask.view(np.uint8))[0]
     inside = mask[box]
     first = np.array([part.start for part in box])

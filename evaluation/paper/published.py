@@ -15,7 +15,6 @@ SOURCE = f"Wesselink et al. 2022, doi:{DOI}, CC BY 4.0"
 TABLE_1 = "published_table1.csv"
 TEXT = "published_text.json"
 CONTRADICTIONS = "published_contradictions.json"
-KEY_COLUMNS = ("model", "muscle", "side", "metric")
 NUMBER_COLUMNS = ("mean", "sd", "ci_low", "ci_high")
 VOLUME_ICC = "volume_icc"
 

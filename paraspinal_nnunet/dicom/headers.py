@@ -185,7 +185,6 @@ def _header(dataset: "Dataset", path: Path, shown: str, sop_class: str) -> Heade
         frames=max(1, int(number(dataset.get("NumberOfFrames")) or 1)),
         contrast=_contrast(text("ContrastBolusAgent")),
         sequence=_words(dataset.get("ScanningSequence") or dataset.get("EchoPulseSequence")),
-        sequence_name=text("SequenceName") or text("PulseSequenceName"),
         scan_options=_words(dataset.get("ScanOptions")),
         slice_thickness_mm=number(shared("SliceThickness")),
         slice_distance_mm=number(shared("SpacingBetweenSlices")),

@@ -74,7 +74,6 @@ class Header:
         frames: Number of frames.
         contrast: ``'contrast agent'`` where one is named, else ''.
         sequence: ScanningSequence, e.g. ``('SE',)``.
-        sequence_name: SequenceName or PulseSequenceName.
         scan_options: ScanOptions, e.g. ``('FS',)``.
         slice_thickness_mm: SliceThickness.
         slice_distance_mm: SpacingBetweenSlices.
@@ -102,7 +101,6 @@ class Header:
     frames: int
     contrast: str
     sequence: tuple[str, ...]
-    sequence_name: str
     scan_options: tuple[str, ...]
     slice_thickness_mm: float | None
     slice_distance_mm: float | None

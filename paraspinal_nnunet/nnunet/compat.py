@@ -34,8 +34,6 @@ PRIMUS_MODULE = "nnunetv2.training.nnUNetTrainer.primus.primus_trainers"
 NNUNET_SUPPORTED = ("2.8", "2.9")
 """nnunetv2 from the first (nnUNet_extTrainer is not read before 2.8.0) up to, not including, the second."""
 
-FOLDER_VARIABLES = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
-
 
 def installed(package: str) -> str | None:
     """The installed version of a distribution, or None; nothing is imported."""

@@ -250,10 +250,6 @@ def _contours(folder):
     save(made, folder / "c" / "rt")
 
 
-def _another_frame(folder):
-    save_seg(segmentation(slices(), phantom_labels()), folder / "c" / "seg")
-
-
 FAULTS = {
     "no seg": (lambda f: (f / "c" / "seg").unlink(), "holds no DICOM SEG; add one"),
     "contours": (_contours, r"holds no DICOM SEG; export its contours \(RTSTRUCT\)"),
