@@ -62,6 +62,7 @@ class EvaluationRecord:
         files: Names of the tables beside it.
         surface_tolerance_mm: Tolerance of the surface Dice in surface.csv; None without that file.
         surface_convention: What its surfaces are made of; files of version 0.1 counted voxels.
+        warnings: What makes the numbers mean less than they seem to; see `plausibility`.
     """
 
     version: str
@@ -71,6 +72,7 @@ class EvaluationRecord:
     files: tuple[str, ...] = (METRICS_FILE,)
     surface_tolerance_mm: float | None = None
     surface_convention: str = "voxels"
+    warnings: tuple[str, ...] = ()
 
 
 def write_evaluation(
@@ -81,6 +83,7 @@ def write_evaluation(
     *,
     extra: Mapping[str, pd.DataFrame] = MappingProxyType({}),
     surface: Mapping[str, Any] = MappingProxyType({}),
+    warnings: Sequence[str] = (),
 ) -> None:
     """Write all files, each whole or not at all; paths are relative to `output` where the file system allows it.
 
@@ -93,6 +96,7 @@ def write_evaluation(
         models: What was compared.
         extra: Name -> table of what was measured besides.
         surface: How surfaces were measured, where they were.
+        warnings: What was noticed; see `EvaluationRecord`.
     """
     tables = {METRICS_FILE: metrics, **extra}
     record = {
@@ -102,6 +106,7 @@ def write_evaluation(
         "files": list(tables),
         "surface_tolerance_mm": None,
         **surface,
+        "warnings": list(warnings),
         "models": {model.name: _model_entry(model, references, output) for model in models},
     }
     for name in (SURFACE_FILE, SLICES_FILE, VOLUMES_FILE):
@@ -151,6 +156,7 @@ def read_record(output: Path) -> EvaluationRecord:
             files=tuple(content.get("files", (METRICS_FILE,))),
             surface_tolerance_mm=content.get("surface_tolerance_mm"),
             surface_convention=content.get("surface_convention", "voxels"),
+            warnings=tuple(content.get("warnings", ())),
         )
     except (KeyError, TypeError) as error:
         raise InputError(f"{output / RECORD_FILE} lacks {error}; run paraspinal evaluate again") from error

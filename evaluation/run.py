@@ -1,8 +1,9 @@
 """Evaluating models: every case of every model against its reference, several cases at a time."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,12 @@ from paraspinal_nnunet.evaluation.extras import Extras, check_voxel_size, extra_
 from paraspinal_nnunet.evaluation.metrics.confusion import binary_counts, confusion_counts
 from paraspinal_nnunet.evaluation.metrics.overlap import overlap_metrics
 from paraspinal_nnunet.evaluation.metrics.surface_elements import Convention
+from paraspinal_nnunet.evaluation.plausibility import (
+    exchanged_labels,
+    model_warnings,
+    place_fault,
+    reference_warnings,
+)
 from paraspinal_nnunet.evaluation.predictions import Predictions, gather_predictions
 from paraspinal_nnunet.evaluation.record import COLUMNS, METRICS_FILE, write_evaluation
 from paraspinal_nnunet.evaluation.references import Label, References, find_references
@@ -22,6 +29,8 @@ from paraspinal_nnunet.image_io.checks import on_reference_grid
 from paraspinal_nnunet.image_io.images import read_uint8_labels
 from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.utils.workers import default_workers
+
+log = logging.getLogger(__name__)
 
 Cleaning = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """A label map and its affine -> the label map cleaned up."""
@@ -78,20 +87,35 @@ def evaluate(
     references = find_references(reference, images=images, cases=cases)
     models = [gather_predictions(name, folder, references, subset=subset) for name, folder in predictions.items()]
     models = [replace(m, settings={**m.settings, "post": list(post)}) for m in models] if post else models
-    rows = _measure(references, models, workers, _Measures(_cleaning(post), extras))
+    measures = _Measures(_cleaning(post), extras)
+    rows = _measure(references, models, workers, measures)
+    warnings = [*reference_warnings(measures.misplaced), *model_warnings(measures.exchanged)]
+    for text in warnings:
+        log.warning("%s", text)
     metrics = pd.DataFrame(rows[METRICS_FILE], columns=list(COLUMNS))
     if output is not None:
         tables = extra_tables(extras, rows, metrics)
-        write_evaluation(output, metrics, references, models, extra=tables, surface=extras.surface_settings)
+        write_evaluation(
+            output, metrics, references, models, extra=tables, surface=extras.surface_settings, warnings=warnings
+        )
     return metrics
 
 
 @dataclass(frozen=True)
 class _Measures:
-    """What is done with every pair of label maps."""
+    """What is done with every pair of label maps, and what was noticed on the way.
+
+    Attributes:
+        clean: Post-processing.
+        extras: What is measured besides.
+        misplaced: Case -> what is out of place in its reference.
+        exchanged: Model -> case -> labels that lie where others belong.
+    """
 
     clean: Cleaning
     extras: Extras
+    misplaced: dict[str, str] = field(default_factory=dict)
+    exchanged: dict[str, dict[str, list[tuple[Label, Label, float, float]]]] = field(default_factory=dict)
 
 
 def _check_extras(extras: Extras, output: Path | None) -> None:
@@ -139,6 +163,8 @@ def _measure(references: References, models: Sequence[Predictions], workers: int
 def _measure_case(case: str, references: References, models: Sequence[Predictions], measures: _Measures) -> Rows:
     """All models' rows of one case; the reference is read once."""
     reference = read_uint8_labels(references.files[case], f"case {case}")
+    if fault := place_fault(reference, references.labels):
+        measures.misplaced[case] = fault
     rows: Rows = {METRICS_FILE: []}
     for model in models:
         if case not in model.files:
@@ -151,6 +177,8 @@ def _measure_case(case: str, references: References, models: Sequence[Prediction
         if references.ignored is not None:
             counts[references.ignored : references.ignored + 1] = 0
             found = replace(found, array=np.where(expected.array == references.ignored, 0, found.array))
+        if exchanged := exchanged_labels(counts, references.labels):
+            measures.exchanged.setdefault(model.name, {})[case] = exchanged
         first = {
             "model": model.name,
             "case": case,

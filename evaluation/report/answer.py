@@ -148,7 +148,7 @@ def _facts(view: StudyView) -> list[Fact]:
 
 
 def _warnings(view: StudyView, dropped: list[str]) -> list[str]:
-    found = []
+    found = [f"{text[0].upper()}{text[1:]}." for text in view.record.warnings]
     for name, model in view.record.models.items():
         if model.kind == "training":
             found.append(f"{name}: {describe(model.kind, model.folds)}. It must not be compared with the others.")
