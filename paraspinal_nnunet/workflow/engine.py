@@ -50,7 +50,7 @@ class StudyFailedError(ParaspinalError):
     """Some steps of a study failed."""
 
 
-def run_study(study: Workflow, options: RunOptions) -> None:
+def run_study(workflow: Workflow, options: RunOptions) -> None:
     """Run all steps that are missing.
 
     Raises:
@@ -58,22 +58,22 @@ def run_study(study: Workflow, options: RunOptions) -> None:
         InputError: Another engine runs this study, or an unknown profile.
         StudyFailedError: Steps failed; the message names the first and how to see its log.
     """
-    check_engine(options.profile or study.content["engine"]["profile"])
-    with _one_engine(study) as lock:
-        lay_down(study)
-        command = engine_command(study, options)
-        _unlock(study, lock)
+    check_engine(options.profile or workflow.content["engine"]["profile"])
+    with _one_engine(workflow) as lock:
+        lay_down(workflow)
+        command = engine_command(workflow, options)
+        _unlock(workflow, lock)
         if options.dry_run:
             code = subprocess.run(
-                [*command, "--dry-run", "--quiet", "host", "rules"], env=_environment(study, options)
+                [*command, "--dry-run", "--quiet", "host", "rules"], env=_environment(workflow, options)
             ).returncode
         else:
-            code = _watched(study, command, lock, _environment(study, options))
+            code = _watched(workflow, command, lock, _environment(workflow, options))
     if code:
-        raise StudyFailedError(what_failed(study))
+        raise StudyFailedError(what_failed(workflow))
 
 
-def run_sequentially(study: Workflow) -> None:
+def run_sequentially(workflow: Workflow) -> None:
     """Run every step that is not done, each when those that it needs are.
 
     The steps are the engine's own, so that an engine finds done what was done here. Only an engine knows what a change
@@ -84,33 +84,33 @@ def run_sequentially(study: Workflow) -> None:
         StudyFailedError: A step failed.
     """
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with held(engine_lock(study.folder)), closing(Narrator(study)) as narrator:
-        lay_down(study)
-        while waiting := [s.job for s in job_states(study) if s.state != DONE]:  # grows when the best arm is known
+    with held(engine_lock(workflow.folder)), closing(Narrator(workflow)) as narrator:
+        lay_down(workflow)
+        while waiting := [s.job for s in job_states(workflow) if s.state != DONE]:  # grows when the best arm is known
             command = [sys.executable, "-m", "paraspinal_nnunet", "study", "step", *waiting[0].parts]
             step = subprocess.Popen(
-                command, cwd=study.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                command, cwd=workflow.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
             if _followed(narrator, step):
-                raise StudyFailedError(what_failed(study))
+                raise StudyFailedError(what_failed(workflow))
 
 
-def engine_command(study: Workflow, options: RunOptions) -> list[str]:
+def engine_command(workflow: Workflow, options: RunOptions) -> list[str]:
     """Snakemake's command line."""
-    name = options.profile or study.content["engine"]["profile"]
-    profile = _profile(study, name)
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(study.folder)]
+    name = options.profile or workflow.content["engine"]["profile"]
+    profile = _profile(workflow, name)
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(workflow.folder)]
     command += ["--profile", str(profile), "--workflow-profile", "none"]  # else profiles/default of the folder is used
     command += ["--rerun-triggers", "mtime", "input", "--rerun-incomplete", "--nocolor"]
-    command += ["--retries", str(study.content["engine"]["retries"])]
+    command += ["--retries", str(workflow.content["engine"]["retries"])]
     resources = ["planning=1"]
     if name == "local":
-        command += ["--cores", str(_cores(study, options)), "--latency-wait", str(_LATENCY_SECONDS)]
-        resources += [f"gpu={_gpus(study)}"]
+        command += ["--cores", str(_cores(workflow, options)), "--latency-wait", str(_LATENCY_SECONDS)]
+        resources += [f"gpu={_gpus(workflow)}"]
     command += ["--resources", *resources]
     if name == "slurm" and not _keeps_accounts():
         command += ["--slurm-status-command", "squeue"]
-    defaults = {f"slurm_{key}": value for key, value in study.content["slurm"].items() if value}
+    defaults = {f"slurm_{key}": value for key, value in workflow.content["slurm"].items() if value}
     if defaults and name != "local":
         # Snakemake evaluates each value as Python, after it replaced $NAME and ~; values.py lets neither through.
         command += ["--default-resources", *(f"{key}={value!r}" for key, value in defaults.items())]
@@ -139,29 +139,37 @@ def engine_lock(folder: Path) -> Path:
 
 
 @contextmanager
-def _one_engine(study: Workflow) -> Iterator[IO[str]]:
+def _one_engine(workflow: Workflow) -> Iterator[IO[str]]:
     try:
-        with held(engine_lock(study.folder)) as lock:
+        with held(engine_lock(workflow.folder)) as lock:
             yield lock
     except HeldError as error:
         who = str(error).rpartition("held by ")[2]
         raise InputError(
-            f"study {study.folder}: is being run already by {who}; wait for it, or end that process and run again"
+            f"study {workflow.folder}: is being run already by {who}; wait for it, or end that process and run again"
         ) from None
 
 
-def _unlock(study: Workflow, lock: IO[str]) -> None:
+def _unlock(workflow: Workflow, lock: IO[str]) -> None:
     """Whoever holds our lock is the only engine: a lock of Snakemake's own is left from one that was killed."""
-    if any((study.folder / ".snakemake" / "locks").glob("*.lock")):
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(study.folder)]
+    if any((workflow.folder / ".snakemake" / "locks").glob("*.lock")):
+        command = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--snakefile",
+            str(SNAKEFILE),
+            "--directory",
+            str(workflow.folder),
+        ]
         subprocess.run([*command, "--unlock", "--cores", "1", "--quiet"], check=True, capture_output=True)
 
 
-def _watched(study: Workflow, command: Sequence[str], lock: IO[str], environment: dict[str, str]) -> int:
+def _watched(workflow: Workflow, command: Sequence[str], lock: IO[str], environment: dict[str, str]) -> int:
     """Run the engine, which holds our lock too and so keeps it if this process is killed; say what gets done."""
-    log = study.folder / ENGINE_LOG
+    log = workflow.folder / ENGINE_LOG
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as sink, closing(Narrator(study)) as narrator:
+    with log.open("ab") as sink, closing(Narrator(workflow)) as narrator:
         return _followed(narrator, subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, env=environment,
             pass_fds=(lock.fileno(),),
@@ -184,22 +192,22 @@ def _followed(narrator: Narrator, process: "subprocess.Popen[bytes]") -> int:
         raise
 
 
-def what_failed(study: Workflow) -> str:
+def what_failed(workflow: Workflow) -> str:
     """The first step that failed, or else the engine's last words."""
-    failed = [s for s in job_states(study) if s.state == FAILED]
+    failed = [s for s in job_states(workflow) if s.state == FAILED]
     if failed:
         first = failed[0]
         others = f" (and {len(failed) - 1} more steps)" if len(failed) > 1 else ""
         return f"{first.job.name} failed{others}: {first.note}; see: paraspinal study logs {first.job.name}"
-    lines = (study.folder / ENGINE_LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return f"the engine failed ({lines[-1].strip() if lines else 'no output'}); see {study.folder / ENGINE_LOG}"
+    lines = (workflow.folder / ENGINE_LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return f"the engine failed ({lines[-1].strip() if lines else 'no output'}); see {workflow.folder / ENGINE_LOG}"
 
 
-def _profile(study: Workflow, name: str) -> Path:
+def _profile(workflow: Workflow, name: str) -> Path:
     own = PROFILES / name
     if name in ("slurm", "local"):
         return own
-    for folder in (Path(name), study.folder / name):
+    for folder in (Path(name), workflow.folder / name):
         if (folder / "config.yaml").is_file():
             return folder.resolve()
     raise InputError(f"profile {name}: is neither slurm nor local, nor a folder with a config.yaml")
@@ -213,19 +221,19 @@ def _keeps_accounts() -> bool:
         return False
 
 
-def _environment(study: Workflow, options: RunOptions) -> dict[str, str]:
-    name = options.profile or study.content["engine"]["profile"]
-    local = {LOCAL_GPUS: str(_gpus(study))} if name == "local" else {}
+def _environment(workflow: Workflow, options: RunOptions) -> dict[str, str]:
+    name = options.profile or workflow.content["engine"]["profile"]
+    local = {LOCAL_GPUS: str(_gpus(workflow))} if name == "local" else {}
     return {**os.environ, **local, "PYTHONUNBUFFERED": "1"}
 
 
-def _cores(study: Workflow, options: RunOptions) -> int:
-    return int(options.cores or study.content["engine"]["cores"] or os.cpu_count() or 1)
+def _cores(workflow: Workflow, options: RunOptions) -> int:
+    return int(options.cores or workflow.content["engine"]["cores"] or os.cpu_count() or 1)
 
 
-def _gpus(study: Workflow) -> int:
+def _gpus(workflow: Workflow) -> int:
     """At least 1: without a GPU trainings follow one another on the CPU."""
-    given = study.content["engine"]["gpus"]
+    given = workflow.content["engine"]["gpus"]
     if given:
         return int(given)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")

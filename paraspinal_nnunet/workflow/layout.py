@@ -18,33 +18,38 @@ SOURCE = "made_from"
 """Key of the hash of the files that a step reads besides what other steps made."""
 
 
-def lay_down(study: Workflow) -> None:
+def lay_down(workflow: Workflow) -> None:
     """Write every settings file of a workflow that differs from what is there."""
-    content = study.content
-    _write(study, "dataset", {"dataset": content["dataset"], "digest": _digest(study)}, _cohort(study))
+    content = workflow.content
+    _write(workflow, "dataset", {"dataset": content["dataset"], "digest": _digest(workflow)}, _cohort(workflow))
     rater2 = content["evaluation"]["rater2"]
-    _write(study, "evaluation", content["evaluation"], [study.folder / rater2] if rater2 else [])
-    scans = scans_to_predict(study)
-    folder = study.folder / str(content["predict"]["input"])
+    _write(workflow, "evaluation", content["evaluation"], [workflow.folder / rater2] if rater2 else [])
+    scans = scans_to_predict(workflow)
+    folder = workflow.folder / str(content["predict"]["input"])
     predicted = {"scans": scans, "predict": content["predict"]}
-    _write(study, "predict", predicted, [folder / name for name in scans])
-    lay_down_models(study, every_model(study))
+    _write(workflow, "predict", predicted, [folder / name for name in scans])
+    lay_down_models(workflow, every_model(workflow))
 
 
-def lay_down_models(study: Workflow, models: Iterable[PlannedModel]) -> None:
+def lay_down_models(workflow: Workflow, models: Iterable[PlannedModel]) -> None:
     """The settings files of some models and of their plans."""
     for model in models:
         trained = {key: value for key, value in as_json(model).items() if key not in ("name", "role")}
-        write_if_changed(settings_file(study.folder, f"models/{model.name}"), trained)
-        _write(study, f"plans/{model.plans}", model.plan_settings(), [] if model.planned else _own_plans(study, model))
+        write_if_changed(settings_file(workflow.folder, f"models/{model.name}"), trained)
+        _write(
+            workflow,
+            f"plans/{model.plans}",
+            model.plan_settings(),
+            [] if model.planned else _own_plans(workflow, model),
+        )
 
 
-def _write(study: Workflow, name: str, content: dict[str, Any], files: Sequence[Path]) -> None:
+def _write(workflow: Workflow, name: str, content: dict[str, Any], files: Sequence[Path]) -> None:
     """Write settings with the hash of the files; a hash where there was none yet outdates nothing."""
-    path = settings_file(study.folder, name)
+    path = settings_file(workflow.folder, name)
     before = _content(path)
     known = str(before.get(SOURCE, ""))
-    source = _source(study, name, files) or known
+    source = _source(workflow, name, files) or known
     settings = {**content, SOURCE: source} if source else content
     if before and not known and source and before == content:
         moment = path.stat()
@@ -54,37 +59,37 @@ def _write(study: Workflow, name: str, content: dict[str, Any], files: Sequence[
         write_if_changed(path, settings)
 
 
-def _source(study: Workflow, name: str, files: Sequence[Path]) -> str:
+def _source(workflow: Workflow, name: str, files: Sequence[Path]) -> str:
     """A hash of the files' content and names; ``''`` where there are none, or some cannot be read now."""
     if not files or not all(path.exists() for path in files):
         return ""
-    record = study.folder / "state" / "fingerprints" / f"{name}.json"
+    record = workflow.folder / "state" / "fingerprints" / f"{name}.json"
     known = Fingerprint.from_entry(_content(record))
-    found = fingerprint(files, root=study.folder, known=known, progress=f"comparing what {name} is made from")
+    found = fingerprint(files, root=workflow.folder, known=known, progress=f"comparing what {name} is made from")
     if found != known:
         write_json(record, found.to_entry())
     return found.sha256
 
 
-def _cohort(study: Workflow) -> list[Path]:
+def _cohort(workflow: Workflow) -> list[Path]:
     """What is converted, and what the flags of the conversion name."""
-    convert = study.content["dataset"]["convert"]
+    convert = workflow.content["dataset"]["convert"]
     if not convert:
         return []
-    named = [study.folder / option.rpartition("=")[2] for option in convert["options"]]
-    return [study.folder / convert["input"], *(path for path in named if path.exists())]
+    named = [workflow.folder / option.rpartition("=")[2] for option in convert["options"]]
+    return [workflow.folder / convert["input"], *(path for path in named if path.exists())]
 
 
-def _own_plans(study: Workflow, model: PlannedModel) -> list[Path]:
-    folders = datasets_with_number(study.nnunet_folder("preprocessed"), study.content["dataset"]["id"])
+def _own_plans(workflow: Workflow, model: PlannedModel) -> list[Path]:
+    folders = datasets_with_number(workflow.nnunet_folder("preprocessed"), workflow.content["dataset"]["id"])
     return [folder / f"{model.plans}.json" for folder in folders]
 
 
-def _digest(study: Workflow) -> str | None:
+def _digest(workflow: Workflow) -> str | None:
     """Of a data set that the workflow does not convert itself."""
-    if study.content["dataset"]["convert"]:
+    if workflow.content["dataset"]["convert"]:
         return None
-    return source_digest(find_dataset(study.content["dataset"]["id"], raw=study.nnunet_folder("raw")))
+    return source_digest(find_dataset(workflow.content["dataset"]["id"], raw=workflow.nnunet_folder("raw")))
 
 
 def _content(path: Path) -> dict[str, Any]:

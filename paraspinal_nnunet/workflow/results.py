@@ -20,26 +20,26 @@ from paraspinal_nnunet.workflow.settings import PlannedModel, Workflow, further_
 _TIMED = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?): *(predicting (\S+)|Validation complete)")
 
 
-def choose_best(study: Workflow) -> str:
+def choose_best(workflow: Workflow) -> str:
     """The arm with the highest mean Dice over the subjects that all arms have.
 
     Returns:
         Its name, which is written to state/best.json too.
     """
-    data = load_study(study.folder / "evaluation" / ARMS, average_cases=True)
-    best = best_model(data, study.arms, "complete-case")
+    data = load_study(workflow.folder / "evaluation" / ARMS, average_cases=True)
+    best = best_model(data, workflow.arms, "complete-case")
     dice = data.table.groupby(["model", "subject"], observed=True)["dice"].mean().groupby("model", observed=True).mean()
     content = {"best": best, "mean_dice": {str(name): float(value) for name, value in dice.items()}}
-    write_json(study.folder / "state" / BEST_FILE, content)
-    lay_down_models(study, further_models(study, best))
+    write_json(workflow.folder / "state" / BEST_FILE, content)
+    lay_down_models(workflow, further_models(workflow, best))
     return best
 
 
-def write_costs(study: Workflow, name: str) -> None:
+def write_costs(workflow: Workflow, name: str) -> None:
     """Write costs.csv and design.csv beside the metrics of a set of models."""
-    folder = study.folder / "evaluation" / name
-    models = models_of_set(study, name)
-    costs = pd.DataFrame([_row(study, model) for model in models], columns=list(COST_COLUMNS))
+    folder = workflow.folder / "evaluation" / name
+    models = models_of_set(workflow, name)
+    costs = pd.DataFrame([_row(workflow, model) for model in models], columns=list(COST_COLUMNS))
     record = read_record(folder)
     design = infer_design([m.name for m in models], record)
     apart = {m.name for m in models if m.role in ("baseline", "ablation")}
@@ -79,8 +79,8 @@ def inference_seconds(log: Path) -> list[float]:
     return found
 
 
-def _row(study: Workflow, model: PlannedModel) -> dict[str, object]:
-    folders = [model_path(study, model) / f"fold_{fold}" for fold in study.folds]
+def _row(workflow: Workflow, model: PlannedModel) -> dict[str, object]:
+    folders = [model_path(workflow, model) / f"fold_{fold}" for fold in workflow.folds]
     records = [read_json(f / "training.json") for f in folders if (f / "training.json").is_file()]
     seconds = [s for folder in folders for s in _last_validation(folder)]
     hours = sum(r["training_seconds"] for r in records) / 3600 if len(records) == len(folders) else None
@@ -90,7 +90,7 @@ def _row(study: Workflow, model: PlannedModel) -> dict[str, object]:
         "role": model.role,
         "trainer": model.trainer,
         "configuration": model.configuration,
-        "folds": " ".join(study.folds),
+        "folds": " ".join(workflow.folds),
         "device": ", ".join(devices),
         "training_hours": hours,
         "inference_s": sum(seconds) / len(seconds) if seconds else None,

@@ -22,35 +22,35 @@ VALIDATION = "validation"
 CHECKPOINT = "checkpoint_final.pth"
 
 
-def fold_folder(study: Workflow, job: Step) -> Path:
+def fold_folder(workflow: Workflow, job: Step) -> Path:
     """nnU-Net's folder of a training."""
-    return model_path(study, find_model(study, job.target)) / f"fold_{job.fold}"
+    return model_path(workflow, find_model(workflow, job.target)) / f"fold_{job.fold}"
 
 
-def provenance_file(study: Workflow, job: Step) -> Path:
+def provenance_file(workflow: Workflow, job: Step) -> Path:
     """Beside the results of a training or a validation; nnU-Net and the evaluation leave both alone."""
     name = PROVENANCE if job.rule == "train" else f"{VALIDATION}_{PROVENANCE}"
-    return fold_folder(study, job) / name
+    return fold_folder(workflow, job) / name
 
 
-def inputs(study: Workflow, job: Step) -> str:
+def inputs(workflow: Workflow, job: Step) -> str:
     """A hash of all that decides a training's weights, and for a validation of the weights too."""
-    trained = _training_inputs(study, job)
-    checkpoint = fold_folder(study, job) / CHECKPOINT
+    trained = _training_inputs(workflow, job)
+    checkpoint = fold_folder(workflow, job) / CHECKPOINT
     if job.rule == "train" or not checkpoint.is_file():
         return trained
     return digest([trained, file_sha256(checkpoint)])
 
 
-def _training_inputs(study: Workflow, job: Step) -> str:
+def _training_inputs(workflow: Workflow, job: Step) -> str:
     """Plans, trainer, cases of the fold, and the data."""
-    model = find_model(study, job.target)
-    preprocessed = study.nnunet_folder("preprocessed") / dataset_folder_name(study)
+    model = find_model(workflow, job.target)
+    preprocessed = workflow.nnunet_folder("preprocessed") / dataset_folder_name(workflow)
     plans = read_json(preprocessed / f"{model.plans}.json")
     if model.configuration not in plans.get("configurations", {}):
         raise InputError(f"{preprocessed / model.plans}.json: has no configuration {model.configuration}; plan it")
     splits = read_splits(preprocessed / FILE_NAME) if job.fold != "all" else None
-    raw = find_dataset(dataset_folder_name(study), raw=study.nnunet_folder("raw"))
+    raw = find_dataset(dataset_folder_name(workflow), raw=workflow.nnunet_folder("raw"))
     return digest(
         {
             "trainer": model.trainer,
@@ -63,24 +63,24 @@ def _training_inputs(study: Workflow, job: Step) -> str:
     )
 
 
-def finished(study: Workflow, job: Step) -> dict[str, Any] | None:
+def finished(workflow: Workflow, job: Step) -> dict[str, Any] | None:
     """The provenance of a training or validation that is complete and stands for these inputs, or None."""
-    path = provenance_file(study, job)
-    return read_json(path) if is_complete(path, inputs(study, job)) else None
+    path = provenance_file(workflow, job)
+    return read_json(path) if is_complete(path, inputs(workflow, job)) else None
 
 
-def set_aside(study: Workflow, job: Step) -> Path | None:
+def set_aside(workflow: Workflow, job: Step) -> Path | None:
     """Before a training: move one of other inputs out of the way; before a validation: remove an unfinished one.
 
     Returns:
         Where the old training went.
     """
-    folder = fold_folder(study, job)
+    folder = fold_folder(workflow, job)
     if job.rule == "validate":
-        provenance_file(study, job).unlink(missing_ok=True)
+        provenance_file(workflow, job).unlink(missing_ok=True)
         shutil.rmtree(folder / VALIDATION, ignore_errors=True)
         return None
-    own, record = inputs(study, job), folder / INPUTS_FILE
+    own, record = inputs(workflow, job), folder / INPUTS_FILE
     moved = None
     if folder.is_dir() and any(folder.iterdir()) and not _made_from(record, own):
         number = sum(1 for _ in folder.parent.glob(f"replaced_*_{folder.name}"))
@@ -90,13 +90,13 @@ def set_aside(study: Workflow, job: Step) -> Path | None:
     return moved
 
 
-def results(study: Workflow, job: Step) -> dict[str, str]:
+def results(workflow: Workflow, job: Step) -> dict[str, str]:
     """Hashes of what a training or a validation made, relative to the fold's folder.
 
     Raises:
         InputError: It made nothing.
     """
-    folder = fold_folder(study, job)
+    folder = fold_folder(workflow, job)
     files = [folder / CHECKPOINT] if job.rule == "train" else sorted((folder / VALIDATION).glob("*.nii.gz"))
     missing = [path for path in files if not path.is_file()]
     if missing or not files:

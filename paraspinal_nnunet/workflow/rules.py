@@ -38,53 +38,53 @@ def step_command(*parts: str) -> str:
     return command.replace("{", "{{").replace("}", "}}")
 
 
-def before_planning(study: Workflow) -> list[str]:
+def before_planning(workflow: Workflow) -> list[str]:
     """Planning waits for the inspection only where its findings stop the study."""
-    inspection = study.content["inspect"]
+    inspection = workflow.content["inspect"]
     return [done("inspect")] if inspection["run"] and inspection["strict"] else [done("convert")]
 
 
-def before_training(study: Workflow, model: str) -> list[str]:
+def before_training(workflow: Workflow, model: str) -> list[str]:
     """Its own plans' data, and its own settings."""
-    return [done("preprocess", find_model(study, model).plans), settings(f"models/{model}")]
+    return [done("preprocess", find_model(workflow, model).plans), settings(f"models/{model}")]
 
 
-def validated(study: Workflow, models: Sequence[str]) -> list[str]:
+def validated(workflow: Workflow, models: Sequence[str]) -> list[str]:
     """All folds of some models."""
-    return [done("validate", model, fold) for model in models for fold in study.folds]
+    return [done("validate", model, fold) for model in models for fold in workflow.folds]
 
 
-def before_evaluation(study: Workflow, name: str) -> list[str]:
+def before_evaluation(workflow: Workflow, name: str) -> list[str]:
     """All folds of the models of a set; which these are may follow from the best arm."""
-    return [*validated(study, [m.name for m in models_of_set(study, name)]), settings("evaluation")]
+    return [*validated(workflow, [m.name for m in models_of_set(workflow, name)]), settings("evaluation")]
 
 
-def needs_choice(study: Workflow, name: str) -> bool:
+def needs_choice(workflow: Workflow, name: str) -> bool:
     """Whether a set of models, or a prediction, follows from the best arm."""
-    if len(study.arms) == 1:
+    if len(workflow.arms) == 1:
         return False
-    return (name == "predict" and study.content["predict"]["model"] == "best") or (
-        name not in (ARMS, "predict") and study.content["depth"]["run"]
+    return (name == "predict" and workflow.content["predict"]["model"] == "best") or (
+        name not in (ARMS, "predict") and workflow.content["depth"]["run"]
     )
 
 
-def before_prediction(study: Workflow) -> list[str]:
+def before_prediction(workflow: Workflow) -> list[str]:
     """All folds of the model that predicts."""
-    wanted = study.content["predict"]["model"]
-    name = best_arm(study) if wanted == "best" else wanted
-    folds = [done("train", name, fold) for fold in study.folds] if name else []
+    wanted = workflow.content["predict"]["model"]
+    name = best_arm(workflow) if wanted == "best" else wanted
+    folds = [done("train", name, fold) for fold in workflow.folds] if name else []
     return [*folds, settings("predict")]
 
 
-def targets(study: Workflow) -> list[str]:
+def targets(workflow: Workflow) -> list[str]:
     """The study's ends; what else there is follows from them."""
-    shards = [done("predict", str(number + 1)) for number in range(shard_count(study))]
-    others = [done("statistics", name) for name in sets_evaluated(study) if name != ALL]
-    inspection = [done("inspect")] if study.content["inspect"]["run"] else []
+    shards = [done("predict", str(number + 1)) for number in range(shard_count(workflow))]
+    others = [done("statistics", name) for name in sets_evaluated(workflow) if name != ALL]
+    inspection = [done("inspect")] if workflow.content["inspect"]["run"] else []
     return [*inspection, done("report"), *others, *shards]
 
 
-def resource(study: Workflow, rule: str, name: str, attempt: int = 1) -> Any:
+def resource(workflow: Workflow, rule: str, name: str, attempt: int = 1) -> Any:
     """What a job of a rule asks for; memory grows with every attempt."""
-    value = study.resources(rule)[name]
+    value = workflow.resources(rule)[name]
     return value * MB * attempt if name == "memory_gb" else value

@@ -126,9 +126,9 @@ def read_study(folder: Path) -> Workflow:
     predicted = content["predict"]["model"]
     if content["predict"]["input"] and predicted != "best" and predicted not in models:
         raise InputError(f"{path}: predict.model is {predicted}; choose best, {', '.join(models)}")
-    study = Workflow(folder, content, tuple(models.values()))
-    _check_folds(path, study)
-    return study
+    workflow = Workflow(folder, content, tuple(models.values()))
+    _check_folds(path, workflow)
+    return workflow
 
 
 def deeper(best: PlannedModel, seed: int | None) -> PlannedModel:
@@ -147,13 +147,13 @@ def retrained(best: PlannedModel, seed: int) -> PlannedModel:
     return _varied(best, RETRAINED, _seeded(seed))
 
 
-def further_models(study: Workflow, best: str) -> tuple[PlannedModel, ...]:
+def further_models(workflow: Workflow, best: str) -> tuple[PlannedModel, ...]:
     """The models that the depth comparison adds once the best arm is known."""
-    depth = study.content["depth"]
+    depth = workflow.content["depth"]
     if not depth["run"]:
         return ()
     seed = depth["retrain"]["seed"] if depth["retrain"] else None
-    arm = study.model(best)
+    arm = workflow.model(best)
     again = () if seed is None else (retrained(arm, seed),)
     return (*again, deeper(arm, seed))
 
@@ -179,16 +179,17 @@ def _model(path: Path, content: Mapping[str, Any], name: str, role: str, given: 
     return replace(model, plans=_plans_name(model))
 
 
-def _check_folds(path: Path, study: Workflow) -> None:
+def _check_folds(path: Path, workflow: Workflow) -> None:
     """Refuse folds that the splits do not have, or will not have where there are none yet."""
     found = [
-        f / FILE_NAME for f in datasets_with_number(study.nnunet_folder("preprocessed"), study.content["dataset"]["id"])
+        f / FILE_NAME
+        for f in datasets_with_number(workflow.nnunet_folder("preprocessed"), workflow.content["dataset"]["id"])
     ]
     counts = [len(read_splits(file)) for file in found if file.is_file()]
     if not counts:
-        own = [m for m in study.models if m.planned and not m.is_baseline]
+        own = [m for m in workflow.models if m.planned and not m.is_baseline]
         counts = [override(PAPER, model.overrides).validation.folds for model in own]
-    beyond = [fold for fold in study.folds if counts and fold != "all" and int(fold) >= max(counts)]
+    beyond = [fold for fold in workflow.folds if counts and fold != "all" and int(fold) >= max(counts)]
     if beyond:
         raise InputError(f"{path}: folds: there is no fold {beyond[0]}, only 0 to {max(counts) - 1}")
 

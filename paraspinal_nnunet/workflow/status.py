@@ -68,46 +68,46 @@ class StepState:
         return self.state == RUNNING
 
 
-def expected_jobs(study: Workflow) -> list[Step]:
+def expected_jobs(workflow: Workflow) -> list[Step]:
     """All steps of a study as far as they are known: the depth comparison's follow from the best arm."""
-    content = study.content
-    models = every_model(study)
+    content = workflow.content
+    models = every_model(workflow)
     jobs = [Step("convert")] + ([Step("inspect")] if content["inspect"]["run"] else []) + [Step("fingerprint")]
-    plans = [name for name in dict.fromkeys(m.plans for m in models) if name in plans_of(study)]
+    plans = [name for name in dict.fromkeys(m.plans for m in models) if name in plans_of(workflow)]
     jobs += [Step(rule, name) for rule in ("plan", "preprocess") for name in plans]
-    jobs += [Step(rule, m.name, fold) for rule in ("train", "validate") for m in models for fold in study.folds]
-    chosen = len(study.arms) > 1 and (
+    jobs += [Step(rule, m.name, fold) for rule in ("train", "validate") for m in models for fold in workflow.folds]
+    chosen = len(workflow.arms) > 1 and (
         content["depth"]["run"] or (content["predict"]["input"] and content["predict"]["model"] == "best")
     )
     if chosen:
         jobs += [Step("evaluate", ARMS), Step("best")]
-    for name in sets_evaluated(study):
+    for name in sets_evaluated(workflow):
         jobs += [Step("evaluate", name), Step("statistics", name)]
-    return [*jobs, Step("report"), *(Step("predict", str(n + 1)) for n in range(shard_count(study)))]
+    return [*jobs, Step("report"), *(Step("predict", str(n + 1)) for n in range(shard_count(workflow)))]
 
 
-def job_states(study: Workflow) -> list[StepState]:
+def job_states(workflow: Workflow) -> list[StepState]:
     """How every step stands."""
-    return [job_state(study, job) for job in expected_jobs(study)]
+    return [job_state(workflow, job) for job in expected_jobs(workflow)]
 
 
-def job_state(study: Workflow, job: Step) -> StepState:
+def job_state(workflow: Workflow, job: Step) -> StepState:
     """How one step stands."""
-    folder = study.folder
+    folder = workflow.folder
     if is_held(lock_file(folder, job)):
-        return _running(study, job)
+        return _running(workflow, job)
     if failure(folder, job).is_file():
         return StepState(job, FAILED, note=str(_content(failure(folder, job)).get("error", "")))
     if marker(folder, job).is_file():
         content = _content(marker(folder, job))
         plans = content.get("plans")
-        if plans is None or plans == find_model(study, job.target).plans:
+        if plans is None or plans == find_model(workflow, job.target).plans:
             return StepState(job, DONE, seconds=content.get("seconds"))
         return StepState(job, MISSING, note="its settings changed")
     return StepState(job, INTERRUPTED if log_file(folder, job).is_file() else MISSING)
 
 
-def seconds_left(study: Workflow, states: Sequence[StepState]) -> tuple[float, int]:
+def seconds_left(workflow: Workflow, states: Sequence[StepState]) -> tuple[float, int]:
     """Work that is left, by what finished and running steps of the same kind take.
 
     Returns:
@@ -119,12 +119,12 @@ def seconds_left(study: Workflow, states: Sequence[StepState]) -> tuple[float, i
         if took is None and state.seconds_left is not None and state.progress:
             took = state.seconds_left / (1 - state.progress) if state.progress < 1 else None
         if took is not None:
-            known.setdefault(_kind(study, state.job), []).append(took)
+            known.setdefault(_kind(workflow, state.job), []).append(took)
     total, unknown = 0.0, 0
     for state in states:
         if state.state == DONE:
             continue
-        like = known.get(_kind(study, state.job))
+        like = known.get(_kind(workflow, state.job))
         if state.seconds_left is not None:
             total += state.seconds_left
         elif like:
@@ -140,9 +140,9 @@ class Narrator:
     Where nothing can be drawn anew (a file, a pipe), how far it is stands in a line now and then.
     """
 
-    def __init__(self, study: Workflow) -> None:
-        self._study, self._heard = study, 0.0
-        self._known = {s.job.name: s.state for s in job_states(study) if s.state == DONE}
+    def __init__(self, workflow: Workflow) -> None:
+        self._study, self._heard = workflow, 0.0
+        self._known = {s.job.name: s.state for s in job_states(workflow) if s.state == DONE}
         form = "{desc} {n_fmt} of {total_fmt} steps after {elapsed}{postfix}"
         self._bar = tqdm(total=1, desc="study:", bar_format=form, disable=None)
 
@@ -183,15 +183,15 @@ def _event(state: StepState) -> str:
     return f"begun: {state.job.name}" if state.is_running else ""
 
 
-def status_text(study: Workflow) -> str:
+def status_text(workflow: Workflow) -> str:
     """A table of rules, what is running and what failed, and the time left."""
-    states = job_states(study)
+    states = job_states(workflow)
     rows = [f"{'rule':<12}" + "".join(f"{state:>13}" for state in STATES)]
     for rule in dict.fromkeys(s.job.rule for s in states):
         own = [s for s in states if s.job.rule == rule]
         rows.append(f"{rule:<12}" + "".join(f"{_count(own, state):>13}" for state in STATES))
     rows.append(f"{'all':<12}" + "".join(f"{_count(states, state):>13}" for state in STATES))
-    for model in every_model(study):
+    for model in every_model(workflow):
         own = [s for s in states if s.job.rule in ("train", "validate") and s.job.target == model.name]
         rows.append(f"{model.name}: " + ", ".join(f"{s.job.rule} {s.job.fold} {_shown(s)}" for s in own))
     for state in states:
@@ -200,10 +200,10 @@ def status_text(study: Workflow) -> str:
     left = [s for s in states if s.state != DONE]
     if not left:
         return "\n".join([*rows, "the study is complete"])
-    total, unknown = seconds_left(study, states)
+    total, unknown = seconds_left(workflow, states)
     at_once = max(1, sum(s.is_running for s in states))
     more = f", and {pluralize(unknown, 'step')} whose like has not been timed yet" if unknown else ""
-    if best_arm(study) is None and study.content["depth"]["run"]:
+    if best_arm(workflow) is None and workflow.content["depth"]["run"]:
         more += "; the depth comparison follows when the best arm is known"
     rows.append(
         f"left: {pluralize(len(left), 'step')}, about {duration(total / at_once)} with {at_once} at a time{more}"
@@ -211,26 +211,26 @@ def status_text(study: Workflow) -> str:
     return "\n".join(rows)
 
 
-def log_of(study: Workflow, name: str | None) -> Path:
+def log_of(workflow: Workflow, name: str | None) -> Path:
     """The log of a step, or of the first that failed.
 
     Raises:
         InputError: No such log, or nothing failed.
     """
-    states = job_states(study)
+    states = job_states(workflow)
     if name is None:
         failed = [s.job for s in states if s.state in (FAILED, INTERRUPTED)]
         if not failed:
             raise InputError("no step has failed; name one, e.g. paraspinal study logs train/2d/0")
-        return log_file(study.folder, failed[0])
+        return log_file(workflow.folder, failed[0])
     wanted = name.strip("/")
     found = [s.job for s in states if s.job.name == wanted or s.job.name.startswith(f"{wanted}/")]
-    begun = [job for job in found if log_file(study.folder, job).is_file()]
+    begun = [job for job in found if log_file(workflow.folder, job).is_file()]
     if not begun:
-        known = ", ".join(s.job.name for s in states if log_file(study.folder, s.job).is_file()) or "none"
+        known = ", ".join(s.job.name for s in states if log_file(workflow.folder, s.job).is_file()) or "none"
         raise InputError(f"step {wanted}: has no log; there are logs of: {known}")
-    failed = [job for job in begun if failure(study.folder, job).is_file()]
-    return log_file(study.folder, (failed or begun)[0])
+    failed = [job for job in begun if failure(workflow.folder, job).is_file()]
+    return log_file(workflow.folder, (failed or begun)[0])
 
 
 def duration(seconds: float) -> str:
@@ -248,11 +248,11 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
-def _running(study: Workflow, job: Step) -> StepState:
+def _running(workflow: Workflow, job: Step) -> StepState:
     if job.rule != "train":
         return StepState(job, RUNNING)
-    model = find_model(study, job.target)
-    folder = study.nnunet_folder("results") / dataset_folder_name(study) / model.folder_name / f"fold_{job.fold}"
+    model = find_model(workflow, job.target)
+    folder = workflow.nnunet_folder("results") / dataset_folder_name(workflow) / model.folder_name / f"fold_{job.fold}"
     text = "".join(path.read_text(encoding="utf-8", errors="replace") for path in sorted(folder.glob("training_log_*")))
     epochs, times = _EPOCH.findall(text), [float(s) for s in _EPOCH_TIME.findall(text)]
     if not epochs:
@@ -271,11 +271,11 @@ def planned_epochs(model: PlannedModel) -> int:
     return -(-protocol.training.iterations // protocol.bookkeeping.iterations_per_epoch)
 
 
-def _kind(study: Workflow, job: Step) -> str:
+def _kind(workflow: Workflow, job: Step) -> str:
     """Steps that take about as long as each other."""
     if job.rule not in ("train", "validate"):
         return job.rule
-    model = find_model(study, job.target)
+    model = find_model(workflow, job.target)
     return f"{job.rule} {model.configuration} {'baseline' if model.is_baseline else planned_epochs(model)}"
 
 

@@ -48,31 +48,31 @@ Runner = Callable[[list[str]], int]
 """Runs one of our own commands in this process and returns its exit code; errors are raised."""
 
 
-def run_step(study: Workflow, job: Step, run: Runner) -> None:
+def run_step(workflow: Workflow, job: Step, run: Runner) -> None:
     """Do a step, unless its result is there already.
 
     Args:
-        study: The study.
+        workflow: The workflow.
         job: Which step.
         run: Runs a command; its words are those after `paraspinal`.
 
     Raises:
         StepError: It failed; the message names the log.
     """
-    commands = job_commands(study, job)  # refuses unknown steps before anything is touched
+    commands = job_commands(workflow, job)  # refuses unknown steps before anything is touched
     with ExitStack() as locks:
-        for lock in (lock_file(study.folder, job), *_shared_locks(study, job)):
+        for lock in (lock_file(workflow.folder, job), *_shared_locks(workflow, job)):
             if is_held(lock):
                 print(f"{job.name}: waiting for {holder(lock)}, which does the same", flush=True)
             locks.enter_context(held(lock, wait=True))
-        clear(study.folder, job)
-        os.chdir(study.folder)
-        if job.rule in _REUSABLE and (before := reuse.finished(study, job)) is not None:
+        clear(workflow.folder, job)
+        os.chdir(workflow.folder)
+        if job.rule in _REUSABLE and (before := reuse.finished(workflow, job)) is not None:
             print(f"{job.name}: finished before, taken as it is", flush=True)
-            write_json(marker(study.folder, job), {**before, "reused": True})
+            write_json(marker(workflow.folder, job), {**before, "reused": True})
             return
-        with _gpu(study, job):
-            _do(study, job, commands, run)
+        with _gpu(workflow, job):
+            _do(workflow, job, commands, run)
 
 
 def lock_file(folder: Path, job: Step) -> Path:
@@ -80,32 +80,32 @@ def lock_file(folder: Path, job: Step) -> Path:
     return folder / "state" / "locks" / f"{'.'.join(job.parts)}.lock"
 
 
-def _shared_locks(study: Workflow, job: Step) -> list[Path]:
+def _shared_locks(workflow: Workflow, job: Step) -> list[Path]:
     """Beside what other studies may use too: the data set's plans, and a model's fold."""
     if job.rule in ("fingerprint", "plan", "preprocess"):
-        return [study.nnunet_folder("preprocessed") / f".{dataset_folder_name(study)}.lock"]
+        return [workflow.nnunet_folder("preprocessed") / f".{dataset_folder_name(workflow)}.lock"]
     if job.rule in _REUSABLE:
-        folder = reuse.fold_folder(study, job)
+        folder = reuse.fold_folder(workflow, job)
         return [folder.with_name(f".{folder.name}.lock")]
     return []
 
 
-def _do(study: Workflow, job: Step, commands: list[list[str]], run: Runner) -> None:
-    log, started, clock = log_file(study.folder, job), datetime.now(timezone.utc), time.monotonic()
+def _do(workflow: Workflow, job: Step, commands: list[list[str]], run: Runner) -> None:
+    log, started, clock = log_file(workflow.folder, job), datetime.now(timezone.utc), time.monotonic()
     append_heading(log, f"{started.isoformat(timespec='seconds')} {job.name}")
-    threads = study.resources(job.rule)["threads"]
-    os.environ.update(environment(study, threads))
+    threads = workflow.resources(job.rule)["threads"]
+    os.environ.update(environment(workflow, threads))
     try:
         with _into(log):
-            _prepare(study, job)
+            _prepare(workflow, job)
             for command in commands:
                 print(f"$ paraspinal {shlex.join(command)}", flush=True)
-                _run(run, command, tolerated=(1,) if job.rule == "inspect" and not _strict(study) else ())
-            outcome = _conclude(study, job)
-        _finish(study, job, commands, started, outcome)
+                _run(run, command, tolerated=(1,) if job.rule == "inspect" and not _strict(workflow) else ())
+            outcome = _conclude(workflow, job)
+        _finish(workflow, job, commands, started, outcome)
     except (Exception, SystemExit) as error:  # whatever nnU-Net raises, the failure is recorded and named
         message = one_line(error)
-        record_failure(study.folder, job, message, seconds=time.monotonic() - clock)
+        record_failure(workflow.folder, job, message, seconds=time.monotonic() - clock)
         raise StepError(f"{job.name}: {message}; the whole output is in {log}") from error
 
 
@@ -120,54 +120,56 @@ def _run(run: Runner, command: list[str], *, tolerated: tuple[int, ...]) -> None
         raise StepError(f"'paraspinal {command[0]}' ended with code {code}")
 
 
-def _prepare(study: Workflow, job: Step) -> None:
+def _prepare(workflow: Workflow, job: Step) -> None:
     for name in ("raw", "preprocessed", "results"):
-        study.nnunet_folder(name).mkdir(parents=True, exist_ok=True)
+        workflow.nnunet_folder(name).mkdir(parents=True, exist_ok=True)
     if job.rule in _REUSABLE:
-        moved = reuse.set_aside(study, job)
+        moved = reuse.set_aside(workflow, job)
         if moved is not None:
             print(f"a training of other inputs was moved to {moved}", flush=True)
 
 
-def _conclude(study: Workflow, job: Step) -> dict[str, Any]:
+def _conclude(workflow: Workflow, job: Step) -> dict[str, Any]:
     """What a step does besides its commands, and what is to be known of it."""
     if job.rule == "convert":
-        write_json(settings_file(study.folder, "converted"), {"digest": digest(study.content["dataset"])})
+        write_json(settings_file(workflow.folder, "converted"), {"digest": digest(workflow.content["dataset"])})
     if job.rule == "best":
-        return {"best": choose_best(study)}
+        return {"best": choose_best(workflow)}
     if job.rule == "evaluate":
-        write_costs(study, job.target)
+        write_costs(workflow, job.target)
     return {}
 
 
-def _finish(study: Workflow, job: Step, commands: list[list[str]], started: datetime, outcome: dict[str, Any]) -> None:
+def _finish(
+    workflow: Workflow, job: Step, commands: list[list[str]], started: datetime, outcome: dict[str, Any]
+) -> None:
     content: dict[str, Any] = {"job": job.name, "commands": [f"paraspinal {shlex.join(c)}" for c in commands]}
     content |= {
-        "study": study.content["name"],
-        "study_digest": digest(study.content),
+        "study": workflow.content["name"],
+        "study_digest": digest(workflow.content),
         **surroundings(started),
         **outcome,
     }
     place = _RESULT_FOLDERS.get(job.rule)
     if job.rule in _REUSABLE:
-        content |= _training_provenance(study, job)
-        write_json(reuse.provenance_file(study, job), content)
+        content |= _training_provenance(workflow, job)
+        write_json(reuse.provenance_file(workflow, job), content)
     elif place is not None:
-        folder = study.folder / place / (job.target if job.rule in ("evaluate", "statistics") else "")
+        folder = workflow.folder / place / (job.target if job.rule in ("evaluate", "statistics") else "")
         tables = [p for p in folder.iterdir() if p.suffix in (".csv", ".json", ".md") and p.name != FILE_NAME]
         content["outputs"] = {p.name: file_sha256(p) for p in sorted(tables)}
         write_json(folder / FILE_NAME, content)
-    failure(study.folder, job).unlink(missing_ok=True)
-    write_json(marker(study.folder, job), content)
+    failure(workflow.folder, job).unlink(missing_ok=True)
+    write_json(marker(workflow.folder, job), content)
 
 
-def _training_provenance(study: Workflow, job: Step) -> dict[str, Any]:
-    model = find_model(study, job.target)
-    folder = reuse.fold_folder(study, job)
+def _training_provenance(workflow: Workflow, job: Step) -> dict[str, Any]:
+    model = find_model(workflow, job.target)
+    folder = reuse.fold_folder(workflow, job)
     record = folder / "training.json"
     return {
-        "inputs": reuse.inputs(study, job),
-        "outputs": reuse.results(study, job),
+        "inputs": reuse.inputs(workflow, job),
+        "outputs": reuse.results(workflow, job),
         "model": model.name,
         "trainer": model.trainer,
         "configuration": model.configuration,
@@ -197,14 +199,14 @@ def _into(log: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _gpu(study: Workflow, job: Step) -> Iterator[None]:
+def _gpu(workflow: Workflow, job: Step) -> Iterator[None]:
     """One of this machine's GPUs for this step alone, where the engine shares out several."""
     count = int(os.environ.get(LOCAL_GPUS, "0") or 0)
-    if count < 2 or not study.resources(job.rule)["gpu"] or os.environ.get("CUDA_VISIBLE_DEVICES"):
+    if count < 2 or not workflow.resources(job.rule)["gpu"] or os.environ.get("CUDA_VISIBLE_DEVICES"):
         yield
         return
     with ExitStack() as stack:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(_free_gpu(stack, study.folder / "state" / "locks", count))
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(_free_gpu(stack, workflow.folder / "state" / "locks", count))
         yield
 
 
@@ -219,8 +221,8 @@ def _free_gpu(stack: ExitStack, folder: Path, count: int) -> int:
         time.sleep(1)
 
 
-def _strict(study: Workflow) -> bool:
-    return bool(study.content["inspect"]["strict"])
+def _strict(workflow: Workflow) -> bool:
+    return bool(workflow.content["inspect"]["strict"])
 
 
 _RESULT_FOLDERS = {"evaluate": "evaluation", "statistics": "statistics", "report": "report"}

@@ -79,10 +79,10 @@ def _run(args: argparse.Namespace) -> int:
     from paraspinal_nnunet.workflow.engine import RunOptions, run_study
     from paraspinal_nnunet.workflow.settings import read_study
 
-    study = read_study(args.study)
+    workflow = read_study(args.study)
     further = tuple(flag if flag.startswith("-") else f"--{flag}" for flag in args.engine)
-    run_study(study, RunOptions(args.profile, args.cores, args.dry_run, tuple(args.steps), further))
-    page = study.folder / "report" / "report.html"
+    run_study(workflow, RunOptions(args.profile, args.cores, args.dry_run, tuple(args.steps), further))
+    page = workflow.folder / "report" / "report.html"
     if not args.dry_run and page.is_file():
         print(f"open in a browser: {page}")
     return 0
@@ -102,10 +102,10 @@ def _report(args: argparse.Namespace) -> int:
     from paraspinal_nnunet.workflow.state import Step
     from paraspinal_nnunet.workflow.steps import run_step
 
-    study = read_study(args.study)
+    workflow = read_study(args.study)
     for job in (Step("evaluate", "all"), Step("statistics", "all"), Step("report")):
-        run_step(study, job, cli.main)
-    print(f"open in a browser: {study.folder / 'report' / 'report.html'}")
+        run_step(workflow, job, cli.main)
+    print(f"open in a browser: {workflow.folder / 'report' / 'report.html'}")
     return 0
 
 
@@ -126,12 +126,12 @@ def _step(args: argparse.Namespace) -> int:
     from paraspinal_nnunet.workflow.state import Step
     from paraspinal_nnunet.workflow.steps import run_step
 
-    study, job = read_study(args.study), Step(args.rule, args.target, args.fold)
+    workflow, job = read_study(args.study), Step(args.rule, args.target, args.fold)
     if args.show:
-        for command in job_commands(study, job):
+        for command in job_commands(workflow, job):
             print(f"paraspinal {shlex.join(command)}")
         return 0
-    run_step(study, job, cli.main)
+    run_step(workflow, job, cli.main)
     return 0
 
 
