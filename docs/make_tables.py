@@ -6,6 +6,8 @@ from pathlib import Path
 
 from paraspinal_nnunet.cli.scans import predict
 from paraspinal_nnunet.dataset_conversion.sources import SOURCES, source_module
+from paraspinal_nnunet.follow_up import checks as follow_up_checks
+from paraspinal_nnunet.follow_up import outputs as follow_up_outputs
 from paraspinal_nnunet.measures import quality
 from paraspinal_nnunet.measures.outputs.columns import COLUMNS, METHOD
 from paraspinal_nnunet.measures.outputs.columns import TABLES as MEASURE_TABLES
@@ -60,6 +62,22 @@ def measures_table() -> str:
     return "\n".join(parts).rstrip()
 
 
+def follow_up_flags_table() -> str:
+    """Every kind of flag of a pair of scans."""
+    rows = ["| flag | what it means |", "|---|---|"]
+    return "\n".join(rows + [f"| {kind} | {meaning} |" for kind, meaning in follow_up_checks.PAIR_FLAGS.items()])
+
+
+def follow_up_table() -> str:
+    """Every column of every table of a follow-up."""
+    parts = []
+    for table, declared in follow_up_outputs.TABLES.items():
+        parts += [f"### {table}.tsv", "", "| column | unit | definition | source |", "|---|---|---|---|"]
+        parts += [f"| `{c.name}` | {c.unit} | {c.definition} | {c.source} |" for c in declared]
+        parts.append("")
+    return "\n".join(parts).rstrip()
+
+
 def quality_flags_table() -> str:
     """Every kind of quality flag, and the limits in force."""
     rows = ["| flag | what it means |", "|---|---|"]
@@ -94,6 +112,7 @@ TABLES = {
     REFERENCE / "trainers.md": {"trainers": trainers_table},
     REFERENCE / "converting.md": {"sources": sources_table},
     REFERENCE / "measures.md": {"dictionary": measures_table, "flags": quality_flags_table},
+    REFERENCE / "follow_up.md": {"flags": follow_up_flags_table, "dictionary": follow_up_table},
     REFERENCE / "predicting.md": {"flags": predict_flags_table},
     REFERENCE / "study.md": {"study fields": fields_table},
 }

@@ -24,6 +24,7 @@ VERBS = {
     "predict": "scans.predict",
     "models": "scans.models",
     "measure": "scans.measure",
+    "compare": "scans.compare",
     "evaluate": "comparison.evaluate",
     "statistics": "comparison.statistics",
     "report": "comparison.report",

@@ -47,6 +47,16 @@ class Column:
         """The name without the way in which fat was measured."""
         return self.name.replace(f"_{METHOD}", "")
 
+    def sidecar(self, subject: str = "") -> dict[str, str]:
+        """Its entry in a table's data dictionary as BIDS has it.
+
+        Args:
+            subject: Whose number it is, before the definition.
+        """
+        source = "" if self.source == "ours" else f" (source: {self.source})"
+        entry = {"Description": f"{f'{subject}: ' if subject else ''}{self.definition}{source}"}
+        return entry | ({"Units": self.unit} if self.unit else {})
+
 
 _WHO = (
     Column("case", "", "name of the case: the label map's file name without its ending"),

@@ -10,7 +10,7 @@ from paraspinal_nnunet.anatomy import ALL_STRUCTURES, BY_KEY
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.nifti import write_image
 from paraspinal_nnunet.measures.case import Measured
-from paraspinal_nnunet.measures.outputs.columns import TABLES, dictionary_rows
+from paraspinal_nnunet.measures.outputs.columns import FAT_METHODS, TABLES, columns, dictionary_rows
 from paraspinal_nnunet.measures.result import SCHEMA, SCHEMA_VERSION
 from paraspinal_nnunet.utils.files import atomic_folder, read_json, write_json
 from paraspinal_nnunet.utils.fingerprint import Fingerprint
@@ -175,20 +175,17 @@ def write_dictionary(output: Path) -> list[Path]:
 
 def _write_sidecars(output: Path, tables: Mapping[str, pd.DataFrame]) -> list[Path]:
     """The data dictionary of each table beside it, as BIDS has it."""
-    known = {(row["table"], row["column"]): row for row in dictionary_rows()}
+    known = {(name, column): declared for name in TABLES for column, declared, _ in columns(name, FAT_METHODS)}
     written = []
     for name, table in tables.items():
         content = {}
         for column in table.columns:
-            row, subject = known.get((name, column)), ""
-            if row is None:
+            declared, subject = known.get((name, column)), ""
+            if declared is None:
                 key = next((s.key for s in ALL_STRUCTURES if column.startswith(f"{s.key}_")), "")
-                subject = f"{BY_KEY[key].display_name}: " if key else ""
-                row = known["measures", column.removeprefix(f"{key}_")]
-            source = "" if row["source"] == "ours" else f" (source: {row['source']})"
-            content[column] = {"Description": f"{subject}{row['definition']}{source}"}
-            if row["unit"]:
-                content[column]["Units"] = row["unit"]
+                subject = BY_KEY[key].display_name if key else ""
+                declared = known["measures", column.removeprefix(f"{key}_")]
+            content[column] = declared.sidecar(subject)
         written.append(output / f"{name}.json")
         write_json(written[-1], content)
     return written
