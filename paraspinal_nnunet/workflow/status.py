@@ -142,7 +142,7 @@ class Narrator:
 
     def __init__(self, workflow: Workflow) -> None:
         self._study, self._heard = workflow, 0.0
-        self._known = {s.job.name: s.state for s in job_states(workflow) if s.state == DONE}
+        self._known = {s.job.name: s.state for s in job_states(workflow)}
         form = "{desc} {n_fmt} of {total_fmt} steps after {elapsed}{postfix}"
         self._bar = tqdm(total=1, desc="study:", bar_format=form, disable=None)
 

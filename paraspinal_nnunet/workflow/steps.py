@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import signal
 import sys
 import time
 import traceback
@@ -38,6 +39,8 @@ LOCAL_GPUS = "PARASPINAL_STUDY_GPUS"
 """How many GPUs this machine's jobs share; set by the engine when it runs jobs here."""
 
 _REUSABLE = ("train", "validate")
+_STOPPED = tuple(128 + number for number in (signal.SIGINT, signal.SIGTERM))
+"""What a command ends with that a person or the system stopped."""
 
 
 class StepError(ParaspinalError):
@@ -116,6 +119,8 @@ def _run(run: Runner, command: list[str], *, tolerated: tuple[int, ...]) -> None
     except BaseException:
         traceback.print_exc()
         raise
+    if code in _STOPPED:
+        raise KeyboardInterrupt  # no failure: the step goes on when it is run again
     if code and code not in tolerated:
         raise StepError(f"'paraspinal {command[0]}' ended with code {code}")
 
