@@ -11,12 +11,13 @@ from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.lookup_tables import write_lookup_tables
 from paraspinal_nnunet.inference.batch import ScanJob, ScanOutcome, failed, run_batch
+from paraspinal_nnunet.inference.bids import write_derivative
 from paraspinal_nnunet.inference.case import BatchPlan, PredictedCase, segment_scan
 from paraspinal_nnunet.inference.checks import check_outputs
 from paraspinal_nnunet.inference.inputs import find_scans
 from paraspinal_nnunet.inference.options import PredictionOptions
 from paraspinal_nnunet.inference.outputs import Products
-from paraspinal_nnunet.inference.overview import describe_derivative, is_current, known_model, write_overview
+from paraspinal_nnunet.inference.overview import is_current, known_model, standing_records, write_overview
 from paraspinal_nnunet.inference.scans import FoundScans, InputChoice, Refused
 from paraspinal_nnunet.inference.segmenters import opened_segmenter
 from paraspinal_nnunet.models.description import ModelDescription, describe_model, identify_model
@@ -117,7 +118,7 @@ def predict_scans(request: PredictionRequest) -> list[ScanOutcome]:
         reasons = {outcome.name: outcome.message for outcome in failed(outcomes)}
         names = {case.paths.mask_name: case for case in cases if not case.has_page}
         failures = {names[name].scan.name: reason for name, reason in reasons.items() if name in names}
-        _write_common(request.output, found, about, products, outcomes, failures | _on_page(refused))
+        _write_common(request, found, about, products, outcomes, failures | _on_page(refused))
     return outcomes + [ScanOutcome(each.name, "failed", each.reason) for each in refused]
 
 
@@ -153,7 +154,7 @@ def _on_page(refused: Sequence[Refused]) -> dict[str, str]:
 
 
 def _write_common(
-    output: Path,
+    request: PredictionRequest,
     found: FoundScans,
     about: ModelDescription,
     products: Products,
@@ -161,12 +162,13 @@ def _write_common(
     failures: Mapping[str, str],
 ) -> None:
     """What all cases share; without a single mask there is nothing to share."""
-    kept = all(outcome.status == "kept" for outcome in outcomes) and not failures
+    output, kept = request.output, all(outcome.status == "kept" for outcome in outcomes) and not failures
     if not output.is_dir() or (kept and is_current(output, measures=products.measures, pages=products.pages)):
         return
     if about.structures:
         write_lookup_tables(output, about.structures)
-    if found.kind == "BIDS":
-        describe_derivative(output, __version__)
     if products.measures or products.pages:
         write_overview(output, failures, model=about.name)
+    if found.kind == "BIDS" and about.structures:
+        records = [record for record in standing_records(output) if record.case not in failures]
+        write_derivative(output, request.scans, records, about.structures, __version__)

@@ -229,11 +229,20 @@ class PredictedCase:
             write_labels(temporary, labels, result.loaded.image.affine)
             record = self._new_record(segmenter, result, file_sha256(temporary))
             old = read_record(self.paths.record)
+            self._remove_mask_of_earlier_layout(old)
             self.paths.mask.unlink(missing_ok=True)
             for name in old.products if old else ():
                 _remove(self.paths.of_outputs.get(name))
             write_record(self.paths.record, record)
         return record
+
+    def _remove_mask_of_earlier_layout(self, old: PredictionRecord | None) -> None:
+        """One that stands under another name gives way, unless a hand changed it."""
+        if old is None or old.mask == self.scan.mask_name:
+            return
+        former = self._plan.output / old.mask
+        if former.is_file() and file_sha256(former) == old.fingerprints.get("mask"):
+            former.unlink()
 
     def _new_record(self, segmenter: Segmenter, result: SegmentedScan, mask: str) -> PredictionRecord:
         image, plan, mark = result.loaded.image, self._plan, result.loaded.mark

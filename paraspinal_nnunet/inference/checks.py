@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.lookup_tables import ITKSNAP_FILE, SLICER_FILE
-from paraspinal_nnunet.inference.inputs import BIDS_DESCRIPTION
-from paraspinal_nnunet.inference.overview import BIDS_TABLE
+from paraspinal_nnunet.inference.bids import FILES as BIDS_FILES
 from paraspinal_nnunet.inference.records import INDEX_FILE, MEASURES_FOLDER, OutputPaths
 from paraspinal_nnunet.inference.scans import FoundScans, Refused, Scan
 from paraspinal_nnunet.utils.files import refuse_overwriting_inputs
@@ -16,9 +15,10 @@ from paraspinal_nnunet.utils.names import name_fault
 if TYPE_CHECKING:
     from paraspinal_nnunet.prediction import PredictionRequest
 
-COHORT_FILES = (
-    *(f"{name}.tsv" for name in ("measures", "asymmetry", "levels", "slices", "flags", "measures_dictionary")),
-    "measures_dictionary.json",
+COHORT_FILES = tuple(
+    f"{name}.{ending}"
+    for name in ("measures", "asymmetry", "levels", "slices", "flags", "measures_wide", "measures_dictionary")
+    for ending in ("tsv", "json")
 )
 """Tables of all cases, among the folders of the cases."""
 
@@ -77,7 +77,7 @@ def _folders(paths: Iterable[Path]) -> list[Path]:
 
 
 def _written(output: Path, scans: Iterable[Scan]) -> list[Path]:
-    names = (INDEX_FILE, SLICER_FILE, ITKSNAP_FILE, BIDS_DESCRIPTION, BIDS_TABLE)
+    names = (INDEX_FILE, SLICER_FILE, ITKSNAP_FILE, *BIDS_FILES)
     common = [output / name for name in names] + [output / MEASURES_FOLDER / name for name in COHORT_FILES]
     of_cases = (OutputPaths(output, scan.name, scan.mask_name) for scan in scans)
     return common + [path for paths in of_cases for path in (paths.mask, paths.record, *paths.of_outputs.values())]

@@ -2,7 +2,8 @@
 
 import logging
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.images import ENDINGS, images_in, read_image, stem_of
@@ -10,7 +11,13 @@ from paraspinal_nnunet.image_io.pairing import no_images, warn_left_out
 from paraspinal_nnunet.inference.scans import MASK_ENDING, FoundScans, InputChoice, Scan, unique
 from paraspinal_nnunet.utils.text import pluralize
 
+if TYPE_CHECKING:
+    from paraspinal_nnunet.dataset_conversion.sources.bids_names import BidsName
+
 BIDS_DESCRIPTION = "dataset_description.json"
+BIDS_MASK = "space-orig_desc-paraspinal_dseg"
+"""What a mask's name has besides its scan's entities: it lies on the scan's grid."""
+
 log = logging.getLogger(__name__)
 
 _DICOM_MAGIC, _DICOM_MAGIC_AT = b"DICM", 128
@@ -82,21 +89,24 @@ def _file_scan(path: Path) -> Scan:
 
 
 def _find_bids(folder: Path, choice: InputChoice) -> FoundScans:
-    """The images of a BIDS data set; a scan's name is the image's entities, its mask's that with ``_dseg``."""
+    """The images of a BIDS data set; a scan's name is the image's entities, its mask's the derivative's."""
     from paraspinal_nnunet.dataset_conversion.patterns.pairing import walk
     from paraspinal_nnunet.dataset_conversion.sources.bids_layout import Choice, chosen_images
     from paraspinal_nnunet.dataset_conversion.sources.bids_names import not_ignored, parse
 
     names = [name for file in not_ignored(walk(folder), folder) if (name := parse(file)) is not None]
     images, _ = chosen_images(folder, names, Choice(choice.suffix, choice.entities))
-    scans = unique([_bids_scan(image.case, image.path, folder / image.path) for image in images], folder)
+    scans = unique([_bids_scan(image, folder) for image in images], folder)
     subjects = len({image.entities["sub"] for image in images})
     line = f"a BIDS data set with {pluralize(len(scans), f'{choice.suffix} image')} of {pluralize(subjects, 'subject')}"
     return FoundScans("BIDS", line, scans)
 
 
-def _bids_scan(case: str, source: str, path: Path) -> Scan:
-    return Scan(case, f"{case}_dseg{MASK_ENDING}", source, lambda: read_image(path), files=(path,))
+def _bids_scan(image: "BidsName", folder: Path) -> Scan:
+    path = folder / image.path
+    name = f"{image.case}_{BIDS_MASK}{MASK_ENDING}"
+    mask = (PurePosixPath(image.path).parent / name).as_posix()
+    return Scan(image.case, mask, image.path, lambda: read_image(path), files=(path,))
 
 
 def _is_dicom_file(path: Path) -> bool:

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from paraspinal_nnunet.anatomy import PARASPINAL, Muscle
-from paraspinal_nnunet.inference.inputs import BIDS_DESCRIPTION
+from paraspinal_nnunet.anatomy import Muscle
 from paraspinal_nnunet.inference.records import (
     INDEX_FILE,
     MEASURES,
@@ -18,11 +17,8 @@ from paraspinal_nnunet.inference.records import (
     decoded_picture,
     read_record,
 )
-from paraspinal_nnunet.utils.files import write_json, write_text
+from paraspinal_nnunet.utils.files import write_text
 from paraspinal_nnunet.utils.fingerprint import Fingerprint
-
-BIDS_VERSION = "1.10.0"
-BIDS_TABLE = "dseg.tsv"
 
 
 def write_overview(output: Path, failures: Mapping[str, str], *, model: str = "") -> list[Path]:
@@ -82,21 +78,6 @@ def known_model(output: Path) -> Fingerprint | None:
         if record is not None and record.fingerprints.get("model"):
             return Fingerprint(str(record.fingerprints["model"]), str(record.times.get("model_look", "")))
     return None
-
-
-def describe_derivative(output: Path, version: str) -> None:
-    """Write what makes a folder of masks a BIDS derivative: its description, and the look-up table of all masks."""
-    write_json(
-        output / BIDS_DESCRIPTION,
-        {
-            "Name": "Lumbar paraspinal muscles",
-            "BIDSVersion": BIDS_VERSION,
-            "DatasetType": "derivative",
-            "GeneratedBy": [{"Name": "paraspinal-nnunet", "Version": version}],
-        },
-    )
-    rows = [f"{s.label}\t{s.key}\t{s.hex_colour}" for s in PARASPINAL]
-    write_text(output / BIDS_TABLE, "\n".join(["index\tname\tcolor", "0\tbackground\t#000000", *rows]) + "\n")
 
 
 def _write_index(output: Path, records: Sequence[PredictionRecord], failures: Mapping[str, str], model: str) -> Path:

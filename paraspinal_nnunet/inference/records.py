@@ -4,7 +4,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from paraspinal_nnunet.errors import InputError
@@ -15,6 +15,7 @@ SCHEMA_VERSION = 1
 
 INDEX_FILE = "index.html"
 MEASURES_FOLDER, PAGES_FOLDER, RECORDS_FOLDER = "measures", "pages", "records"
+WIDE_TABLE = "measures_wide.tsv"
 MEASURES, PAGE, PREVIEW, SEGMENTATION = "measures", "page", "preview", "segmentation"
 
 
@@ -25,7 +26,7 @@ class OutputPaths:
     Attributes:
         output: The folder of all cases.
         case: Its name.
-        mask_name: File of its mask.
+        mask_name: File of its mask, relative to the folder.
     """
 
     output: Path
@@ -79,7 +80,7 @@ class PredictionRecord:
 
     Attributes:
         case: Its name.
-        mask: File name of its mask.
+        mask: File of its mask, relative to the folder of all cases.
         input: What was segmented: source, shape, spacing_mm, stored orientation, remarks.
         prediction: Model and settings; ``corrected`` where the mask was changed afterwards.
         disagreement: Structure's key -> mean of 1 - Dice between the folds; None where it is not known.
@@ -125,7 +126,7 @@ def read_record(path: Path) -> PredictionRecord | None:
     known = set(content) <= {f.name for f in fields(PredictionRecord)}
     if not known or not all(isinstance(each, dict) or each is None for each in objects):
         return None
-    if content.get("case") != path.stem or not _is_plain(content.get("mask")):
+    if content.get("case") != path.stem or not _stays_inside(content.get("mask")):
         return None
     return PredictionRecord(**{name: value for name, value in content.items() if value is not None})
 
@@ -143,6 +144,9 @@ def decoded_picture(text: str) -> bytes:
         return b""
 
 
-def _is_plain(name: Any) -> bool:
-    """Whether it is a file's name that leads nowhere else."""
-    return isinstance(name, str) and name == Path(name).name and name not in ("", "..")
+def _stays_inside(name: Any) -> bool:
+    """Whether it is a file's name, or leads to one below the same folder."""
+    if not isinstance(name, str) or "\\" in name or ":" in name:
+        return False
+    path = PurePosixPath(name)
+    return path.as_posix() == name and bool(path.name) and not path.is_absolute() and ".." not in path.parts
