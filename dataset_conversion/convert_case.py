@@ -22,10 +22,10 @@ from paraspinal_nnunet.image_io.geometry import axis_codes, side_evidence, throu
 from paraspinal_nnunet.image_io.nifti import write_image, write_labels
 from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.measures.positions import check_positions
+from paraspinal_nnunet.nnunet.datasets import SECOND_LABELS
 
 IMAGES = "imagesTr"
 LABELS = "labelsTr"
-SECOND_LABELS = "labels_rater2"
 FILE_ENDING = ".nii.gz"
 
 

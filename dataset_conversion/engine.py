@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from paraspinal_nnunet.dataset_conversion.case import Case, CaseOutcome, Checks, Found, Source
-from paraspinal_nnunet.dataset_conversion.convert_case import IMAGES, LABELS, SECOND_LABELS, convert_case
+from paraspinal_nnunet.dataset_conversion.convert_case import IMAGES, LABELS, convert_case
 from paraspinal_nnunet.dataset_conversion.describe import describe, notes_on
 from paraspinal_nnunet.dataset_conversion.lock import number_lock
 from paraspinal_nnunet.dataset_conversion.passed_over import passed_over
@@ -22,7 +22,7 @@ from paraspinal_nnunet.dataset_conversion.target import (
     free_number,
 )
 from paraspinal_nnunet.errors import DatasetError, InputError, WorkerDiedError
-from paraspinal_nnunet.nnunet.datasets import dataset_name
+from paraspinal_nnunet.nnunet.datasets import SECOND_LABELS, dataset_name
 from paraspinal_nnunet.utils.files import replace_folders
 from paraspinal_nnunet.utils.text import pluralize
 from paraspinal_nnunet.utils.workers import each

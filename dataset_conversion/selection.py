@@ -7,7 +7,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from paraspinal_nnunet.dataset_conversion.case import Case, Found, Refusal, Source
-from paraspinal_nnunet.dataset_conversion.patterns.pairing import pattern, subject_of, walk
+from paraspinal_nnunet.dataset_conversion.patterns.pairing import subject_of
+from paraspinal_nnunet.dataset_conversion.second_rater import with_second_labels
 from paraspinal_nnunet.dataset_conversion.sources.participants import read_participants, with_people
 from paraspinal_nnunet.errors import InputError
 
@@ -23,15 +24,14 @@ class CaseSelection:
         subject_pattern: Regular expression whose first group, found in the case id, is the subject; None leaves the
             source's own subjects.
         participants: A participants.tsv.
-        rater2: Keep the second rater's labels: those that the source's layout has, or, given a pattern with ``{case}``,
-            those that match it.
+        rater2: Which second rater's labels are kept; see `second_rater.with_second_labels`.
     """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     subject_pattern: str | None = None
     participants: Path | None = None
-    rater2: bool | str = False
+    rater2: bool | str | None = None
 
 
 def with_channels(source: Source, names: Sequence[str]) -> Source:
@@ -54,7 +54,7 @@ def select(found: Found, folder: Path, source: Source, selection: CaseSelection)
     Raises:
         InputError: A pattern that matches nothing or is invalid, or no case is left.
     """
-    found = _second_labels(found, folder, selection.rater2)
+    found = with_second_labels(found, folder, selection.rater2)
     if selection.subject_pattern is not None:
         found = _with_subjects(found, selection.subject_pattern)
     found = _selected(found, folder, selection)
@@ -76,55 +76,6 @@ def _with_subjects(found: Found, regex: str) -> Found:
         if len(after) > 1
     ]
     return replace(found, cases=cases, notes=(*found.notes, *notes))
-
-
-def _second_labels(found: Found, folder: Path, rater2: bool | str) -> Found:
-    if rater2 is False:
-        return _without_second(found)
-    if isinstance(rater2, str):
-        found = _from_pattern(found, folder, rater2)
-    elif (
-        found.cases and not any(c.second_label for c in found.cases) and not any(r.second_rater for r in found.refusals)
-    ):
-        raise InputError(f"{folder}: holds no second rater's labels; --rater2 '{{case}}...' says where they are")
-    faulty = {r.case for r in found.refusals if r.second_rater}
-    return replace(found, cases=tuple(c for c in found.cases if c.case not in faulty))
-
-
-def _without_second(found: Found) -> Found:
-    left = sum(c.second_label is not None for c in found.cases) + sum(r.second_rater for r in found.refusals)
-    if not left:
-        return found
-    return replace(
-        found,
-        cases=tuple(replace(c, second_label=None) for c in found.cases),
-        refusals=tuple(r for r in found.refusals if not r.second_rater),
-        notes=(*found.notes, f"a second rater's labels are there ({left}) and are not used; --rater2 keeps them"),
-    )
-
-
-def _from_pattern(found: Found, folder: Path, text: str) -> Found:
-    collected: dict[str, list[Path]] = defaultdict(list)
-    second = pattern(text)
-    for relative in walk(folder):
-        if case := second.case_of(relative):
-            collected[case].append(folder / relative)
-    if not collected:
-        raise InputError(f"--rater2 '{text}': no file of {folder} matches")
-    one = {case: paths[0] for case, paths in collected.items() if len(paths) == 1}
-    cases = tuple(replace(c, second_label=one.get(c.case)) for c in found.cases)
-    usable = one.keys() & {c.case for c in found.cases}
-    passed = {*usable, *(r.case for r in found.refusals)}
-    refusals = [_refusal(case, paths) for case, paths in sorted(collected.items()) if case not in passed]
-    return replace(found, cases=cases, refusals=(*found.refusals, *refusals))
-
-
-def _refusal(case: str, paths: list[Path]) -> Refusal:
-    if len(paths) > 1:
-        reason = f"{', '.join(map(str, paths))}: share the case id {case}; one of each is needed"
-    else:
-        reason = f"{paths[0]}: is a label without image (case {case})"
-    return Refusal(case, reason, tuple(paths), second_rater=True)
 
 
 def _selected(found: Found, folder: Path, selection: CaseSelection) -> Found:

@@ -18,6 +18,7 @@ from paraspinal_nnunet.phantom.cohort import generate_case
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(p for room in ("getting_started", "how_to") for p in (ROOT / "docs" / room).glob("*.md"))
 NOT_RUN = "<!-- not run:"
+LABEL_FOLDERS = ("labels", "corrected", "masks_one", "second_rater")
 
 
 def blocks(page):
@@ -33,11 +34,11 @@ def phantoms():
 
 @pytest.fixture
 def folder(tmp_path, phantoms):
-    """What the pages speak of: a scan, scans, corrected masks, masks of two models, a table of levels, a study."""
+    """What the pages speak of: a scan, scans, masks of two models and of raters, a table of levels, a study."""
     for number, phantom in enumerate(phantoms, start=1):
         image = nibabel.Nifti1Image(phantom.image.astype(np.int16), phantom.affine)
         labels = nibabel.Nifti1Image(phantom.labels.astype(np.uint8), phantom.affine)
-        for name, what in {"scans": image, "labels": labels, "corrected": labels, "masks_one": labels}.items():
+        for name, what in ({"scans": image} | dict.fromkeys(LABEL_FOLDERS, labels)).items():
             (tmp_path / name).mkdir(exist_ok=True)
             nibabel.save(what, tmp_path / name / f"case{number}.nii.gz")
         shifted = nibabel.Nifti1Image(np.roll(phantom.labels, 1, axis=0).astype(np.uint8), phantom.affine)

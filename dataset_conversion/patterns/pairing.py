@@ -23,6 +23,7 @@ def find_pairs(
     *,
     second_label: Pattern | None = None,
     more_images: Sequence[Pattern] = (),
+    apart: Path | None = None,
 ) -> Found:
     """Pair the images and labels of a folder; each case is its own subject unless the image pattern says otherwise.
 
@@ -35,6 +36,7 @@ def find_pairs(
         label: Where labels are.
         second_label: Where a second rater's labels are; not every case needs one.
         more_images: Where the images of the second and further channels are; every case needs one of each.
+        apart: A sub-folder, as a path that begins with `folder`, that is not looked through.
 
     Raises:
         InputError: No such folder, no image in it, or patterns that cannot be told apart.
@@ -44,6 +46,8 @@ def find_pairs(
     subjects: dict[str, str] = {}
     others = 0
     for relative in walk(folder):
+        if apart is not None and (folder / relative).absolute().is_relative_to(apart.absolute()):
+            continue
         kind = _best_kind(kinds, relative)
         if kind is None:
             others += 1

@@ -11,6 +11,7 @@ from paraspinal_nnunet.dataset_conversion.labels.masks import mask_labels, read_
 from paraspinal_nnunet.dataset_conversion.labels.translation import LabelTranslation, label_map
 from paraspinal_nnunet.dataset_conversion.patterns.pairing import find_pairs
 from paraspinal_nnunet.dataset_conversion.patterns.placeholders import Pattern, pattern
+from paraspinal_nnunet.dataset_conversion.second_rater import second_folder
 from paraspinal_nnunet.dataset_conversion.sources import given_texts
 from paraspinal_nnunet.dataset_conversion.sources.structure_pairs import structure_classes, with_masks
 from paraspinal_nnunet.errors import InputError
@@ -50,11 +51,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def source_from(args: argparse.Namespace) -> Source:
     """The source that the command line describes."""
     image, label = pattern(args.image_pattern[0]), pattern(args.label_pattern)
-    second = args.rater2 if isinstance(args.rater2, str) else None
+    given = args.rater2 if isinstance(args.rater2, str) else None
+    place = second_folder(args.input, given) if given else None
     structures: dict[str, str] = {}
     if label.has_structure:
-        if second is not None:
-            raise InputError("--rater2 GLOB: not where the labels are one mask per structure; merge the masks first")
+        if given is not None:
+            raise InputError(
+                f"--rater2 {given}: not where the labels are one mask per structure; merge the masks first"
+            )
         structures = structure_classes(args.input, image, label, args.labels)
         labels = mask_labels(Path(args.labels).name, filter(None, structures.values()), quadratus=args.quadratus)
     else:
@@ -64,7 +68,8 @@ def source_from(args: argparse.Namespace) -> Source:
         label_pattern=args.label_pattern,
         labels=labels,
         structures=structures,
-        second_label_pattern=second,
+        second_label_pattern=given if place is None else None,
+        second_labels=place,
         channels=args.channel or ("T2",),
         **given_texts(args),
     )
@@ -77,6 +82,7 @@ def pairs_source(
     labels: LabelTranslation,
     structures: Mapping[str, str] | None = None,
     second_label_pattern: str | None = None,
+    second_labels: Path | None = None,
     channels: Sequence[str] = ("T2",),
     licence: str = "",
     reference: str = "",
@@ -89,6 +95,7 @@ def pairs_source(
         labels: Which value is which muscle.
         structures: With `{structure}` in the label pattern, structure -> canonical key, or '' for other structures.
         second_label_pattern: Where a second rater's labels are; not every case needs one.
+        second_labels: A folder of a second rater's labels, where nothing else is looked for.
         channels: Names of the image channels.
         licence: Of the data.
         reference: To the data.
@@ -107,6 +114,7 @@ def pairs_source(
         label=pattern(label_pattern, {"structure": tuple(structures)} if structures else None),
         second_label=pattern(second_label_pattern) if second_label_pattern else None,
         more_images=tuple(more),
+        apart=second_labels,
         structures=structures or {},
         kept=frozenset(labels.values.values()),
     )
@@ -129,8 +137,9 @@ def _find(
     label: Pattern,
     second_label: Pattern | None,
     more_images: tuple[Pattern, ...],
+    apart: Path | None,
     structures: Mapping[str, str],
     kept: frozenset[str],
 ) -> Found:
-    found = find_pairs(folder, image, label, second_label=second_label, more_images=more_images)
+    found = find_pairs(folder, image, label, second_label=second_label, more_images=more_images, apart=apart)
     return with_masks(found, label, structures, kept, folder) if structures else found

@@ -23,7 +23,7 @@ from paraspinal_nnunet.evaluation.record import (
 )
 from paraspinal_nnunet.evaluation.references import some
 from paraspinal_nnunet.evaluation.run import evaluate
-from paraspinal_nnunet.nnunet.datasets import CASES_FILE, read_case_table
+from paraspinal_nnunet.nnunet.datasets import CASES_FILE, SECOND_LABELS, read_case_table
 from paraspinal_nnunet.utils.tables import read_table
 
 MEASURES = (*METRICS, *VOLUME_COLUMNS)
@@ -46,6 +46,7 @@ class StudyData:
         costs: From `costs.read_costs`; None where nothing is known.
         sources: What was read: name -> path.
         notes: What a reader must know about the data.
+        unread_rater2: Folder of a second rater's label maps that nobody asked for.
     """
 
     table: pd.DataFrame
@@ -56,6 +57,7 @@ class StudyData:
     costs: pd.DataFrame | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    unread_rater2: Path | None = None
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -119,7 +121,8 @@ def load_study(
         },
     )  # fmt: skip
     if rater2 is None:
-        return data
+        beside = record.reference.parent / SECOND_LABELS if record else None
+        return replace(data, unread_rater2=beside if beside and beside.is_dir() else None)
     second = _rater2_metrics(Path(rater2), record, cases)
     return replace(data, rater2=_rater2(second, data, average_cases))
 

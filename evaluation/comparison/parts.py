@@ -120,7 +120,7 @@ def qq_table(data: StudyData, models: Sequence[str]) -> pd.DataFrame:
 def rater_tables(data: StudyData, missing: Missing) -> dict[str, pd.DataFrame]:
     """Agreement of the two raters per muscle: `inter_rater` and the margins it sets, `inter_rater_margins` in ml."""
     if data.rater2 is None:
-        raise StatisticsError("no second rater was given (--rater2)")
+        raise StatisticsError(_no_second_rater(data))
     columns: dict[str, Any] = {"subject": "subject", "by": "muscle", "missing": missing}
     columns |= {"rater_1": "rater1_ml", "rater_2": "rater2_ml"}
     agreement = inter_rater_agreement(data.rater2, dice="dice", **columns)
@@ -155,7 +155,7 @@ def human_level(data: StudyData, model: str, missing: Missing) -> pd.DataFrame:
         StatisticsError: No second rater, or no common subjects.
     """
     if data.rater2 is None:
-        raise StatisticsError("no second rater was given (--rater2)")
+        raise StatisticsError(_no_second_rater(data))
     columns = ["subject", "muscle", "dice"]
     own, other = data.of([model])[columns], data.rater2[columns]
     common = set(own["subject"]) & set(other["subject"])
@@ -212,3 +212,8 @@ def _needed(dz: float, alpha: float) -> float:
         return float(subjects_needed(dz, power=POWER, alpha=alpha))
     except StatisticsError:
         return math.nan
+
+
+def _no_second_rater(data: StudyData) -> str:
+    advice = f"; there is one: give --rater2 {data.unread_rater2}" if data.unread_rater2 else " (--rater2)"
+    return f"no second rater was given{advice}"

@@ -14,6 +14,9 @@ from paraspinal_nnunet.utils.tables import number, read_table
 
 FolderName = Literal["raw", "preprocessed", "results"]
 
+SECOND_LABELS = "labels_rater2"
+"""Folder of a raw data set, beside labelsTr, with the label maps of a second rater, who may have drawn a part only."""
+
 CASES_FILE = "cases.tsv"
 CASE_COLUMNS = ("case", "subject", "sex", "age", "bmi", "source", "label_source")
 """Columns of cases.tsv: age in years, bmi in kg/m2, sources as paths relative to the folder that was converted."""

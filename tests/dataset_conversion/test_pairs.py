@@ -206,7 +206,7 @@ def test_masks_need_names_and_one_rater(masked, raw, capsys):
     assert masks(masked, labels="author") == 1
     assert "--labels author: with {structure}, give 'names' or a file" in capsys.readouterr().err
     assert masks(masked, "--rater2", "r2/{case}.nii.gz") == 1
-    assert "--rater2 GLOB: not where the labels are one mask per structure" in capsys.readouterr().err
+    assert "--rater2 r2/{case}.nii.gz: not where the labels are one mask per structure" in capsys.readouterr().err
 
 
 # Formats

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import SimpleITK
 from PIL import Image
 
 from paraspinal_nnunet.cli import main
@@ -19,6 +20,10 @@ def cohort(scans):
     """Two subjects with two scans each."""
     scans.add("01_a", "01_b", "02_a", "02_b")
     return scans
+
+
+def second_rater(cohort):
+    return [p.name for p in (cohort.dataset / "labels_rater2").iterdir()]
 
 
 @pytest.mark.parametrize(
@@ -94,13 +99,65 @@ def test_the_folders_own_participants_follow_the_subject_pattern(cohort):
 # The second rater
 
 
-def test_second_labels_are_taken_only_when_asked_for(cohort, capsys):
+def test_second_labels_of_the_layout_are_kept_unless_they_are_refused(cohort, capsys):
     cohort.save("rater2/01_a_GT.nii.gz", cohort.labels())
     assert cohort.convert() == 0
-    assert "a second rater's labels are there (1) and are not used; --rater2 keeps them" in capsys.readouterr().out
+    assert "a second rater's labels of 1 of 4 cases are kept; --no-rater2 leaves them out" in capsys.readouterr().out
+    assert second_rater(cohort) == ["01_a.nii.gz"]
+    assert cohort.convert("--no-rater2", "--overwrite") == 0
+    assert "a second rater's labels are there (1) and are not used" in capsys.readouterr().out
     assert not (cohort.dataset / "labels_rater2").exists()
     assert cohort.convert("--rater2", "--overwrite") == 0
-    assert [p.name for p in (cohort.dataset / "labels_rater2").iterdir()] == ["01_a.nii.gz"]
+    assert second_rater(cohort) == ["01_a.nii.gz"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "name", "place"),
+    [
+        ("author", "02_a_GT.nii.gz", "reader_b"),
+        ("author", "02_a.nrrd", "here"),
+        ("pairs", "02_a_GT.nii.gz", "reader_b"),
+        ("pairs", "02_a_GT.nii.gz", "here"),
+        ("pairs", "02_a.nii.gz", "elsewhere"),
+    ],
+)
+def test_a_folder_says_where_the_second_labels_are(cohort, verb, name, place, monkeypatch):
+    """Beside a first rater's map that the layout would take; `pairs` looks through all sub-folders."""
+    wider = cohort.labels()
+    wider[0, 0, 1] = 1
+    file = cohort.folder / "reader_b" / name
+    cohort.save("reader_b/02_a_GT.nii.gz", wider)
+    if name.endswith(".nrrd"):
+        SimpleITK.WriteImage(SimpleITK.ReadImage(str(file.with_name("02_a_GT.nii.gz"))), str(file))
+        file.with_name("02_a_GT.nii.gz").unlink()
+    else:
+        file.with_name("02_a_GT.nii.gz").rename(file)
+    (cohort.folder / "reader_b" / "notes.txt").write_text("drawn in March")
+    if place == "elsewhere":
+        (cohort.folder / "reader_b").rename(cohort.folder.parent / "reader_b")
+    monkeypatch.chdir(cohort.folder.parent if place == "here" else cohort.folder)
+    given = {"here": f"{cohort.folder.name}/reader_b", "elsewhere": str(cohort.folder.parent / "reader_b")}
+    flags = ["--rater2", given.get(place, place)]
+    if verb == "pairs":
+        flags += ["-n", "Paraspinal", "--labels", "author"]
+        flags += ["--image-pattern", "**/{case}_img.nii.gz", "--label-pattern", "**/{case}_GT.nii.gz"]
+    assert cohort.convert(*flags, verb=verb) == 0
+    assert second_rater(cohort) == ["02_a.nii.gz"]
+    np.testing.assert_array_equal(cohort.load("labels_rater2/02_a.nii.gz")[0], wider)
+
+
+def test_labels_in_a_folder_per_case_have_their_second_ones_in_such_folders(scans, capsys):
+    for case in ("a", "b"):
+        scans.save(f"{case}/T2.nii.gz", scans.image(ord(case)))
+        scans.save(f"{case}/dseg.nii.gz", scans.labels())
+    scans.save("second/b/dseg.nii.gz", scans.labels())
+    flags = ["-n", "Paraspinal", "--labels", "author", "--rater2", "second"]
+    flags += ["--image-pattern", "{case}/T2.nii.gz", "--label-pattern", "{case}/dseg.nii.gz"]
+    assert scans.convert(*flags, verb="pairs") == 0
+    assert second_rater(scans) == ["b.nii.gz"]
+    (scans.folder / "second" / "b" / "dseg.nii.gz").rename(scans.folder / "second" / "dseg.nii.gz")
+    assert scans.convert(*flags, "--overwrite", verb="pairs") == 1
+    assert "second/dseg.nii.gz: is called like the labels of a, b; name the files after" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", ["author", "pairs"])
@@ -111,7 +168,7 @@ def test_a_pattern_says_where_the_second_labels_are(cohort, verb):
         flags += ["-n", "Paraspinal", "--labels", "author"]
         flags += ["--image-pattern", "{case}_img.nii.gz", "--label-pattern", "{case}_GT.nii.gz"]
     assert cohort.convert(*flags, verb=verb) == 0
-    assert [p.name for p in (cohort.dataset / "labels_rater2").iterdir()] == ["02_a.nii.gz"]
+    assert second_rater(cohort) == ["02_a.nii.gz"]
 
 
 @pytest.mark.parametrize(
@@ -119,6 +176,8 @@ def test_a_pattern_says_where_the_second_labels_are(cohort, verb):
     [
         (None, ["--rater2"], "holds no second rater's labels"),
         (None, ["--rater2", "r2/{case}.nii.gz"], "--rater2 'r2/{case}.nii.gz': no file"),
+        ("r2/03.nii.gz", ["--rater2", "r2"], "r2/03.nii.gz: is a label without image (case 03)"),
+        ("rater2/03_GT.nii.gz", [], "rater2/03_GT.nii.gz: is a label without image (case 03)"),
         (None, ["--rater2", "r2/x.nii.gz"], "says not where the case id stands"),
         ("r2/03.nii.gz", ["--rater2", "r2/{case}.nii.gz"], "r2/03.nii.gz: is a label without image (case 03)"),
         ("rater2/03_GT.nii.gz", ["--rater2"], "rater2/03_GT.nii.gz: is a label without image (case 03)"),
@@ -131,9 +190,19 @@ def test_second_labels_that_are_not_there_or_belong_to_no_case(cohort, file, fla
     assert text in capsys.readouterr().err
 
 
-def test_an_orphan_of_the_second_rater_is_no_fault_where_it_is_not_asked_for(cohort):
+def test_an_orphan_of_the_second_rater_is_no_fault_where_others_are_wanted(cohort):
     cohort.save("rater2/03_GT.nii.gz", cohort.labels())
-    assert cohort.convert() == 0
+    cohort.save("r2/01_a.nii.gz", cohort.labels())
+    assert cohort.convert("--no-rater2") == 0
+    assert cohort.convert("--rater2", "r2", "--overwrite") == 0
+
+
+def test_two_folders_that_may_be_meant_are_not_chosen_between(cohort, monkeypatch, capsys):
+    cohort.save("r2/01_a.nii.gz", cohort.labels())
+    (cohort.folder.parent / "r2").mkdir()
+    monkeypatch.chdir(cohort.folder.parent)
+    assert cohort.convert("--rater2", "r2") == 1
+    assert "--rater2 r2: may be " in capsys.readouterr().err
 
 
 # Names, lists and dry runs

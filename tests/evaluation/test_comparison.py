@@ -535,7 +535,7 @@ def label_maps(folder, cases, shift=0):
         nib.save(nib.Nifti1Image(array, np.diag([1.0, 1.0, 5.0, 1.0])), folder / f"p{number}.nii.gz")
 
 
-def test_from_label_maps_to_statistics(tmp_path):
+def test_from_label_maps_to_statistics(tmp_path, capsys):
     label_maps(tmp_path / "labels", 5)
     label_maps(tmp_path / "model", 5, shift=1)
     label_maps(tmp_path / "second", 4, shift=-1)
@@ -548,10 +548,14 @@ def test_from_label_maps_to_statistics(tmp_path):
     assert first["rater1_ml"].tolist() == pytest.approx([0.48, 0.60, 0.72, 0.36])
     assert (first["rater2_ml"] - first["rater1_ml"]).tolist() == pytest.approx([-0.12] * 4)
     assert first["dice"].tolist() == pytest.approx([6 / 7, 8 / 9, 10 / 11, 4 / 5])
-    flags = ["--rater2", tmp_path / "second", "--no-mixed-model"]
+    (tmp_path / "second").rename(tmp_path / "labels_rater2")  # as conversions leave it
+    assert run(tmp_path / "evaluation", "-o", tmp_path / "alone", "--no-mixed-model") == 0
+    printed = capsys.readouterr().out
+    assert f"there is one: give --rater2 {tmp_path / 'labels_rater2'}" in printed
+    flags = ["--rater2", tmp_path / "labels_rater2", "--no-mixed-model"]
     assert run(tmp_path / "evaluation", "-o", tmp_path / "out", *flags) == 0
     result = json.loads((tmp_path / "out" / "statistics.json").read_text())
     agreement = {row["muscle"]: row for row in result["tables"]["inter_rater"]}
     assert agreement["Multifidus right"]["bias"] == pytest.approx(-0.12)
     assert agreement["Multifidus left"]["dice_mean"] == 1
-    assert result["sources"]["rater 2"].endswith("second")
+    assert result["sources"]["rater 2"].endswith("labels_rater2")

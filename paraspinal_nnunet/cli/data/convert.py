@@ -189,14 +189,18 @@ def _add_choosing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--participants", type=Path, metavar="TSV", help="table with participant_id, sex, age (years), bmi (kg/m2)"
     )
-    parser.add_argument(
+    second = parser.add_mutually_exclusive_group()
+    second.add_argument(
         "--rater2",
         nargs="?",
         const=True,
-        default=False,
-        metavar="GLOB",
-        help="keep a second rater's labels as labels_rater2/; GLOB, e.g. 'rater2/{case}.nii.gz', says where they are "
-        "if the source's layout does not",
+        metavar="FOLDER|GLOB",
+        help="a second rater's labels, kept as labels_rater2/ (default: kept where the source's layout has some; alone "
+        "the flag demands them): a FOLDER of label maps called like the first rater's or like the cases, or a GLOB, "
+        "e.g. 'rater2/{case}.nii.gz'",
+    )
+    second.add_argument(
+        "--no-rater2", dest="rater2", action="store_const", const=False, help="leave a second rater's labels out"
     )
     parser.add_argument(
         "--channel", action="append", metavar="NAME", help="channel name in dataset.json; once per channel"
