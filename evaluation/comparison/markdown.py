@@ -70,6 +70,8 @@ def _blocks(study: StudyStatistics) -> Iterator[str]:
     yield from _frames(study, ("compare_with_paper",))
     yield from (f"- {escape_markdown(place)}: {escape_markdown(text)}" for place, text in published_notes())
     yield f"\nThe paper: {escape_markdown(SOURCE)}.\n"
+    yield "## Beside published accuracy\n"
+    yield from _frames(study, ("anchors",))
     yield "## Beyond the paper\n"
     yield "These analyses are ours; the paper has none of them. Holm's adjustment above is ours too.\n"
     yield from _frames(study, (*_BEYOND, *_PEOPLE))

@@ -17,6 +17,7 @@ from paraspinal_nnunet.evaluation.comparison.data import StudyData
 from paraspinal_nnunet.evaluation.comparison.design import Plan, depth_rivals, plan_analyses, published_names
 from paraspinal_nnunet.evaluation.comparison.paper_text import compare_with_paper
 from paraspinal_nnunet.evaluation.comparison.results import Analysis, Omission, Options, StudyStatistics
+from paraspinal_nnunet.evaluation.paper.anchors import anchor_table
 from paraspinal_nnunet.evaluation.paper.table1 import beside_published, table1_values
 from paraspinal_nnunet.evaluation.statistics import long_table
 from paraspinal_nnunet.evaluation.statistics.anova import quoted_tests, repeated_measures_anova
@@ -278,6 +279,7 @@ def _mixed(run: _Run) -> None:
 
 def _compare_with_text(run: _Run) -> None:
     run.frames["compare_with_paper"] = compare_with_paper(run.frames, run.analyses, run.published, run.data)
+    run.frames["anchors"] = anchor_table(run.frames, run.best)
 
 
 _STEPS = (

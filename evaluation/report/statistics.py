@@ -21,7 +21,7 @@ from paraspinal_nnunet.utils.files import atomic_path, read_json
 
 STATISTICS_FOLDER = "statistics"
 
-SHOWN: tuple[str, ...] = ("post_hoc", "other_models", "agreement", "inter_rater")
+SHOWN: tuple[str, ...] = ("post_hoc", "other_models", "agreement", "inter_rater", "anchors")
 """Tables of the report after Table 1, the supplementary table and the analyses of variance, by the frame's name."""
 
 FURTHER: tuple[str, ...] = (

@@ -172,6 +172,17 @@ SPECS: Mapping[str, Spec] = {
         ),
         (),
     ),
+    "anchors": (
+        "Published accuracy on such muscles, of other people's data",
+        (
+            *(_one("quantity", "measure"), _one("printed", "published"), _one("ours", "this study")),
+            *(_one("data", "published for"), _one("source", "source")),
+        ),
+        (
+            "Other people, scanners, raters and definitions: an anchor, and no test. This "
+            "study: lowest and highest muscle of the best arm, or of its two raters.",
+        ),
+    ),
     "post_hoc": (
         "Dice: best arm minus another arm, paired t-tests",
         _PAIRED,
