@@ -68,7 +68,8 @@ class Rendering:
 
     Attributes:
         image: Int16 (nx, ny, nz).
-        fat_fraction: Mean share of fat inside each labelled muscle, 0 to 1; without the fat around the fibres.
+        fat_fraction: Mean share of fat in the voxels of each labelled muscle, 0 to 1: the fat between its fibres, and
+            that around them which lies within its label (`SEPTUM_MM`, and what border voxels share).
     """
 
     image: np.ndarray
@@ -131,7 +132,7 @@ class _Painter:
         self._signal["stool"] *= float(np.exp(0.3 * rng.standard_normal()))
 
     def paint(self, z_mm: float) -> tuple[np.ndarray, np.ndarray]:
-        """Signal and share of fat in muscle on one slice, float32 (nx, ny)."""
+        """Signal and share of fat of every voxel of one slice, float32 (nx, ny)."""
         trunk, person = self._trunk, self._trunk.person
         level = trunk.level(z_mm)
         x0, y0 = trunk.canal_mm(level)
@@ -139,22 +140,22 @@ class _Painter:
         streaks, broad = (t.slice(z_mm, self._x, self._y) for t in (self._fine, self._broad))
         wobble = np.float32(WOBBLE_MM) * broad
         fatty = (streaks + broad) / np.float32(np.sqrt(2))
-        canvas = np.float32(self._signal["fat"]) * (1 + np.float32(0.03) * streaks + np.float32(0.03) * broad)
+        signal = np.float32(self._signal["fat"]) * (1 + np.float32(0.03) * streaks + np.float32(0.03) * broad)
+        canvas = _Canvas(signal, np.ones_like(signal), self._edge_mm)
         self._paint_bowel(canvas, z_mm, x, y, level)
         for shape in (*organs(level, person.skeleton), *bones(level, person.skeleton)):
             window, distance = shape.distance(x, y)
             signal = self._signal[shape.tissue] * (1 + np.float32(0.04) * streaks[window])
             if shape.tissue not in THIN:
                 distance = distance + wobble[window]
-            self._cover(canvas, window, distance, signal, shape.opacity)
-        fat = self._paint_muscles(canvas, z_mm, level, fatty, x, y)
+            canvas.cover(window, distance, signal, opacity=shape.opacity)
+        self._paint_muscles(canvas, z_mm, level, fatty, x, y)
         self._paint_outside(canvas, level)
-        return canvas, fat
+        return canvas.signal, canvas.fat
 
     def _paint_muscles(
-        self, canvas: np.ndarray, z_mm: float, level: float, texture: np.ndarray, x: np.ndarray, y: np.ndarray
-    ) -> np.ndarray:
-        fat = np.zeros(canvas.shape, np.float32)
+        self, canvas: "_Canvas", z_mm: float, level: float, texture: np.ndarray, x: np.ndarray, y: np.ndarray
+    ) -> None:
         for structure, distance in self._trunk.distances(z_mm, self._grid).items():
             window = _window_inside(distance)
             share = COURSES[structure.muscle].fat_share(level) * self._trunk.person.fat
@@ -164,13 +165,11 @@ class _Painter:
                 depth = 1.2 - outward[window[0], None] / 30 + (y[None, window[1]] + 25) / 20
                 field = (field + 0.8 * depth) / 1.25
             inside = np.clip((field + ndtri(min(share, 0.6))) / 0.9 + 0.5, 0, 1).astype(np.float32)
-            fat[window] = np.where(distance[window] < 0, inside, fat[window])
             fibres = np.float32(MUSCLE_SIGNAL[structure.muscle]) * (1 + np.float32(0.16) * texture[window])
             signal = fibres + inside * (np.float32(0.92 * self._signal["fat"]) - fibres)
-            self._cover(canvas, window, distance[window] + np.float32(SEPTUM_MM), signal)
-        return fat
+            canvas.cover(window, distance[window] + np.float32(SEPTUM_MM), signal, inside)
 
-    def _paint_bowel(self, canvas: np.ndarray, z_mm: float, x: np.ndarray, y: np.ndarray, level: float) -> None:
+    def _paint_bowel(self, canvas: "_Canvas", z_mm: float, x: np.ndarray, y: np.ndarray, level: float) -> None:
         loops, contents = (t.slice(z_mm, self._x, self._y) for t in (self._loops, self._contents))
         wall = np.clip((loops + 0.1) / 0.2, 0, 1)
         lumen = np.clip((loops - 0.3) / 0.2, 0, 1)
@@ -178,24 +177,50 @@ class _Painter:
         signal = self._signal["bowel_wall"] + lumen * (inner - self._signal["bowel_wall"])
         front = 62 + 0.0025 * x[:, None] ** 2 - 8 * min(level, 3.0)
         opacity = wall * np.clip((y[None, :] - front + 4 * contents) / 5 + 0.5, 0, 1)
-        canvas += (opacity * (signal - canvas)).astype(np.float32)
+        canvas.cover_share((slice(None), slice(None)), opacity, signal)
 
-    def _paint_outside(self, canvas: np.ndarray, level: float) -> None:
+    def _paint_outside(self, canvas: "_Canvas", level: float) -> None:
         x = self._x - self._trunk.canal_mm(level)[0]
         furrow = 3.5 * np.exp(-((x / 9) ** 2))
         skin = self._trunk.skin_mm(level) + furrow + x**2 / 620
         depth = (skin[:, None] - self._y[None, :]).astype(np.float32)  # grows out of the body
         window = (slice(None), slice(None))
-        self._cover(canvas, window, np.abs(depth + 1) - 1, np.full_like(canvas, self._signal["skin"]))
-        self._cover(canvas, window, -depth, np.full_like(canvas, self._signal["air"]))
+        canvas.cover(window, np.abs(depth + 1) - 1, np.full_like(depth, self._signal["skin"]))
+        canvas.cover(window, -depth, np.full_like(depth, self._signal["air"]))
 
-    def _cover(
-        self, canvas: np.ndarray, window: Window, distance: np.ndarray, signal: np.ndarray, opacity: float = 1.0
+
+@dataclass(frozen=True)
+class _Canvas:
+    """One slice that tissues are painted on, the later ones over the earlier ones.
+
+    Attributes:
+        signal: Float32 (nx, ny).
+        fat: Float32 (nx, ny), share of fat.
+        edge_mm: Over how many mm the border of a shape fades.
+    """
+
+    signal: np.ndarray
+    fat: np.ndarray
+    edge_mm: float
+
+    def cover(
+        self,
+        window: Window,
+        distance: np.ndarray,
+        signal: np.ndarray,
+        fat: np.ndarray | float = 0.0,
+        *,
+        opacity: float = 1.0,
     ) -> None:
-        """Paint over the canvas with the share of each voxel that lies inside."""
-        part = canvas[window]
-        share = np.clip(np.float32(0.5) - distance / np.float32(self._edge_mm), 0, 1) * np.float32(opacity)
-        part += share * (signal - part)
+        """Paint a shape, given by its distance in mm that is negative inside, with its signal and its share of fat."""
+        share = np.clip(np.float32(0.5) - distance / np.float32(self.edge_mm), 0, 1) * np.float32(opacity)
+        self.cover_share(window, share, signal, fat)
+
+    def cover_share(self, window: Window, share: np.ndarray, signal: np.ndarray, fat: np.ndarray | float = 0.0) -> None:
+        """Paint over the share of each voxel that a tissue fills."""
+        for canvas, value in ((self.signal, signal), (self.fat, fat)):
+            part = canvas[window]
+            part += (share * (value - part)).astype(np.float32)
 
 
 def _scan(signal: np.ndarray, grid: Grid, rng: np.random.Generator) -> np.ndarray:
