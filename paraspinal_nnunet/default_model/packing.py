@@ -13,6 +13,7 @@ from paraspinal_nnunet.default_model.recipe import Recipe
 from paraspinal_nnunet.default_model.training import build
 from paraspinal_nnunet.export.run import CITE_PAPER, _versions
 from paraspinal_nnunet.export.to_onnx import check_network, write_network
+from paraspinal_nnunet.inference.portable.pipeline import ACROSS_KEY
 from paraspinal_nnunet.models.manifest import COMPUTED_ONLY, Manifest, file_entries, label_entries, write_manifest
 from paraspinal_nnunet.utils.files import atomic_folder
 from paraspinal_nnunet.utils.zip import write_zip
@@ -109,6 +110,7 @@ def _preprocessing(recipe: Recipe, multiple: int) -> dict[str, Any]:
         "patch_size": list(recipe.tile_size),
         "step_size": 0.5,
         "size_multiple": [multiple, multiple],
+        ACROSS_KEY: recipe.across_mm,
         "channels": 1,
         "intensities": [{}],
         "transpose_forward": [0, 1, 2],

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-VERSION = "1"
+VERSION = "2"
 """Of the weights; grows with every model that is shipped."""
 
 
@@ -19,6 +19,7 @@ class Recipe:
         patch_size: (y, x) of training images.
         tile_size: (y, x) of prediction's tiles.
         spacing_mm: (y, x) of the network's pixels; slices stay where they are.
+        across_mm: Standard deviation of prediction's smoothing of logits across slices.
         channels: Filters per level of the network.
         strides: Between the levels.
         learning_rate: The highest; it rises linearly over `warm_up` steps, then falls as a cosine to 0.
@@ -38,6 +39,7 @@ class Recipe:
     patch_size: tuple[int, int] = (160, 192)
     tile_size: tuple[int, int] = (192, 224)
     spacing_mm: float = 1.5
+    across_mm: float = 5.0
     channels: tuple[int, ...] = (16, 32, 64, 128, 256)
     strides: tuple[int, ...] = (2, 2, 2, 2)
     learning_rate: float = 2e-3

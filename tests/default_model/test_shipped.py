@@ -135,19 +135,19 @@ def test_nothing_is_found_where_there_is_no_trunk(model, kind):
             "TUM01_water_img_img_L2-L5.nii.gz",
             "TUM01_water_img_img_L2-L5_nnunet_to_seg-segmentation-label.nii.gz",
             LPM,
-            {"MF": 0.768, "ES": 0.874},
+            {"MF": 0.783, "ES": 0.881},
         ),
         (
             "TUM01_fat_img_img_L2-L5.nii.gz",
             "TUM01_fat_manual_label_segmentation_L2-L5.nii.gz",
             LPM,
-            {"MF": 0.786, "ES": 0.876},
+            {"MF": 0.818, "ES": 0.888},
         ),
         (
             "abdomen01_image.nii.gz",
             "abdomen01_dseg.nii.gz",
             {k: k for k in range(1, 7)},
-            {"MF": 0.760, "ES": 0.802, "PM": 0.838},
+            {"MF": 0.770, "ES": 0.809, "PM": 0.847},
         ),
     ],
 )

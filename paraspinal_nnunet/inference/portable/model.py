@@ -13,6 +13,7 @@ import numpy as np
 from paraspinal_nnunet.anatomy import BY_KEY
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.inference.options import MODES, SMALLEST_STEP
+from paraspinal_nnunet.inference.portable.across import smoothed_across
 from paraspinal_nnunet.inference.portable.onnx_file import check_network_file
 from paraspinal_nnunet.inference.portable.pipeline import Pipeline, read_pipeline
 from paraspinal_nnunet.inference.portable.preprocessing import prepare, restore
@@ -154,6 +155,8 @@ class PortableModel:
         disagreement = _Disagreement(self._classes) if uncertainty and len(self.folds) > 1 else None
         with self._runtime.time_limit(timeout):
             logits = self._logits(prepared.data, mode, step, mirroring, disagreement)
+            if self.pipeline.across_mm:
+                logits = smoothed_across(logits, self.pipeline.across_mm / prepared.network_spacing_mm[0])
             labels = self._canonical(restore(logits, prepared, volume, self.pipeline))
         return Segmentation(
             labels=labels,

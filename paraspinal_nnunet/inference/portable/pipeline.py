@@ -32,6 +32,11 @@ RESAMPLER = "resample_data_or_seg_to_shape"
 LARGEST_MULTIPLE = 1024
 """Networks with more than ten halvings have no patch."""
 
+ACROSS_KEY = "smoothing_across_slices_mm"
+"""May be missing: only networks that see one slice at a time have it."""
+
+WIDEST_ACROSS_MM = 20.0
+
 HIGHEST_ORDER, HIGHEST_ORDER_OF_LOGITS = 5, 1
 
 
@@ -67,6 +72,7 @@ class Pipeline:
         transpose_backward: And back.
         data: Resampling of images.
         logits: Resampling of logits.
+        across_mm: Standard deviation of the smoothing of logits across slices; 0 for none.
     """
 
     reorient: bool
@@ -81,6 +87,7 @@ class Pipeline:
     transpose_backward: tuple[int, ...]
     data: Resampling
     logits: Resampling
+    across_mm: float = 0.0
 
     @property
     def by_slices(self) -> bool:
@@ -137,6 +144,7 @@ def read_pipeline(preprocessing: Mapping[str, Any], where: str) -> Pipeline:
         transpose_backward=backward,
         data=entry.resampling("resampling_data", HIGHEST_ORDER),
         logits=entry.resampling("resampling_probabilities", HIGHEST_ORDER_OF_LOGITS),
+        across_mm=entry.across_mm(by_slices=len(patch) == 2),
     )
 
 
@@ -182,6 +190,12 @@ class _Entry:
         value = self.get("step_size")
         if type(value) not in (int, float) or not SMALLEST_STEP <= value <= 1:
             self.fail("step_size")
+        return float(value)
+
+    def across_mm(self, *, by_slices: bool) -> float:
+        value = self.content.get(ACROSS_KEY, 0)
+        if type(value) not in (int, float) or not 0 <= value <= WIDEST_ACROSS_MM or (value and not by_slices):
+            self.fail(ACROSS_KEY)
         return float(value)
 
     def intensities(self, scheme: str) -> dict[str, float]:
