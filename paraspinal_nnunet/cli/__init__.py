@@ -11,6 +11,7 @@ from typing import Any
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.cli.guard import check_writable, guarded, prepare_streams
+from paraspinal_nnunet.utils.machine import wait_asleep
 
 VERBS = {
     "phantom": "data.phantom",
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         exits with 2 on wrong usage. ``--debug`` shows the traceback of an error.
     """
     prepare_streams()
+    wait_asleep()
     given = list(sys.argv[1:] if argv is None else argv)
     verb = next((name for name in given if name in VERBS), "")
     return guarded(f"paraspinal {verb}".strip(), partial(_run, given), debug="--debug" in given)

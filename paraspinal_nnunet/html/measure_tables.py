@@ -41,19 +41,25 @@ SIZE = (
         "the comparison.",
     ),
     MeasureColumn("length_mm", "Length", "mm", 0, "Slices with the muscle times their distance."),
-    MeasureColumn("csa_mean_mm2", "Mean CSA", "mm²", 0, "Area in the plane of the slices (CSA), mean over them."),
-    MeasureColumn("csa_max_mm2", "Largest CSA", "mm²", 0, "The largest area in one slice."),
+    MeasureColumn("csa_mean_mm2", "Mean area", "mm²", 0, "Cross-sectional area in the plane of the slices, their mean."),
+    MeasureColumn("csa_max_mm2", "Largest area", "mm²", 0, "The largest area in one slice."),
     MeasureColumn("csa_max_slice", "in slice", "", 0, "Slices count from 1 at the feet."),
     MeasureColumn("intensity_mean", "Mean intensity", "image units", 0, "Not comparable between scanners."),
 )  # fmt: skip
 FAT = (
     MeasureColumn("fat_fraction_{}", "Fat", "%", 1, "Share of fat within the outline, by the method named.", 100.0),
     MeasureColumn("lean_volume_{}_ml", "Lean volume", "ml", 1, "Volume without fat."),
-    MeasureColumn("functional_csa_mean_{}_mm2", "Mean lean CSA", "mm²", 0, "Mean area without fat (functional CSA)."),
+    MeasureColumn(
+        "functional_csa_mean_{}_mm2",
+        "Mean lean area",
+        "mm²",
+        0,
+        "Mean area without fat (functional cross-sectional area).",
+    ),
 )
 LEVEL = (
-    MeasureColumn("csa_mid_mm2", "CSA, middle of level", "mm²", 0, "Area in the level's middle slice."),
-    MeasureColumn("csa_mean_mm2", "Mean CSA", "mm²", 0, "Mean area over the level's slices."),
+    MeasureColumn("csa_mid_mm2", "Area, middle of level", "mm²", 0, "Area in the level's middle slice."),
+    MeasureColumn("csa_mean_mm2", "Mean area", "mm²", 0, "Mean area over the level's slices."),
     MeasureColumn("volume_ml", "Volume", "ml", 1, "Volume within the level's slices."),
 )
 METHODS = {
@@ -66,10 +72,10 @@ METHODS = {
 ASYMMETRY_MEANING = "Right minus left in percent of the mean of both sides: positive where the right side is larger."
 _ASYMMETRY = {
     "volume_ml": "Volume",
-    "csa_mean_mm2": "Mean CSA",
-    "csa_max_mm2": "Largest CSA",
+    "csa_mean_mm2": "Mean area",
+    "csa_max_mm2": "Largest area",
     "fat_fraction": "Fat",
-    "functional_csa_mean_mm2": "Mean lean CSA",
+    "functional_csa_mean_mm2": "Mean lean area",
 }
 NOTHING, MISSING = "–", "missing"
 """What stands where there is no number, and where a muscle that was looked for has no voxels."""

@@ -83,7 +83,7 @@ def summary_rows(inspection: Inspection) -> Rows:
 
 def volume_rows(inspection: Inspection) -> Rows:
     """Class -> volumes and lengths, beside the paper's."""
-    rows: Rows = [("volume (ml)", "cases", "mean (SD)", "range", "paper", "length (mm)", "area (cm2)")]
+    rows: Rows = [("volume (ml)", "cases", "mean (SD)", "range", "paper", "length (mm)", "mean area (cm²)")]
     for v in inspection.volumes:
         paper = "" if v.reference is None else f"{v.reference.mean_ml:.1f} ({v.reference.sd_ml:.1f})"
         spread = "–" if np.isnan(v.sd_ml) else f"{v.sd_ml:.1f}"

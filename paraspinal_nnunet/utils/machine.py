@@ -1,4 +1,4 @@
-"""What records may tell of the machine that made a result."""
+"""This machine: what records may tell of it, and how programs share it with others."""
 
 import os
 import socket
@@ -10,3 +10,13 @@ RECORD_HOST = "PARASPINAL_RECORD_HOST"
 def host_entry() -> dict[str, str]:
     """The entry ``host`` of a record, where it was asked for."""
     return {"host": socket.gethostname()} if os.environ.get(RECORD_HOST, "0") not in ("", "0") else {}
+
+
+def wait_asleep() -> None:
+    """Let the threads of torch's processor code sleep, not spin, while they wait for one another.
+
+    Call it before torch is imported. Where other programs run too, spinning threads take the time of the one that they
+    wait for: on 2 cores with 13 processes at work a 3D training step took 5.6 s of processor time, asleep 0.8 s. What
+    the user has set stays. Results are the same.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from paraspinal_nnunet import cli
@@ -41,3 +43,13 @@ def test_interrupt_ends_with_130(monkeypatch, capsys):
     broken(monkeypatch, KeyboardInterrupt())
     assert cli.main(["env"]) == 130
     assert "stopped" in capsys.readouterr().err
+
+
+def test_threads_wait_asleep_unless_the_user_wants_otherwise(monkeypatch, capsys):
+    for given, wanted in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+        if given:
+            monkeypatch.setenv("OMP_WAIT_POLICY", given)
+        with pytest.raises(SystemExit):
+            cli.main(["--version"])
+        assert os.environ["OMP_WAIT_POLICY"] == wanted

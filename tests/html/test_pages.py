@@ -91,7 +91,7 @@ class TestCasePage:
         assert re.search(r"Multifidus\s*right\s*10\.6\s*–\s*30\s*320", page.text)
         assert "12.3" in page.text  # fat as percent
         assert "-9.0" in page.text
-        for heading in ("Volumeml", "Mean CSAmm²", "Fat%"):
+        for heading in ("Volumeml", "Mean areamm²", "Fat%"):
             assert heading in page.text
         assert "By vertebral level" not in page.text
         for fact in ("model A", "1.2.3", "2031-02-03", "Folds", "not a medical device", "short stack"):
