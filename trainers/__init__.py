@@ -12,6 +12,7 @@ from paraspinal_nnunet.trainers.ablations import (
     nnUNetTrainerParaspinalQuarterBatch,
     nnUNetTrainerParaspinalSGDPoly,
     nnUNetTrainerParaspinalShallow,
+    nnUNetTrainerParaspinalSmallMuscles,
     nnUNetTrainerParaspinalStride2,
     nnUNetTrainerParaspinalWide,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "nnUNetTrainerParaspinalQuarterBatch",
     "nnUNetTrainerParaspinalSGDPoly",
     "nnUNetTrainerParaspinalShallow",
+    "nnUNetTrainerParaspinalSmallMuscles",
     "nnUNetTrainerParaspinalStride2",
     "nnUNetTrainerParaspinalWide",
 ]

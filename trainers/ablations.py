@@ -66,6 +66,12 @@ class nnUNetTrainerParaspinalCELoss(ParaspinalTrainer):
     settings: ClassVar[Protocol] = replace(PAPER, training=replace(PAPER.training, loss="ce"))
 
 
+class nnUNetTrainerParaspinalSmallMuscles(ParaspinalTrainer):
+    """Crops centred on each muscle equally often, so that small muscles are seen as often as large ones."""
+
+    settings: ClassVar[Protocol] = replace(PAPER, training=replace(PAPER.training, foreground_centers="muscle"))
+
+
 class nnUNetTrainerParaspinalWide(ParaspinalTrainer):
     """Twice the filters on every level."""
 

@@ -97,6 +97,7 @@ class ScheduledBatches(Trainer):
             self.protocol.training.foreground_ratio,
             in_memory=self.protocol.bookkeeping.cache == "ram",
             ignore_label=self.label_manager.ignore_label,
+            by_muscle=stream == "train" and self.protocol.training.foreground_centers == "muscle",
         )
         if augmentation == "nnunet":
             return nnunet_augmented(self, reader)

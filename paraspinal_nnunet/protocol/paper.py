@@ -164,6 +164,13 @@ class Training:
     foreground_ratio: float = _given(
         0.5, "Methods, Training", "share of crops centred on a muscle voxel: positive to negative ratio of one"
     )
+    foreground_centers: str = _given(
+        "voxel",
+        "Methods, Training",
+        "how the voxel of such a crop is drawn: 'voxel' is uniform over all muscle voxels, as in MONAI; 'muscle' "
+        "first draws one of the image's muscles, so that small ones come as often as large ones",
+        ("voxel", "muscle"),
+    )
     augmentation: str = _given(
         "none",
         "Methods, Data augmentation",

@@ -34,6 +34,7 @@ class CropReader:
         foreground_ratio: Share of crops centred on a muscle voxel.
         in_memory: Keep every case that was read once, unpacked.
         ignore_label: No crop is centred on a voxel of this label.
+        by_muscle: Draw a muscle of the case, then its voxel; else any muscle voxel.
     """
 
     def __init__(
@@ -44,9 +45,11 @@ class CropReader:
         *,
         in_memory: bool = False,
         ignore_label: int | None = None,
+        by_muscle: bool = False,
     ) -> None:
         self.folder = Path(folder)
         self.ignore_label = ignore_label
+        self.by_muscle = by_muscle
         self.in_memory = in_memory
         self.squeeze = len(patch_size) == 2
         self.size = (1, *patch_size) if self.squeeze else tuple(patch_size)
@@ -66,7 +69,7 @@ class CropReader:
 
     def _center(self, case: _Case, generator: np.random.Generator) -> tuple[int, int, int]:
         if case.index is None:
-            case.index = VoxelIndex.of(case.labels[0], self.ignore_label)
+            case.index = VoxelIndex.of(case.labels[0], self.ignore_label, by_muscle=self.by_muscle)
         foreground = bool(generator.random() < self.foreground_ratio)
         return case.index.draw(generator, foreground, lambda z, y: case.labels[0, z, y])
 
@@ -97,7 +100,12 @@ class DeviceCropReader(CropReader):
     def __init__(self, reader: CropReader, device: torch.device) -> None:
         patch_size = reader.size[1:] if reader.squeeze else reader.size
         super().__init__(
-            reader.folder, patch_size, reader.foreground_ratio, in_memory=True, ignore_label=reader.ignore_label
+            reader.folder,
+            patch_size,
+            reader.foreground_ratio,
+            in_memory=True,
+            ignore_label=reader.ignore_label,
+            by_muscle=reader.by_muscle,
         )
         self.device = device
         self._tensors: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}

@@ -4,8 +4,8 @@ Source: Methods, Training ('randomly cropped ... with the center being a foregro
 positive/negative ratio of one'); the reference is MONAI's RandCropByPosNegLabel.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from math import gcd
 
@@ -130,20 +130,24 @@ class VoxelIndex:
         background: Background voxels per row, shape (z, y).
         row_length: Voxels per row.
         ignore: Label of the voxels that are neither; None where there are none.
+        muscles: Label -> its voxels per row, where muscles are drawn before voxels; else empty.
     """
 
     foreground: np.ndarray
     background: np.ndarray
     row_length: int
     ignore: int | None = None
+    muscles: Mapping[int, np.ndarray] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, labels: np.ndarray, ignore: int | None = None) -> "VoxelIndex":
+    def of(cls, labels: np.ndarray, ignore: int | None = None, *, by_muscle: bool = False) -> "VoxelIndex":
         """Index a label map of shape (z, y, x); everything above 0 but the label `ignore` is foreground."""
         foreground, background = (
             np.count_nonzero(is_kind(labels, kind, ignore), axis=2).astype(np.int32) for kind in (True, False)
         )
-        return cls(foreground, background, labels.shape[2], ignore)
+        present = muscles_of(labels, ignore) if by_muscle else ()
+        muscles = {m: np.count_nonzero(labels == m, axis=2).astype(np.int32) for m in present}
+        return cls(foreground, background, labels.shape[2], ignore, muscles)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -151,20 +155,23 @@ class VoxelIndex:
         return self.foreground.shape[0], self.foreground.shape[1], self.row_length
 
     def draw(self, generator: np.random.Generator, foreground: bool, read_row: RowReader) -> tuple[int, int, int]:
-        """A voxel, uniform over all foreground or all background voxels of the case.
+        """A voxel, uniform over all foreground or all background voxels of the case, or over those of a drawn muscle.
 
         A case without voxels of the wanted kind gives one of the other kind, as MONAI does.
 
         Args:
-            generator: Source of randomness; one number is drawn.
+            generator: Source of randomness; one number is drawn, and one before it for the muscle.
             foreground: Which kind is wanted.
             read_row: Reads the one row that the voxel turns out to lie in.
 
         Returns:
             (z, y, x).
         """
+        muscle = draw_muscle(generator, tuple(self.muscles)) if foreground else None
         counts = self.foreground if foreground else self.background
-        if not counts.any():
+        if muscle is not None:
+            counts = self.muscles[muscle]
+        elif not counts.any():
             foreground = not foreground
             counts = self.foreground if foreground else self.background
         ends = np.cumsum(counts, dtype=np.int64)
@@ -172,7 +179,7 @@ class VoxelIndex:
         row = int(np.searchsorted(ends, rank, side="right"))
         rank -= int(ends[row] - counts.flat[row])
         z, y = divmod(row, self.foreground.shape[1])
-        x = int(np.flatnonzero(is_kind(read_row(z, y), foreground, self.ignore))[rank])
+        x = int(np.flatnonzero(is_kind(read_row(z, y), foreground, self.ignore, muscle))[rank])
         return z, y, x
 
 
@@ -195,10 +202,22 @@ def crop_start(center: Sequence[int], size: Sequence[int], shape: Sequence[int])
     )
 
 
-def is_kind(labels: np.ndarray, foreground: bool, ignore: int | None) -> np.ndarray:
-    """Which voxels are muscle, or which are background; the label `ignore` is neither."""
+def muscles_of(labels: np.ndarray, ignore: int | None) -> tuple[int, ...]:
+    """The labels above 0 of a label map, without the label `ignore`."""
+    return tuple(int(label) for label in np.unique(labels) if label > 0 and label != ignore)
+
+
+def draw_muscle(generator: np.random.Generator, muscles: Sequence[int]) -> int | None:
+    """One of some labels, each as likely as the others; None, and no number drawn, where there are none."""
+    return muscles[int(generator.integers(len(muscles)))] if muscles else None
+
+
+def is_kind(labels: np.ndarray, foreground: bool, ignore: int | None, muscle: int | None = None) -> np.ndarray:
+    """Which voxels are muscle, or one muscle, or which are background; the label `ignore` is neither."""
     if not foreground:
         return labels <= 0
+    if muscle is not None:
+        return labels == muscle
     return labels > 0 if ignore is None else (labels > 0) & (labels != ignore)
 
 

@@ -157,6 +157,19 @@ def test_the_share_of_foreground_centres_is_the_ratio(folder):
         assert stats.binomtest(int(hits), 200, ratio).pvalue > 1e-3
 
 
+@pytest.mark.parametrize("rounds", [64, 0])
+def test_muscles_of_any_size_are_centres_equally_often(folder, rounds, monkeypatch):
+    monkeypatch.setattr(augmented_crops, "ROUNDS", rounds)
+    reader = reader_of(folder, by_muscle=True)
+    labels = whole(reader_of(folder), "0001")[1]
+    image, generator = reader.open_image("0001"), np.random.default_rng(0)
+    found = [labels[image.draw_center(generator, True)] for _ in range(400)]
+    values, counts = np.unique(found, return_counts=True)
+    assert values.tolist() == np.unique(labels[labels > 0]).tolist()
+    assert stats.chisquare(counts).pvalue > 1e-3
+    assert all(labels[image.draw_center(generator, False)] == 0 for _ in range(20))
+
+
 def rare(folder, tmp_path, voxels):
     """A data set of one case with so many muscle voxels that proposals hardly ever meet one."""
     labels = np.zeros((1, *SHAPE), np.int8)

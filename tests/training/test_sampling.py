@@ -78,6 +78,39 @@ def test_the_index_knows_its_shape():
     assert VoxelIndex.of(LABELS).shape == (3, 4, 5)
 
 
+class Given:
+    """Stands for a generator: gives chosen numbers one after another and notes their bounds."""
+
+    def __init__(self, *numbers):
+        self.numbers, self.ends = list(numbers), []
+
+    def integers(self, end):
+        self.ends.append(int(end))
+        return self.numbers.pop(0)
+
+
+@pytest.mark.parametrize(
+    ("muscle", "rank", "voxel", "count"),
+    [(0, 1, (0, 1, 3), 2), (1, 4, (2, 0, 4), 5), (2, 0, (2, 3, 4), 1)],
+)
+def test_a_muscle_is_drawn_before_its_voxel(muscle, rank, voxel, count):
+    """The muscles of LABELS are 1, 3 and 6, with 2, 5 and 1 voxels."""
+    index = VoxelIndex.of(LABELS, by_muscle=True)
+    generator = Given(muscle, rank)
+    assert index.draw(generator, True, lambda z, y: LABELS[z, y]) == voxel
+    assert generator.ends == [3, count]
+    background = Given(51)
+    assert index.draw(background, False, lambda z, y: LABELS[z, y]) == (2, 3, 3)
+    assert background.ends == [52]
+
+
+def test_where_there_is_no_muscle_or_it_is_ignored_none_is_drawn():
+    labels = np.array([[[0, 7, 7, 2]]], np.int16)
+    assert list(VoxelIndex.of(labels, ignore=7, by_muscle=True).muscles) == [2]
+    nothing = VoxelIndex.of(np.zeros((1, 1, 3), np.int16), by_muscle=True)
+    assert nothing.draw(Given(2), True, lambda z, y: np.zeros(3)) == (0, 0, 2)
+
+
 CASES = tuple(f"case_{n}" for n in range(10))
 
 

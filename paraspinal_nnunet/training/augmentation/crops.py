@@ -11,7 +11,7 @@ from paraspinal_nnunet.protocol.paper import Protocol
 from paraspinal_nnunet.training.augmentation.deformation import PointMap, sample_image, sample_labels
 from paraspinal_nnunet.training.augmentation.transform import AugmentedPool, exchange_table
 from paraspinal_nnunet.training.loading import OUTSIDE, CropReader
-from paraspinal_nnunet.training.sampling import Crop, crop_start, is_kind
+from paraspinal_nnunet.training.sampling import Crop, crop_start, draw_muscle, is_kind, muscles_of
 
 PROPOSALS = 16
 """Voxels that are drawn at once while a centre is sought."""
@@ -30,6 +30,7 @@ class AugmentedImage:
         labels: (z, y, x) of the case.
         table: New value of each label.
         ignore: Label of voxels that no crop is centred on.
+        muscles: Labels of the case of which one is drawn before a muscle voxel; empty draws any muscle voxel.
     """
 
     points: PointMap
@@ -37,6 +38,7 @@ class AugmentedImage:
     labels: np.ndarray
     table: np.ndarray
     ignore: int | None = None
+    muscles: tuple[int, ...] = ()
     _deformed: np.ndarray | None = field(default=None, repr=False)
 
     @property
@@ -56,23 +58,25 @@ class AugmentedImage:
         return self.image[:, z, y, x]
 
     def draw_center(self, generator: np.random.Generator, foreground: bool) -> tuple[int, int, int]:
-        """A voxel, uniform over all foreground or all background voxels of the augmented image.
+        """A voxel, uniform over all foreground or all background voxels of the augmented image, or of a drawn muscle.
 
         Voxels are proposed uniformly over the image until one is of the wanted kind. Where none turns up, the whole
         label map is computed, which also finds out that the image has no such voxel: then one of the other kind is
-        given, as MONAI does.
+        given, as MONAI does; where a muscle was drawn that the deformation moved out, one of any muscle.
         """
+        muscle = draw_muscle(generator, self.muscles) if foreground else None
         for _ in range(ROUNDS if self._deformed is None else 0):
             voxels = generator.integers(0, self.shape, size=(PROPOSALS, 3))
             labels = sample_labels(self.labels, self.points.map_points(voxels).T)
-            hits = np.flatnonzero(is_kind(labels, foreground, self.ignore))
+            hits = np.flatnonzero(is_kind(labels, foreground, self.ignore, muscle))
             if len(hits):
                 z, y, x = voxels[hits[0]]
                 return int(z), int(y), int(x)
         if self._deformed is None:
             slices = (self.points.on_box((z, 0, 0), (1, *self.shape[1:])) for z in range(self.shape[0]))
             self._deformed = np.concatenate([sample_labels(self.labels, points) for points in slices])
-        kinds = (np.flatnonzero(is_kind(self._deformed, kind, self.ignore)) for kind in (foreground, not foreground))
+        wanted = ((foreground, muscle), (foreground, None), (not foreground, None))
+        kinds = (np.flatnonzero(is_kind(self._deformed, kind, self.ignore, one)) for kind, one in wanted)
         candidates = next((voxels for voxels in kinds if len(voxels)), np.arange(self._deformed.size))
         z, y, x = np.unravel_index(candidates[generator.integers(len(candidates))], self.shape)
         return int(z), int(y), int(x)
@@ -92,6 +96,7 @@ class AugmentedCropReader(CropReader):
         table: Label value -> value in a mirrored image, see `augmentation.exchange_table`; None keeps all values.
         in_memory: Keep every case that was read once, unpacked.
         ignore_label: No crop is centred on a voxel of this label.
+        by_muscle: Draw a muscle of the case, then its voxel; else any muscle voxel.
     """
 
     def __init__(
@@ -105,8 +110,16 @@ class AugmentedCropReader(CropReader):
         table: Mapping[int, int] | None,
         in_memory: bool = False,
         ignore_label: int | None = None,
+        by_muscle: bool = False,
     ) -> None:
-        super().__init__(folder, patch_size, foreground_ratio, in_memory=in_memory, ignore_label=ignore_label)
+        super().__init__(
+            folder,
+            patch_size,
+            foreground_ratio,
+            in_memory=in_memory,
+            ignore_label=ignore_label,
+            by_muscle=by_muscle,
+        )
         self.pool = pool
         self.spacing_mm = tuple(spacing_mm)
         self.table = None if table is None else dict(table)
@@ -138,7 +151,8 @@ class AugmentedCropReader(CropReader):
         if transform.flip and self.table is not None:
             table[list(self.table)] = list(self.table.values())
         points = PointMap.of(transform, labels.shape, self.spacing_mm)
-        return AugmentedImage(points, case.image, labels, table, self.ignore_label)
+        muscles = muscles_of(labels, self.ignore_label) if self.by_muscle else ()
+        return AugmentedImage(points, case.image, labels, table, self.ignore_label, muscles)
 
 
 def augmented_reader(
@@ -169,6 +183,7 @@ def augmented_reader(
         table=exchange_table(labels) if exchanged else None,
         in_memory=protocol.bookkeeping.cache == "ram",
         ignore_label=labels.get("ignore"),
+        by_muscle=protocol.training.foreground_centers == "muscle",
     )
 
 

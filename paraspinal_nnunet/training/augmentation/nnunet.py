@@ -28,6 +28,7 @@ class NnunetAugmentedReader(CropReader):
             reader.foreground_ratio,
             in_memory=reader.in_memory,
             ignore_label=reader.ignore_label,
+            by_muscle=reader.by_muscle,
         )
         self.transforms = transforms
 
