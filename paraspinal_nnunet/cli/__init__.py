@@ -28,6 +28,7 @@ VERBS = {
     "compare": "scans.compare",
     "evaluate": "comparison.evaluate",
     "statistics": "comparison.statistics",
+    "associate": "comparison.associate",
     "report": "comparison.report",
     "study": "comparison.study",
     "export": "training.export",
