@@ -41,7 +41,7 @@ SIZE = (
         "the comparison.",
     ),
     MeasureColumn("length_mm", "Length", "mm", 0, "Slices with the muscle times their distance."),
-    MeasureColumn("csa_mean_mm2", "Mean area", "mm²", 0, "Cross-sectional area in the plane of the slices, their mean."),
+    MeasureColumn("csa_mean_mm2", "Mean area", "mm²", 0, "Cross-sectional area in the plane of the slices, mean."),
     MeasureColumn("csa_max_mm2", "Largest area", "mm²", 0, "The largest area in one slice."),
     MeasureColumn("csa_max_slice", "in slice", "", 0, "Slices count from 1 at the feet."),
     MeasureColumn("intensity_mean", "Mean intensity", "image units", 0, "Not comparable between scanners."),
