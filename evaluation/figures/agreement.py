@@ -16,6 +16,8 @@ MARKERS = {"left": "o", "right": "s", "": "D"}
 _LEAST_SUBJECTS = 3
 _PANEL_HEIGHT_IN = 1.95
 _COLUMNS = 3
+_CORRELATION = 1
+"""Place of the correlation below a muscle's Bland-Altman panel."""
 
 
 def agreement_table(view: StudyView) -> pd.DataFrame:
@@ -66,14 +68,34 @@ def draw_agreement(view: StudyView) -> Drawing:
             row = lines[lines["structure"] == members[column]].iloc[0]
             _draw_bland_altman(above, view, members[column], row)
             _draw_correlation(below, view, members[column], row)
+    _share_axes(view, grid, blocks)
     caption = (
         f"Volumes (ml) of {view.model} against the reference in {int(lines['n'].min())} subjects. Bland-Altman: "
         "difference = prediction - reference; black dashed line = mean difference, grey dashed lines = 95 % limits of "
         "agreement (± 1.96 SD), bands = their 95 % confidence intervals. Correlation: black dashed line = best fit, "
-        "grey line = equality; r = Pearson's correlation, ICC = ICC(2,1) with 95 % confidence interval."
+        "grey line = equality; r = Pearson's correlation, ICC = ICC(2,1) with 95 % confidence interval. Both sides "
+        "of a muscle have the same axes."
     )
     points = _points(view).merge(lines, on=["model", "structure"], validate="many_to_one")
     return Drawing("figure_2_volumes", f"Volumes of {view.model}", caption, figure, points)
+
+
+def _share_axes(view: StudyView, grid: Any, blocks: list[list[str]]) -> None:
+    """Give both sides of a muscle the same axes, so that they can be compared by eye."""
+    panels: dict[tuple[str, int], list[Any]] = {}
+    for block, members in enumerate(blocks):
+        for column, structure in enumerate(members):
+            for kind in range(2):
+                panels.setdefault((view.labels[structure].muscle, kind), []).append(grid[2 * block + kind][column])
+    for (_, kind), sides in panels.items():
+        x, y = np.array([panel.get_xlim() for panel in sides]), np.array([panel.get_ylim() for panel in sides])
+        if kind == _CORRELATION:
+            x = y = np.concatenate([x, y])
+        for panel in sides:
+            panel.set_xlim(x[:, 0].min(), x[:, 1].max())
+            panel.set_ylim(y[:, 0].min(), y[:, 1].max())
+            if kind == _CORRELATION:
+                panel.set_aspect("equal", adjustable="box")
 
 
 def _volumes(view: StudyView, structure: str) -> tuple[np.ndarray, np.ndarray]:
@@ -127,7 +149,6 @@ def _draw_correlation(axes: Any, view: StudyView, structure: str, row: pd.Series
     if np.isfinite(row["fit_slope"]):
         axes.plot(fitted, row["fit_slope"] * fitted + row["fit_intercept_ml"], "k--", linewidth=0.9, zorder=2)
     _scatter(axes, view, structure, reference, prediction)
-    axes.set_aspect("equal", adjustable="datalim")
     text = f"r = {row['r']:.3f}\nICC = {row['icc']:.3f}\n({row['icc_ci_low']:.3f} to {row['icc_ci_high']:.3f})"
     axes.text(0.03, 0.98, text, transform=axes.transAxes, va="top", fontsize=6.5)
     axes.set_xlabel("reference (ml)")

@@ -1,10 +1,11 @@
-"""Figure 1: mean Dice of every model in each muscle, with stars where the best model differs from another."""
+"""Figure 1: Dice of every model in each muscle, as bars with stars as the paper has it, and as dots with intervals."""
 
 import math
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from paraspinal_nnunet.errors import StatisticsError
 from paraspinal_nnunet.evaluation.comparison.view import StudyView
@@ -36,11 +37,15 @@ def dice_table(view: StudyView, *, correction: Correction = "none") -> pd.DataFr
         correction: Which p the stars go by: the paper's uncorrected one, or Holm's over all comparisons.
 
     Returns:
-        One row per structure and model: structure, model, n, mean, sd (n - 1), p, p_holm (paired t-test of the best
-        model against this one; NaN for the best itself and where no test is possible), stars.
+        One row per structure and model: structure, model, n, mean, sd (n - 1), ci_low, ci_high (95 % interval of the
+        mean by Student's t; NaN with one subject), p, p_holm (paired t-test of the best model against this one; NaN for
+        the best itself and where no test is possible), stars.
     """
     cells = describe_cells(view.subjects, value="dice", by=["structure", "model"]).sort_values(["structure", "model"])
     table = cells[["structure", "model", "n", "mean", "sd"]].astype({"structure": str, "model": str})
+    with np.errstate(invalid="ignore"):
+        half = stats.t.ppf(0.975, table["n"] - 1) * table["sd"] / np.sqrt(table["n"])
+    table = table.assign(ci_low=table["mean"] - half, ci_high=table["mean"] + half)
     table = table.merge(_tests(view), how="left", on=["structure", "model"])
     table["stars"] = [stars(p) for p in table["p" if correction == "none" else "p_holm"]]
     return table
@@ -54,29 +59,49 @@ def draw_bars(view: StudyView, *, correction: Correction = "none") -> Drawing:
         correction: As in `dice_table`.
     """
     table = dice_table(view, correction=correction)
-    figure = new_figure(3.1)
-    axes = figure.add_subplot()
+    figure = new_figure(5.4)
+    axes, dots = figure.subplots(2, 1)
     structures, models = list(view.labels), view.models
     width = _GROUP_WIDTH / len(models)
     floor = _floor(table)
     for place, (model, colour) in enumerate(zip(models, model_colours(len(models)), strict=True)):
         rows = table[table["model"] == model].set_index("structure").reindex(structures)
         x = np.arange(len(structures)) + (place - (len(models) - 1) / 2) * width
+        _draw_dots(dots, view, model, x, rows, width, colour)
         axes.bar(
             x, rows["mean"] - floor, width * 0.92, bottom=floor, color=colour, edgecolor="black", linewidth=0.6,
             hatch=HATCHES[place % len(HATCHES)], label=f"{model} (best)" if _is_best(view, model) else model,
         )  # fmt: skip
         axes.errorbar(x, rows["mean"], rows["sd"], fmt="none", ecolor="black", elinewidth=0.8, capsize=2, capthick=0.8)
         _mark(axes, x, rows)
-    axes.set_xticks(range(len(structures)), ["\n".join(name.rsplit(" ", 1)) for name in structures])
-    axes.set_ylabel("Sørensen-Dice index")
+    for letter, panel in zip("ab", (axes, dots), strict=True):
+        panel.set_xticks(range(len(structures)), ["\n".join(name.rsplit(" ", 1)) for name in structures])
+        panel.set_ylabel("Sørensen-Dice index")
+        panel.tick_params(axis="x", length=0)
+        panel.grid(axis="y", linewidth=0.4, alpha=0.6)
+        panel.set_axisbelow(True)
+        panel.set_title(letter, loc="left", fontweight="bold")
+    dots.set_xlim(axes.get_xlim())
     top = float((table["mean"] + table["sd"].fillna(0)).max())
     axes.set_ylim(floor, max(top + 0.045 * (top - floor), floor + 0.01))
-    axes.tick_params(axis="x", length=0)
-    axes.grid(axis="y", linewidth=0.4, alpha=0.6)
-    axes.set_axisbelow(True)
     figure.legend(loc="outside upper center", ncols=min(len(models), 4))
     return Drawing("figure_1_dice", "Dice of every model", _caption(view, table, correction, floor), figure, table)
+
+
+def _draw_dots(
+    axes: Any, view: StudyView, model: str, x: np.ndarray, rows: pd.DataFrame, width: float, colour: str
+) -> None:
+    """Every subject as a small dot, side by side in the order of the table; their mean with its interval."""
+    own = view.subjects[view.subjects["model"].astype(str) == model]
+    for place, structure in zip(x, rows.index, strict=True):
+        values = own.loc[own["structure"].astype(str) == structure, "dice"].to_numpy(float)
+        beside = place + width * (np.linspace(-0.32, 0.32, len(values)) if len(values) > 1 else np.zeros(len(values)))
+        axes.scatter(beside, values, s=7, color=colour, edgecolors="0.35", linewidths=0.3, alpha=0.75, zorder=2)
+    spread = np.abs(rows[["ci_low", "ci_high"]].to_numpy().T - rows["mean"].to_numpy())
+    axes.errorbar(
+        x, rows["mean"], spread, fmt="D", markersize=3.2, markerfacecolor="white", markeredgecolor="black",
+        markeredgewidth=0.8, ecolor="black", elinewidth=1.0, capsize=2, capthick=1.0, zorder=3,
+    )  # fmt: skip
 
 
 def _tests(view: StudyView) -> pd.DataFrame:
@@ -119,8 +144,10 @@ def _floor(table: pd.DataFrame) -> float:
 
 def _caption(view: StudyView, table: pd.DataFrame, correction: Correction, floor: float) -> str:
     low, high = int(table["n"].min()), int(table["n"].max())
+    number = f"{low}" if low == high else f"{low} to {high}"
     parts = [
-        f"Mean Sørensen-Dice index; error bars are 1 SD over {low if low == high else f'{low} to {high}'} subjects."
+        f"Sørensen-Dice index. a: means; error bars are 1 SD over {number} subjects. "
+        "b: every subject (dots), means (diamonds) and their 95 % confidence intervals."
     ]
     if len(view.models) > 1:
         if table["p"].notna().any():
@@ -129,6 +156,6 @@ def _caption(view: StudyView, table: pd.DataFrame, correction: Correction, floor
         else:
             parts.append("No paired test of the models was possible.")
     if floor:
-        parts.append(f"The axis starts at {floor:.1f}, not at 0.")
+        parts.append(f"The axis of a starts at {floor:.1f}, not at 0.")
     parts += view.data.notes
     return " ".join(parts)

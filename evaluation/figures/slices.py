@@ -1,16 +1,18 @@
-"""Figure 3: axial slices of one case with reference and prediction in the paper's colours."""
+"""Figure 3: axial slices of one case, outlined by reference and prediction in the paper's hues."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from paraspinal_nnunet.anatomy import BY_LABEL
+from paraspinal_nnunet.anatomy import BY_KEY
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.evaluation.case_maps import CaseMaps, read_case, shown_values
 from paraspinal_nnunet.evaluation.comparison.view import StudyView, case_means
 from paraspinal_nnunet.evaluation.figures.drawing import WIDTH_IN, Drawing, new_figure
+from paraspinal_nnunet.html.viewer.colours import hex_colour, overlay_colour
 from paraspinal_nnunet.html.viewer.slices import DisplayStack, display_stack, slice_image
 from paraspinal_nnunet.image_io.geometry import spacing_mm
 
@@ -19,7 +21,6 @@ LEVELS = ("L1", "L2", "L3", "L4", "L5")
 
 MARGIN_MM = 12.0
 _HEIGHT_PX = 480
-_COLOURS = {label: structure.colour for label, structure in BY_LABEL.items()}
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,9 @@ def draw_slices(view: StudyView, *, levels: pd.DataFrame | None = None) -> Drawi
         place = f"Slices at the vertebral levels {', '.join(each.heading for each in chosen)}."
     caption = (
         f"Reference and segmentation by {view.model} of case {view.case}, whose mean Dice is {_dice(view):.3f} (the "
-        f"model's median is {_median(view):.3f}). {place} R: the patient's right. Dark colours: right side, light "
-        "colours: left side." + (" No image of this case is known." if maps.image is None else "")
+        f"model's median is {_median(view):.3f}). {place} R: the patient's right. The paper's hues, "
+        "lightened so that they stand out from muscle; darker ones: right side."
+        + (" No image of this case is known." if maps.image is None else "")
     )
     table = _table(view, maps, chosen)
     return Drawing("figure_3_slices", "Slices with reference and prediction", caption, figure, table)
@@ -110,7 +112,7 @@ def _draw(view: StudyView, stack: DisplayStack, names: list[str], chosen: list[S
         for column, each in enumerate(chosen):
             axes = grid[row][column]
             axes.imshow(
-                slice_image(stack, each.number - 1, str(row), height_px=_HEIGHT_PX, colours=_COLOURS),
+                slice_image(stack, each.number - 1, str(row), height_px=_HEIGHT_PX, outlined=True),
                 interpolation="antialiased",
             )
             axes.set_xticks([])
@@ -119,18 +121,31 @@ def _draw(view: StudyView, stack: DisplayStack, names: list[str], chosen: list[S
             if not row:
                 axes.set_title(each.heading, pad=3)
         grid[row][0].set_ylabel(name)
-    add_legend(figure, view)
+    add_legend(
+        figure, view, {name: _outline_colour(label.key, view.colour(name)) for name, label in view.labels.items()}
+    )
     return figure
 
 
-def add_legend(figure: Any, view: StudyView) -> None:
-    """The structures' colours below a figure."""
+def _outline_colour(key: str, otherwise: str) -> str:
+    return hex_colour(overlay_colour(BY_KEY[key])) if key in BY_KEY else otherwise
+
+
+def add_legend(figure: Any, view: StudyView, colours: Mapping[str, str] | None = None) -> None:
+    """The structures' colours below a figure.
+
+    Args:
+        figure: A matplotlib figure.
+        view: The evaluation.
+        colours: Structure -> colour as it is drawn; None for the paper's.
+    """
     from paraspinal_nnunet.evaluation.figures.drawing import get_matplotlib
 
     get_matplotlib()
     from matplotlib.patches import Patch
 
-    handles = [Patch(facecolor=view.colour(name), edgecolor="black", linewidth=0.5, label=name) for name in view.labels]
+    drawn = colours or {name: view.colour(name) for name in view.labels}
+    handles = [Patch(facecolor=drawn[name], edgecolor="black", linewidth=0.5, label=name) for name in view.labels]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, handlelength=1.2)
 
 

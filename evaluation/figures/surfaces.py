@@ -23,6 +23,8 @@ masks."""
 
 _LIGHT = np.array([-0.35, 0.45, 0.82])  # to the viewer's left, above, towards the viewer
 _AMBIENT = 0.42
+_SEAM_PT = 0.8
+"""Width of the triangles' edges, in their own colour: thinner ones let what lies behind through as pale specks."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +218,8 @@ def _render(axes: Any, view: StudyView, surfaces: dict[str, Surface], camera: Ca
             list(drawn[order][:, :, :2]),
             facecolors=tints[order],
             edgecolors=tints[order],
-            linewidths=0.25,
+            linewidths=_SEAM_PT,
+            joinstyle="round",
             rasterized=True,
         )
     )

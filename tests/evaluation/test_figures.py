@@ -106,8 +106,28 @@ class TestBars:
         assert heights == pytest.approx(sorted(dice_table(view)["mean"]))
         assert sum(text.get_text() in ("*", "**") for text in axes.texts) == (dice_table(view)["stars"] != "").sum()
 
+    def test_every_subject_is_a_dot_beside_the_mean_with_its_interval(self, view, evaluation):
+        dots = draw_bars(view).figure.axes[1]
+        scattered = [c for c in dots.collections if len(c.get_offsets()) == 5]  # subjects
+        assert len(scattered) == 2 * 6  # models, muscles
+        drawn = sorted(float(y) for c in scattered for y in c.get_offsets()[:, 1])
+        assert drawn == pytest.approx(sorted(read_metrics(evaluation)["dice"]))
+        row = dice_table(view).iloc[0]
+        half = stats.t.ppf(0.975, 4) * row["sd"] / 5**0.5
+        assert (row["ci_low"], row["ci_high"]) == pytest.approx((row["mean"] - half, row["mean"] + half))
+
 
 class TestAgreement:
+    def test_both_sides_of_a_muscle_have_the_same_axes(self, view):
+        panels = draw_agreement(view).figure.axes
+        titled = {axes.get_title(): n for n, axes in enumerate(panels) if axes.get_title()}
+        assert set(titled) == set(STRUCTURES)
+        for muscle in ("Multifidus", "Erector spinae", "Psoas major"):
+            for below in (0, 3):  # the correlation stands a row of three panels below
+                left, right = (panels[titled[f"{muscle} {side}"] + below] for side in ("left", "right"))
+                assert (left.get_xlim(), left.get_ylim()) == (right.get_xlim(), right.get_ylim())
+            assert left.get_xlim() == left.get_ylim()
+
     def test_lines_by_hand(self, view, evaluation):
         metrics = read_metrics(evaluation)
         rows = metrics[(metrics["model"] == NEAR) & (metrics["muscle"] == "psoas_major") & (metrics["side"] == "right")]
@@ -183,6 +203,12 @@ class TestSlices:
         given = draw_slices(shown, levels=levels)
         assert "at the vertebral levels L3" in given.caption
         assert set(given.table["level"]) == {"L3"}
+
+    def test_outlines_leave_the_inside_of_the_muscles_as_it_is(self, view):
+        """Of the labelled pixels few are coloured: those of a line around each muscle."""
+        pictures = [axes.images[0].get_array() for axes in draw_slices(view).figure.axes if axes.images]
+        coloured = [float((np.ptp(np.asarray(p)[..., :3].astype(int), axis=2) > 30).mean()) for p in pictures]
+        assert 0 < max(coloured) < 0.08
 
     def test_without_image(self, evaluation_without_images):
         assert "No image of this case is known" in draw_slices(view_study(evaluation_without_images)).caption
