@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import nibabel
@@ -19,14 +20,22 @@ from paraspinal_nnunet.evaluation.comparison.answer import comparison_table
 from paraspinal_nnunet.evaluation.comparison.costs import COST_COLUMNS, read_costs
 from paraspinal_nnunet.evaluation.comparison.view import view_study
 from paraspinal_nnunet.utils.files import read_json, write_json
-from paraspinal_nnunet.workflow import reuse
+from paraspinal_nnunet.workflow import reuse, steps
 from paraspinal_nnunet.workflow.commands import BEST_FILE, every_model, job_commands, models_of_set
 from paraspinal_nnunet.workflow.engine import RunOptions, engine_command
 from paraspinal_nnunet.workflow.layout import lay_down
 from paraspinal_nnunet.workflow.results import inference_seconds
 from paraspinal_nnunet.workflow.settings import deeper, further_models, read_study, retrained
 from paraspinal_nnunet.workflow.state import HeldError, Step, failure, held, is_held, log_file, marker, settings_file
-from paraspinal_nnunet.workflow.status import expected_jobs, job_state, job_states, log_of, seconds_left, status_text
+from paraspinal_nnunet.workflow.status import (
+    Narrator,
+    expected_jobs,
+    job_state,
+    job_states,
+    log_of,
+    seconds_left,
+    status_text,
+)
 from paraspinal_nnunet.workflow.steps import lock_file
 from paraspinal_nnunet.workflow.study_file.schema import FIELDS
 from paraspinal_nnunet.workflow.study_file.template import PAPERS, demo_text
@@ -247,6 +256,29 @@ def test_a_running_training_tells_how_far_it_is(tmp_path):
     with held(lock_file(tmp_path, job)):
         state = job_state(study, job)
     assert (state.progress, state.seconds_left) == (30 / 120, 180)
+
+
+@pytest.mark.parametrize(("code", "state"), [(130, "interrupted"), (143, "interrupted"), (1, "failed")])
+def test_a_step_that_was_stopped_has_not_failed(tmp_path, monkeypatch, code, state):
+    """Ctrl-C and SIGTERM end a command with 128 + their number; the next run goes on without a word of failure."""
+    study, job = study_of(tmp_path), Step("fingerprint")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(steps, "environment", lambda *_: {})
+    with pytest.raises(steps.StepError if state == "failed" else KeyboardInterrupt):
+        steps.run_step(study, job, lambda command: code)
+    assert job_state(study, job).state == state
+
+
+def test_what_was_so_before_is_not_told_again(tmp_path, capsys):
+    study, job = study_of(tmp_path), Step("train", "a", "0")
+    write_json(failure(tmp_path, job), {"error": "no memory"})
+    with closing(Narrator(study)) as narrator:
+        narrator.tell()
+        assert "failed" not in capsys.readouterr().out
+        write_json(marker(tmp_path, job), {"plans": study.model("a").plans, "seconds": 100})
+        failure(tmp_path, job).unlink()
+        narrator.tell()
+        assert "done: train/a/0 (100 s)" in capsys.readouterr().out
 
 
 def test_logs_of_the_first_failure_are_one_command_away(tmp_path, capsys):

@@ -1,6 +1,6 @@
 """The page that ends the demonstration: what was run, the recipes with their costs, and every slice with overlays."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -20,11 +20,13 @@ from paraspinal_nnunet.utils.files import read_json, write_text
 from paraspinal_nnunet.utils.text import pluralize
 from paraspinal_nnunet.workflow.commands import find_model
 from paraspinal_nnunet.workflow.settings import Workflow
-from paraspinal_nnunet.workflow.state import marker
-from paraspinal_nnunet.workflow.status import BASELINE_EPOCHS, BASELINE_ITERATIONS, expected_jobs
+from paraspinal_nnunet.workflow.state import Step, marker
+from paraspinal_nnunet.workflow.status import BASELINE_EPOCHS, BASELINE_ITERATIONS, duration, expected_jobs
 
 TITLE = "Paraspinal muscles: demonstration on phantoms"
 SHOWN_CASES = 3
+LEARNED_DICE = 0.6
+"""Below this mean Dice of the six muscles a network has not learned them yet. Source: ours."""
 
 
 def write_page(path: Path, study: Workflow, phantom_command: Sequence[str]) -> Path:
@@ -53,8 +55,8 @@ def write_page(path: Path, study: Workflow, phantom_command: Sequence[str]) -> P
         f"{pluralize(metrics['case'].nunique(), 'phantom')} that none had seen were segmented.",
         sheet=encoded(sheet, "PNG"),
         recipes=None if costs is None else comparison_table(view, costs),
-        dice=_dice_table(metrics),
-        remark=_lengths(study, [str(name) for name in view.models]),
+        dice=_dice_table(metrics, {str(name): _length(study, str(name)) for name in view.models}),
+        remark=_remark(metrics),
         viewer=viewer_html(cases, "Every slice: reference and predictions"),
         commands=_commands(study, phantom_command),
     )
@@ -62,17 +64,21 @@ def write_page(path: Path, study: Workflow, phantom_command: Sequence[str]) -> P
     return path
 
 
-def _lengths(study: Workflow, models: Sequence[str]) -> str:
-    """How long each model was trained, which says what its Dice is worth."""
-    lengths = []
-    for name in models:
-        model = find_model(study, name)
-        steps = int(model.overrides["iterations"])
-        usual = BASELINE_EPOCHS * BASELINE_ITERATIONS if model.is_baseline else PAPER.training.iterations
-        lengths.append(f"{name} {steps:,} of {usual:,} steps")
+def _length(study: Workflow, name: str) -> str:
+    """How long a model was trained, which says what its Dice is worth."""
+    model = find_model(study, name)
+    steps = int(model.overrides["iterations"])
+    usual = BASELINE_EPOCHS * BASELINE_ITERATIONS if model.is_baseline else PAPER.training.iterations
+    times = (read_json(marker(study.folder, Step("train", name, fold))).get("seconds", 0) for fold in study.folds)
+    return f"{steps:,} of {usual:,} steps, {duration(sum(times))}"
+
+
+def _remark(metrics: pd.DataFrame) -> str:
+    unlearned = [str(name) for name in metrics["model"].unique() if mean_dice(metrics, str(name)) < LEARNED_DICE]
+    few = f" {' and '.join(unlearned)} had too few steps to learn, and cannot be compared." if unlearned else ""
     return (
-        f"Trained for minutes: {', '.join(lengths)}. It shows how models are compared, not which is best; nnU-Net's "
-        "baseline mirrors no images here, which in short trainings confuses left and right muscles."
+        f"It shows how models are compared, not which is best: all were trained for minutes.{few} nnU-Net's baseline "
+        "mirrors no images here, which in short trainings confuses left and right muscles."
     )
 
 
@@ -81,15 +87,17 @@ def mean_dice(metrics: pd.DataFrame, model: str) -> float:
     return float(metrics.loc[metrics["model"] == model, "dice"].mean())
 
 
-def _dice_table(metrics: pd.DataFrame) -> PageTable:
+def _dice_table(metrics: pd.DataFrame, lengths: Mapping[str, str]) -> PageTable:
+    """Muscle by muscle, the mean of all, and beside them how long each model was trained."""
     dice = summarise(metrics).query("metric == 'dice'")
     models = list(dict.fromkeys(dice["model"]))
-    rows = [("muscle", *map(str, models))]
+    rows = [("muscle", *map(str, models)), ("Trained for", *(lengths[str(m)] for m in models))]
     for (muscle, side), group in dice.groupby(["muscle", "side"], sort=False):
         cells = group.set_index("model")
         values = (f"{cells.at[m, 'mean']:.3f} ({cells.at[m, 'sd']:.3f})" for m in models)
         rows.append((f"{muscle} {side}".replace("_", " ").strip().capitalize(), *values))
-    return rows_table(rows)
+    rows.append(("Mean of all", *(f"{mean_dice(metrics, str(m)):.3f}" for m in models)))
+    return rows_table(rows, kind="numbers totals")
 
 
 def _commands(study: Workflow, phantom_command: Sequence[str]) -> PageTable:
