@@ -5,10 +5,12 @@ from pathlib import Path
 import torch
 
 from paraspinal_nnunet.default_model.generator import generator_hash
+from paraspinal_nnunet.default_model.looks import scan_ranges
 from paraspinal_nnunet.default_model.packing import pack
 from paraspinal_nnunet.default_model.recipe import VERSION, Recipe
 from paraspinal_nnunet.default_model.training import train
 from paraspinal_nnunet.errors import InputError, ProtocolError
+from paraspinal_nnunet.models.manifest import SCAN_RANGES
 
 ARCHIVE = f"paraspinal-drawn-{VERSION}.zip"
 
@@ -45,4 +47,5 @@ def pack_checkpoint(checkpoint: Path, recipe: Recipe, output: Path) -> Path:
     content = torch.load(checkpoint, weights_only=True)
     if content["iteration"] < recipe.iterations:
         raise InputError(f"{checkpoint}: {content['iteration']} of {recipe.iterations} steps are made; go on first")
-    return pack(content["mean"], recipe, output, {"version": VERSION, "generator": generator_hash(recipe.seed)})
+    training = {"version": VERSION, "generator": generator_hash(recipe.seed), SCAN_RANGES: scan_ranges(recipe.seed)}
+    return pack(content["mean"], recipe, output, training)

@@ -7,6 +7,7 @@ from typing import Any
 from paraspinal_nnunet.anatomy import BY_KEY, Structure, side_pairs
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.geometry import SideEvidence, lone_side_evidence, side_evidence
+from paraspinal_nnunet.measures.likeness import TEXTS, Unlike, scan_statistics, unlike_training
 from paraspinal_nnunet.measures.positions import (
     BeyondMidline,
     Misplaced,
@@ -17,7 +18,7 @@ from paraspinal_nnunet.measures.positions import (
 from paraspinal_nnunet.measures.result import StructureMeasures
 from paraspinal_nnunet.measures.shapes import LabelShape, Stack
 from paraspinal_nnunet.measures.voxels import Voxels
-from paraspinal_nnunet.models.manifest import COMPUTED_ONLY
+from paraspinal_nnunet.models.manifest import COMPUTED_ONLY, SCAN_RANGES
 
 
 @dataclass(frozen=True)
@@ -28,18 +29,20 @@ class TrainingDescription:
         spacing_mm: Along z, y, x; None where unknown.
         muscle_intensity: Structure's key -> mean and SD over training cases of `StructureMeasures.intensity_z`.
         computed_only: Whether no person's scan was among them.
+        scan_ranges: Names of `likeness.TEXTS` -> lowest and highest in training.
     """
 
     spacing_mm: tuple[float, float, float] | None = None
     muscle_intensity: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     computed_only: bool = False
+    scan_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
     def from_entry(cls, entry: Mapping[str, Any]) -> "TrainingDescription":
         """From the ``training`` entry of a model's manifest.
 
         Args:
-            entry: With ``spacing_mm`` (z, y, x) and ``muscle_intensity``, where they are known.
+            entry: With ``spacing_mm`` (z, y, x), ``muscle_intensity`` and ``scan_ranges``, where they are known.
 
         Raises:
             InputError: Entries that are no numbers.
@@ -50,10 +53,15 @@ class TrainingDescription:
                 BY_KEY[key].key: (float(mean), float(sd))
                 for key, (mean, sd) in (entry.get("muscle_intensity") or {}).items()
             }
-        except (TypeError, ValueError, KeyError) as error:
+            ranges = {
+                name: (float(low), float(high))
+                for name, (low, high) in (entry.get(SCAN_RANGES) or {}).items()
+                if name in TEXTS
+            }
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise InputError(f"the model's training entry cannot be understood ({error})") from error
         known = (spacing[0], spacing[1], spacing[2]) if len(spacing) == 3 else None
-        return cls(known, intensity, bool(entry.get(COMPUTED_ONLY)))
+        return cls(known, intensity, bool(entry.get(COMPUTED_ONLY)), ranges)
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,7 @@ class Evidence:
         schemes: Label schemes by which they would.
         training: What the model was trained on, or None.
         disagreement: Structure's key -> mean of 1 - Dice between the folds' masks.
+        unlike: What of scan and mask lies outside the ranges that the model knows.
     """
 
     stack: Stack
@@ -79,6 +88,7 @@ class Evidence:
     schemes: Sequence[str]
     training: TrainingDescription | None = None
     disagreement: Mapping[str, float] = field(default_factory=dict)
+    unlike: Sequence[Unlike] = ()
 
 
 def gather_evidence(
@@ -111,4 +121,5 @@ def gather_evidence(
         schemes=fitting_schemes(shapes) if out_of_place else (),
         training=training,
         disagreement=dict(disagreement or {}),
+        unlike=tuple(unlike_training(scan_statistics(voxels), training.scan_ranges)) if training else (),
     )

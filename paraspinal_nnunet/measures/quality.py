@@ -35,6 +35,9 @@ INTENSITY_SDS = 3.0
 DISAGREEMENT, DISAGREEMENT_SERIOUS = 0.10, 0.25
 """Mean of 1 - Dice between the folds' masks. Source: ours; two raters agree with Dice >= 0.904 (the paper, Results)."""
 
+SERIOUS_ALONE = ("muscle_slices", "body_spread", "highest_share")
+"""Outside the range of training, one of these makes a scan another thing than an MR stack of the lumbar spine."""
+
 WRONG_SIDE_SHARE, WRONG_SIDE_ML = 0.01, 0.1
 """Pieces beyond the midline are serious from such a share of the muscle or such a volume on. Source: ours."""
 
@@ -55,6 +58,8 @@ KINDS: Mapping[str, str] = {
     "field of view": "the stack is shorter than the paper's, so that volumes are not comparable",
     "spacing": "voxels unlike those that the model was trained on",
     "intensity": "intensities unlike those that the model was trained on",
+    "unlike training": "grid, grey values or size of the muscles outside what the model was trained on; serious from "
+    "two such numbers on, and for grey values as CT or pictures have them",
     "folds": "the masks of the folds, or of the scan in other contrast and frame, differ more than the limit",
     "training": "no person's scan was among those that the model was trained on",
 }
@@ -236,6 +241,13 @@ def _intensity(evidence: Evidence) -> Iterator[Flag]:
             yield Flag("intensity", "warning", each.structure.key, text, off, INTENSITY_SDS)
 
 
+def _unlike_training(evidence: Evidence) -> Iterator[Flag]:
+    serious = len(evidence.unlike) > 1 or any(each.name in SERIOUS_ALONE for each in evidence.unlike)
+    for each in evidence.unlike:
+        nearest = each.low if each.value < each.low else each.high
+        yield Flag("unlike training", "serious" if serious else "warning", "", str(each), each.value, nearest)
+
+
 def _folds(evidence: Evidence) -> Iterator[Flag]:
     for key, value in evidence.disagreement.items():
         if value > DISAGREEMENT:
@@ -265,7 +277,7 @@ _CHECKS: tuple[Callable[[Evidence], Iterator[Flag]], ...] = (
         _no_fat,
         _field_of_view,
     ),
-    *(_spacing, _intensity, _folds, _training),
+    *(_spacing, _intensity, _unlike_training, _folds, _training),
 )
 
 

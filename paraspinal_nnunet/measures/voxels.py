@@ -6,6 +6,7 @@ import numpy as np
 
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.geometry import check_axial, to_ras
+from paraspinal_nnunet.image_io.grey_values import NO_GREY_VALUES, GreyValues, describe_grey_values
 from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.measures.inputs import Input, Regrid, on_grid
 from paraspinal_nnunet.measures.shapes import Stack
@@ -24,6 +25,7 @@ class Voxels:
         intensity: (n,) float64, or None without an image.
         image_mean, image_sd: Of the image's nonzero voxels; NaN without an image or where they do not vary.
         water, fat: (n,) float64, or None.
+        grey: Of the image.
     """
 
     stack: Stack
@@ -36,6 +38,7 @@ class Voxels:
     image_sd: float
     water: np.ndarray | None
     fat: np.ndarray | None
+    grey: GreyValues = NO_GREY_VALUES
 
     def of(self, label: int) -> np.ndarray:
         """(n,) bool: voxels of a structure."""
@@ -74,6 +77,7 @@ def gather(labels: Input, images: Images, *, regrid: Regrid = "refuse") -> Voxel
     needed = array != 0
     found: dict[str, np.ndarray] = {}
     mean = sd = float("nan")
+    grey = NO_GREY_VALUES
     for what in ("image", "water", "fat"):
         given: Input | None = getattr(images, what)
         if given is None:
@@ -82,6 +86,7 @@ def gather(labels: Input, images: Images, *, regrid: Regrid = "refuse") -> Voxel
         found[what] = np.ascontiguousarray(values[needed], dtype=np.float64)
         if what == "image":
             mean, sd = _nonzero_statistics(values)
+            grey = describe_grey_values(values)
         elif found[what].min(initial=0.0) < 0:
             raise InputError(f"{given.name}: the {what} image has negative voxels in the muscles; give magnitudes")
     return Voxels(
@@ -95,6 +100,7 @@ def gather(labels: Input, images: Images, *, regrid: Regrid = "refuse") -> Voxel
         image_sd=sd,
         water=found.get("water"),
         fat=found.get("fat"),
+        grey=grey,
     )
 
 

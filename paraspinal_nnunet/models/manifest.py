@@ -27,6 +27,9 @@ IGNORE = "ignore"
 COMPUTED_ONLY = "computed_only"
 """Entry of `training` that is true where no person's scan was trained on."""
 
+SCAN_RANGES = "scan_ranges"
+"""Entry of `training`: what scans were like, name -> lowest and highest."""
+
 CAUTION = "trained on computed scans only; look at the masks"
 """What every output of such a model says."""
 
