@@ -4,8 +4,8 @@ import numpy as np
 from tqdm import tqdm
 
 from paraspinal_nnunet.image_io.volume import Volume
+from paraspinal_nnunet.measures.evidence import scan_statistics
 from paraspinal_nnunet.measures.inputs import Input
-from paraspinal_nnunet.measures.likeness import scan_statistics
 from paraspinal_nnunet.measures.voxels import Images, gather
 from paraspinal_nnunet.phantom.randomised.cohort import draw_stack
 
@@ -24,7 +24,7 @@ FIXED = {
 
 
 def scan_ranges(seed: int, cases: int = CASES) -> dict[str, list[float]]:
-    """Lowest and highest of each of `likeness.TEXTS` over scans drawn by the generator of the training.
+    """Lowest and highest of each of `evidence.SCAN_TEXTS` over scans drawn by the generator of the training.
 
     Args:
         seed: Of the recipe.

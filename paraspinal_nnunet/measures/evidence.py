@@ -1,13 +1,14 @@
 """What the flags of a case are made from: its measures, where its muscles lie, and what its model was trained on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from paraspinal_nnunet.anatomy import BY_KEY, Structure, side_pairs
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.geometry import SideEvidence, lone_side_evidence, side_evidence
-from paraspinal_nnunet.measures.likeness import TEXTS, Unlike, scan_statistics, unlike_training
 from paraspinal_nnunet.measures.positions import (
     BeyondMidline,
     Misplaced,
@@ -20,6 +21,70 @@ from paraspinal_nnunet.measures.shapes import LabelShape, Stack
 from paraspinal_nnunet.measures.voxels import Voxels
 from paraspinal_nnunet.models.manifest import COMPUTED_ONLY, SCAN_RANGES
 
+SCAN_TEXTS: Mapping[str, str] = {
+    "pixel_mm": "pixels measure {:.3g} mm",
+    "slice_mm": "slices are {:.3g} mm apart",
+    "field_of_view_mm": "the field of view measures {:.0f} mm",
+    "muscle_cm2": "the muscles of a slice measure {:.1f} cm2 together",
+    "muscle_slices": "muscles are found in {:.2f} of the slices",
+    "muscle_z": "the muscles' mean normalised intensity is {:.2f}",
+    "body_spread": "the middle half of the body's grey values spreads by {:.2f} of their median",
+    "highest_share": "a share of {:.4f} of the voxels has the highest grey value, as where values were cut off",
+}
+"""What each number is, in words."""
+
+
+def scan_statistics(voxels: Voxels) -> dict[str, float]:
+    """The numbers of `SCAN_TEXTS`, NaN where one cannot be told."""
+    stack, affine = voxels.stack, voxels.stack.affine
+    sides = np.linalg.norm(affine[:3, :2], axis=0)
+    per_slice = voxels.per_slice(np.ones(len(voxels.label), bool))
+    with_muscle = per_slice[per_slice > 0] * stack.pixel_mm2 / 100
+    mean = float("nan") if voxels.intensity is None or not len(voxels.label) else float(voxels.intensity.mean())
+    return {
+        "pixel_mm": float(sides.max()),
+        "slice_mm": stack.slice_spacing_mm,
+        "field_of_view_mm": float((sides * stack.shape[:2]).max()),
+        "muscle_cm2": float(np.median(with_muscle)) if with_muscle.size else float("nan"),
+        "muscle_slices": float((per_slice > 0).mean()),
+        "muscle_z": (mean - voxels.image_mean) / voxels.image_sd,
+        "body_spread": voxels.grey.body_spread,
+        "highest_share": voxels.grey.highest_share,
+    }
+
+
+@dataclass(frozen=True)
+class Unlike:
+    """A number outside the range that a model knows.
+
+    Attributes:
+        name: One of `SCAN_TEXTS`.
+        value: The scan's.
+        low: Of the range.
+        high: Of the range.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{SCAN_TEXTS[self.name].format(self.value)} (in training {self.low:.3g} to {self.high:.3g})"
+
+
+def unlike_training(statistics: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]) -> Iterator[Unlike]:
+    """What of a scan lies outside the ranges; what cannot be told does not.
+
+    Args:
+        statistics: As `scan_statistics` gives them.
+        ranges: Name -> lowest and highest in training.
+    """
+    for name, (low, high) in ranges.items():
+        value = statistics.get(name, float("nan"))
+        if value < low or value > high:
+            yield Unlike(name, value, low, high)
+
 
 @dataclass(frozen=True)
 class TrainingDescription:
@@ -29,7 +94,7 @@ class TrainingDescription:
         spacing_mm: Along z, y, x; None where unknown.
         muscle_intensity: Structure's key -> mean and SD over training cases of `StructureMeasures.intensity_z`.
         computed_only: Whether no person's scan was among them.
-        scan_ranges: Names of `likeness.TEXTS` -> lowest and highest in training.
+        scan_ranges: Names of `SCAN_TEXTS` -> lowest and highest in training.
     """
 
     spacing_mm: tuple[float, float, float] | None = None
@@ -56,7 +121,7 @@ class TrainingDescription:
             ranges = {
                 name: (float(low), float(high))
                 for name, (low, high) in (entry.get(SCAN_RANGES) or {}).items()
-                if name in TEXTS
+                if name in SCAN_TEXTS
             }
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise InputError(f"the model's training entry cannot be understood ({error})") from error

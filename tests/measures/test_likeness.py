@@ -6,7 +6,7 @@ import pytest
 from paraspinal_nnunet import measure
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.grey_values import describe_grey_values, filled_share
-from paraspinal_nnunet.measures.likeness import TEXTS, unlike_training
+from paraspinal_nnunet.measures.evidence import SCAN_TEXTS, unlike_training
 from paraspinal_nnunet.measures.quality import TrainingDescription
 
 AFFINE = np.diag([2.0, 2.0, 8.0, 1.0])
@@ -88,5 +88,5 @@ def test_every_number_has_its_words():
     from paraspinal_nnunet.default_model.looks import FIXED, scan_ranges
 
     ranges = scan_ranges(3, cases=1)
-    assert set(ranges) == set(TEXTS) > set(FIXED)
+    assert set(ranges) == set(SCAN_TEXTS) > set(FIXED)
     assert all(low <= high for low, high in ranges.values())
