@@ -105,7 +105,7 @@ def predict_scans(request: PredictionRequest) -> list[ScanOutcome]:
     about, products = describe_model(request.model), request.products
     if products and about.structures is None:
         log.warning("note: %s has labels that are unknown here, so that masks are all that is made", request.model)
-        products = Products(measures=False, pages=False, segmentation=False)
+        products = Products(measures=False, pages=False, dicom=())
     options = replace(request, uncertainty=products is not None and products.measures)
     mark = identify_model(request.model, request.chosen_folds, known=known_model(request.output))
     plan = BatchPlan(request.output, about, mark, products, options, request.overwrite)

@@ -40,6 +40,11 @@ class Tile:
 
 
 def preview_png(image: Volume, labels: Volume, *, slices: int = SLICES, title: str = "") -> bytes:
+    """`preview_picture` as a PNG file."""
+    return encoded(preview_picture(image, labels, slices=slices, title=title), "PNG")
+
+
+def preview_picture(image: Volume, labels: Volume, *, slices: int = SLICES, title: str = "") -> Image.Image:
     """A picture of a few slices with the muscles' outlines, the marks R and L, and the legend.
 
     Args:
@@ -47,9 +52,6 @@ def preview_png(image: Volume, labels: Volume, *, slices: int = SLICES, title: s
         labels: Canonical labels on its grid.
         slices: How many, evenly spread over the labelled part.
         title: A line above.
-
-    Returns:
-        A PNG file.
 
     Raises:
         GeometryError: Two shapes.
@@ -69,7 +71,7 @@ def preview_png(image: Volume, labels: Volume, *, slices: int = SLICES, title: s
         sheet.paste(tile.picture, (x, y))
         draw.text((x, y + height + 2), tile.place, fill="#444", font=font(13))
     bottom = _draw_legend(draw, labels, top + rows * (height + _LINE + _GAP), size[0])
-    return encoded(sheet.crop((0, 0, size[0], min(bottom + _GAP, size[1]))), "PNG")
+    return sheet.crop((0, 0, size[0], min(bottom + _GAP, size[1])))
 
 
 def montage(image: Volume, labels: Volume, *, slices: int, height_px: int) -> list[Tile]:

@@ -3,7 +3,7 @@
 import logging
 import shutil
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -245,7 +245,7 @@ class PredictedCase:
             former.unlink()
 
     def _new_record(self, segmenter: Segmenter, result: SegmentedScan, mask: str) -> PredictionRecord:
-        image, plan, mark = result.loaded.image, self._plan, result.loaded.mark
+        image, plan, mark, now = result.loaded.image, self._plan, result.loaded.mark, datetime.now()
         return PredictionRecord(
             case=self.scan.name,
             mask=self.scan.mask_name,
@@ -265,7 +265,8 @@ class PredictedCase:
                 "options": plan.options.of_masks,
             },
             times={
-                "date": date.today().isoformat(),
+                "date": now.date().isoformat(),
+                "made": now.isoformat(timespec="seconds"),
                 "input_look": mark.look,
                 "model_look": plan.model_mark.look,
             },

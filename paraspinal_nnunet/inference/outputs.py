@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,12 @@ from paraspinal_nnunet.image_io.images import images_in, stem_of
 from paraspinal_nnunet.image_io.pairing import partners
 from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.inference.records import (
+    CAPTURE,
+    CONTOURS,
     MEASURES,
     PAGE,
     PREVIEW,
+    REPORT,
     SEGMENTATION,
     OutputPaths,
     PredictionRecord,
@@ -31,6 +34,12 @@ if TYPE_CHECKING:
     from paraspinal_nnunet.html import PageCase
     from paraspinal_nnunet.measures.case import Measured
 
+DICOM_OBJECTS = {"seg": SEGMENTATION, "report": REPORT, "contours": CONTOURS, "page": CAPTURE}
+"""What is asked for -> its name in records."""
+
+MEASURED = (REPORT, CAPTURE)
+"""DICOM objects that hold measures."""
+
 log = logging.getLogger(__name__)
 
 
@@ -41,8 +50,8 @@ class Products:
     Attributes:
         measures: Tables and flags.
         pages: A page and a picture per case, and a page of all.
-        segmentation: A DICOM SEG per DICOM study.
-        allow_missing: Write a DICOM SEG also where the mask lacks a muscle or is empty.
+        dicom: DICOM objects per DICOM study, of `DICOM_OBJECTS`.
+        allow_empty: Write DICOM objects also of a mask without any voxel.
         fat: Thresholds that part fat from muscle; see `measures.case.MeasureOptions`.
         levels: A table of levels, a levels label map, or a folder of these maps; None without levels.
         patient_facts: Show on the page what the DICOM header says of the patient.
@@ -50,8 +59,8 @@ class Products:
 
     measures: bool = True
     pages: bool = True
-    segmentation: bool = True
-    allow_missing: bool = False
+    dicom: tuple[str, ...] = ("seg", "report", "page")
+    allow_empty: bool = False
     fat: tuple[str, ...] = ("gmm3",)
     levels: Path | None = None
     patient_facts: bool = False
@@ -60,13 +69,15 @@ class Products:
         """Refuse what cannot be made, before anything is predicted.
 
         Raises:
-            InputError: An unknown threshold, or levels that do not exist.
+            InputError: An unknown threshold, levels that do not exist, or a report without what it refers to.
         """
         from paraspinal_nnunet.measures.outputs.columns import THRESHOLD_METHODS
 
         unknown = [method for method in self.fat if method not in THRESHOLD_METHODS]
         if unknown:
             raise InputError(f"fat by '{unknown[0]}' is unknown; choose from {', '.join(THRESHOLD_METHODS)}")
+        if "report" in self.dicom and "seg" not in self.dicom:
+            raise InputError("a DICOM report refers to the DICOM SEG; ask for seg, too")
         if self.levels is not None and not self.levels.exists():
             raise InputError(f"{self.levels}: no such file or folder")
 
@@ -99,8 +110,9 @@ class Products:
         if levels is not None:
             measured["levels_sha256"] = fingerprint(levels).sha256
         wanted: dict[str, dict[str, Any]] = {}
-        if self.segmentation and scan.study is not None:
-            wanted[SEGMENTATION] = {}
+        for word in self.dicom if scan.study is not None else ():
+            if (name := DICOM_OBJECTS[word]) != REPORT or self.measures:
+                wanted[name] = {"measures": measured if self.measures and name in MEASURED else None}
         if self.measures:
             wanted[MEASURES] = measured
         if self.pages:
@@ -137,7 +149,7 @@ class CaseOutputs:
     def make(self, wanted: Mapping[str, dict[str, Any]], missing: Collection[str]) -> None:
         """Make what is missing of what is wanted; what fails is told in `failures`."""
         made = {
-            SEGMENTATION: self.segmentation,
+            **{name: partial(self.dicom, name) for name in DICOM_OBJECTS.values()},
             MEASURES: self.measures,
             PREVIEW: self.preview,
             PAGE: self.page,
@@ -154,32 +166,18 @@ class CaseOutputs:
             done[PAGE] = {**done[PAGE], "measures": None}
         self.record = replace(self.record, products=done)
 
-    def segmentation(self) -> None:
-        """The DICOM SEG.
+    def dicom(self, name: str) -> None:
+        """A DICOM object.
 
         Raises:
-            ParaspinalError: Headers that no SEG can be made from, a mask that lacks a muscle, or the package for it is
-                missing.
+            ParaspinalError: Headers that no object can refer to, an empty mask, or the package for it is missing.
         """
-        from paraspinal_nnunet.dicom.segmentation.write import missing_structures, write_segmentation
+        from paraspinal_nnunet.inference.dicom_outputs import write_object
 
-        if self.scan.study is None:
-            return
-        absent = missing_structures(self.labels, self.model.structures or ())
-        if absent and not self.products.allow_missing:
-            names = ", ".join(structure.display_name.lower() for structure in absent)
-            raise InputError(
-                f"{self.paths.case}: the mask has no voxel of {names}, so that no DICOM SEG is written; look at the "
-                "scan, and give --allow-missing to write it, marked as incomplete"
-            )
-        with self.scan.study.opened() as series:
-            write_segmentation(
-                self.paths.segmentation,
-                self.labels,
-                series.files,
-                self.model.structures or (),
-                model_name=self.model.name,
-            )
+        if name == REPORT and SEGMENTATION in self.failures:
+            raise InputError("the DICOM SEG that it refers to could not be made")
+        measured = self._measured.measures if self.products.measures and name in MEASURED else None
+        write_object(name, self, measured)
 
     def measures(self) -> None:
         """The folder of tables.

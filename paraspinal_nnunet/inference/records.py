@@ -4,6 +4,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,7 +17,10 @@ SCHEMA_VERSION = 1
 INDEX_FILE = "index.html"
 MEASURES_FOLDER, PAGES_FOLDER, RECORDS_FOLDER = "measures", "pages", "records"
 WIDE_TABLE = "measures_wide.tsv"
-MEASURES, PAGE, PREVIEW, SEGMENTATION = "measures", "page", "preview", "segmentation"
+MEASURES, PAGE, PREVIEW = "measures", "page", "preview"
+SEGMENTATION, REPORT, CONTOURS, CAPTURE = "segmentation", "report", "contours", "capture"
+DICOM_FILES = {SEGMENTATION: "seg", REPORT: "report", CONTOURS: "rtstruct", CAPTURE: "page"}
+"""DICOM object -> how its file's name ends."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,9 @@ class OutputPaths:
         """The picture beside it."""
         return self.output / f"{self.case}.png"
 
-    @property
-    def segmentation(self) -> Path:
-        """The DICOM SEG beside it."""
-        return self.output / f"{self.case}_seg.dcm"
+    def dicom(self, name: str) -> Path:
+        """A DICOM object beside it, by a name in `DICOM_FILES`."""
+        return self.output / f"{self.case}_{DICOM_FILES[name]}.dcm"
 
     @property
     def measures(self) -> Path:
@@ -70,7 +73,7 @@ class OutputPaths:
             MEASURES: self.measures,
             PAGE: self.page,
             PREVIEW: self.preview,
-            SEGMENTATION: self.segmentation,
+            **{name: self.dicom(name) for name in DICOM_FILES},
         }
 
 
@@ -87,7 +90,8 @@ class PredictionRecord:
         products: What was made beside the mask -> the settings with which.
         summary: What the page of all cases shows of it; empty until that was made.
         fingerprints: Of ``input``, ``model`` and ``mask`` the SHA-256, and the ``options`` of the mask.
-        times: The date, and the first looks of `utils.fingerprint` at input and model.
+        times: The date, when the mask was made to the second, and the first looks of `utils.fingerprint` at input and
+            model.
     """
 
     case: str
@@ -104,6 +108,14 @@ class PredictionRecord:
     def date(self) -> str:
         """When the mask was made; earlier releases kept that among the settings."""
         return str(self.times.get("date") or self.prediction.get("date", ""))
+
+    @property
+    def made(self) -> datetime:
+        """When the mask was made; of earlier releases only the day is known, of the first not even that."""
+        try:
+            return datetime.fromisoformat(str(self.times.get("made") or self.date))
+        except ValueError:
+            return datetime(1970, 1, 1)
 
 
 def write_record(path: Path, record: PredictionRecord) -> None:

@@ -306,7 +306,12 @@ def test_a_long_model_name_stands_whole_in_the_parameters(tmp_path):
     (algorithm,) = seg.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence
     assert algorithm.AlgorithmParameters == f"model={name}"
     assert len(algorithm.AlgorithmName) == 64
-    assert (algorithm.AlgorithmName[:20], algorithm.AlgorithmName[-15:]) == (name[:20], name[-15:])
+    assert algorithm.AlgorithmName[:55] == f"{name[:26]}...{name[-26:]}"
+    other = name.replace("Paraspinal__nnUNet", "Paraspinal__nnUnet")
+    seg = write(tmp_path, phantom_labels(), affine_ras(), files, model_name=other)
+    (second,) = seg.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence
+    assert second.AlgorithmName[:55] == algorithm.AlgorithmName[:55]  # their difference lies in the middle
+    assert second.AlgorithmName != algorithm.AlgorithmName
 
 
 def test_slices_whose_geometry_differs_by_rounding_carry_a_seg(tmp_path):

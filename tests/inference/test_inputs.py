@@ -13,12 +13,12 @@ import SimpleITK as sitk  # noqa: N813
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from helpers.tiny_portable import AFFINE, boxes, painted, write_tiny_model
+from helpers.tiny_portable import AFFINE, BOX_ML, boxes, painted, write_tiny_model
 
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.images import read_labels
-from paraspinal_nnunet.image_io.nifti import write_image
+from paraspinal_nnunet.image_io.nifti import write_image, write_labels
 from paraspinal_nnunet.inference.inputs import InputChoice, find_scans, kind_of
 
 
@@ -168,8 +168,17 @@ def test_dicom_studies_from_files_to_seg_page_and_measures(studies, model, tmp_p
         np.testing.assert_allclose(mask.affine @ [23, 19, 0, 1], AFFINE @ [0, 0, 0, 1], atol=1e-4)
         assert "Multifidus" in (out / "pages" / f"{case}.html").read_text()
         assert (out / "measures" / case / "measures.tsv").is_file()
-        segments = pydicom.dcmread(out / f"{case}_seg.dcm").SegmentSequence
-        assert [s.SegmentLabel for s in segments][:2] == ["Multifidus right", "Multifidus left"]
+        seg, report, page = (pydicom.dcmread(out / f"{case}_{name}.dcm") for name in ("seg", "report", "page"))
+        assert [s.SegmentLabel for s in seg.SegmentSequence][:2] == ["Multifidus right", "Multifidus left"]
+        volumes = [
+            float(item.MeasuredValueSequence[0].NumericValue)
+            for group in report.ContentSequence[-1].ContentSequence
+            for item in group.ContentSequence
+            if item.ConceptNameCodeSequence[0].CodeMeaning == "Volume"
+        ]
+        assert volumes == pytest.approx([BOX_ML] * 6)
+        assert page.StudyInstanceUID == report.StudyInstanceUID == seg.StudyInstanceUID
+        assert not (out / f"{case}_rtstruct.dcm").exists()
     sifted = select_in_study(studies / "Geheimrat")
     names = {s.name: s for s in find_scans(studies / "Geheimrat").scans}
     (case,) = names
@@ -215,3 +224,39 @@ def test_the_series_may_be_asked_for_and_one_bad_study_stops_no_other(studies, m
     index = (out / "index.html").read_text()
     assert "2 without a result" in index
     assert "broken" not in index
+
+
+def test_a_scan_that_does_not_cover_a_muscle_gives_dicom_objects_that_say_so(studies, model, tmp_path, caplog):
+    import pydicom
+
+    out, study = tmp_path / "out", studies / "Geheimrat" / "axial"
+    flags = ("--no-pages", "--no-measures", "--dicom", "seg", "contours")
+    assert predict(study, out, model, *flags) == 0
+    (mask,) = out.glob("*.nii.gz")
+    case = mask.name.removesuffix(".nii.gz")
+    seg = pydicom.dcmread(out / f"{case}_seg.dcm")
+    labels = read_labels(mask)
+    for kept, description in (((1, 2, 3, 4, 5), "INCOMPLETE, without psoas major left"), ((), "")):
+        write_labels(mask, np.where(np.isin(labels.array, kept), labels.array, 0), labels.affine)
+        assert predict(study, out, model, *flags) == (0 if kept else 1)
+        if kept:
+            incomplete = pydicom.dcmread(out / f"{case}_seg.dcm")
+            assert incomplete.ContentDescription == description
+            assert incomplete.SOPInstanceUID != seg.SOPInstanceUID
+            assert f"{case}: no voxel of psoas major left; its DICOM objects say so" in caplog.text
+    assert "no voxel of any muscle; look at the scan, or give --allow-empty" in caplog.text
+    assert predict(study, out, model, *flags, "--allow-empty") == 0
+    assert pydicom.dcmread(out / f"{case}_seg.dcm").ContentDescription.startswith("EMPTY")
+
+
+def test_which_dicom_objects_are_written(studies, model, tmp_path, capsys):
+    study = studies / "Geheimrat" / "axial"
+    for number, (flags, names) in enumerate({
+        ("--dicom",): set(), ("--no-seg",): set(), ("--dicom", "page", "contours"): {"page", "rtstruct"},
+        ("--dicom", "seg", "report", "--no-measures"): {"seg"},
+    }.items()):  # fmt: skip
+        out = tmp_path / str(number)
+        assert predict(study, out, model, "--no-pages", *flags) == 0
+        assert {p.stem.rpartition("_")[2] for p in out.glob("*.dcm")} == names
+    assert predict(study, tmp_path / "none", model, "--dicom", "report") == 1
+    assert "a DICOM report refers to the DICOM SEG; ask for seg, too" in capsys.readouterr().err

@@ -12,6 +12,7 @@ HELP = "segment new scans with a trained model, measure them, and make a page of
 
 POST_STEPS = ("largest-component", "fill-holes", "closing")
 THRESHOLDS = ("gmm3", "otsu", "kmeans", "gmm")
+DICOM_OBJECTS = ("seg", "report", "page", "contours")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,11 +77,6 @@ def _add_input_arguments(group: argparse._ArgumentGroup) -> None:
         "--series", metavar="NUMBER|UID|REGEX",
         help="DICOM: the series to take in every study (default: the axial T2 stack, by the rules)",
     )  # fmt: skip
-    group.add_argument(
-        "--allow-missing",
-        action="store_true",
-        help="DICOM: write a DICOM SEG also for masks that lack a muscle or are empty, marked so (default: refuse)",
-    )
     group.add_argument("--explain", action="store_true", help="DICOM: say why each series was accepted or rejected")
     group.add_argument(
         "--keep-identifiers", action="store_true",
@@ -96,7 +92,16 @@ def _add_input_arguments(group: argparse._ArgumentGroup) -> None:
 def _add_product_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--no-measures", action="store_true", help="no tables and no flags")
     group.add_argument("--no-pages", action="store_true", help="no pages and pictures")
-    group.add_argument("--no-seg", action="store_true", help="DICOM: no DICOM SEG")
+    group.add_argument(
+        "--dicom", nargs="*", choices=DICOM_OBJECTS, default=["seg", "report", "page"], metavar="OBJECT",
+        help="DICOM: objects to write: seg (the mask), report (its measures, as SR), page (pictures and table), "
+        "contours (as RTSTRUCT); none without a name (default: seg report page)",
+    )  # fmt: skip
+    group.add_argument("--no-seg", action="store_true", help="DICOM: as --dicom without a name")
+    group.add_argument(
+        "--allow-empty", "--allow-missing", dest="allow_empty", action="store_true",
+        help="DICOM: write DICOM objects also of masks without any voxel, marked so (default: refuse)",
+    )  # fmt: skip
     group.add_argument(
         "--fat", nargs="*", choices=THRESHOLDS, default=["gmm3"], metavar="METHOD",
         help=f"thresholds that part fat from muscle: {', '.join(THRESHOLDS)}; none without a name (default: gmm3)",
@@ -159,8 +164,8 @@ def request_from(args: argparse.Namespace) -> "PredictionRequest":
         products=Products(
             measures=not args.no_measures,
             pages=not args.no_pages,
-            segmentation=not args.no_seg,
-            allow_missing=args.allow_missing,
+            dicom=() if args.no_seg else tuple(args.dicom),
+            allow_empty=args.allow_empty,
             fat=tuple(args.fat),
             levels=args.levels,
             patient_facts=args.with_patient_facts,
