@@ -1,4 +1,4 @@
-"""The files of an inspection: JSON and tables in full precision, contact sheets and the page."""
+"""The files of an inspection: JSON in full precision, tables with their dictionaries, contact sheets and the page."""
 
 import csv
 import io
@@ -15,16 +15,18 @@ from paraspinal_nnunet.nnunet.datasets import MISSING
 from paraspinal_nnunet.quality_control.checks.outliers import RULE
 from paraspinal_nnunet.quality_control.checks.volumes import PAPER_SOURCE, VolumeSummary, asymmetry_percent
 from paraspinal_nnunet.quality_control.classes import LabelClass, canonical_key, side_pairs_of
+from paraspinal_nnunet.quality_control.dictionary import FINDINGS, cases_dictionary
 from paraspinal_nnunet.quality_control.findings import Finding, Severity, counts
 from paraspinal_nnunet.quality_control.measurements import CaseMeasurements
 from paraspinal_nnunet.quality_control.page import inspection_page
 from paraspinal_nnunet.quality_control.previews import write_previews
 from paraspinal_nnunet.quality_control.run import Inspection
 from paraspinal_nnunet.utils.files import write_json, write_text
-from paraspinal_nnunet.utils.spreadsheet import plain_text
+from paraspinal_nnunet.utils.spreadsheet import SIGNIFICANT, plain_text
 
 SCHEMA, SCHEMA_VERSION = "paraspinal-nnunet/inspection", 1
 RECORD_FILE, CASES_FILE, FINDINGS_FILE = "inspection.json", "cases.tsv", "findings.tsv"
+DICTIONARIES = {CASES_FILE: "cases.json", FINDINGS_FILE: "findings.json"}
 PAGE_FILE, PREVIEWS_FILE = "inspection.html", "previews.png"
 
 _GRID = ("shape", "spacing_mm")
@@ -52,7 +54,8 @@ def write_inspection(inspection: Inspection, folder: Path, *, workers: int = 1) 
         workers: Number of processes that draw.
 
     Returns:
-        The files: `RECORD_FILE`, `CASES_FILE`, `FINDINGS_FILE`, the contact sheets and `PAGE_FILE`.
+        The files: `RECORD_FILE`, `CASES_FILE`, `FINDINGS_FILE`, the contact sheets and `PAGE_FILE`; beside the tables
+        stand their `DICTIONARIES`.
 
     Raises:
         InputError: The folder cannot be written to, or is a data set's.
@@ -67,14 +70,28 @@ def write_inspection(inspection: Inspection, folder: Path, *, workers: int = 1) 
 def _write(inspection: Inspection, folder: Path, workers: int) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / RECORD_FILE, _without_nan(record(inspection)))
-    write_text(folder / CASES_FILE, _tsv([_case_row(measured, inspection) for measured in inspection.cases]))
-    columns = ("severity", "kind", "case", "text", "weight")
+    rows = [_case_row(measured, inspection) for measured in inspection.cases]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    write_text(folder / CASES_FILE, _tsv(rows, names))
+    write_json(folder / DICTIONARIES[CASES_FILE], _dictionary(names, inspection))
+    columns = [column.name for column in FINDINGS]
     write_text(folder / FINDINGS_FILE, _tsv([_finding(f) for f in inspection.findings], columns))
+    write_json(folder / DICTIONARIES[FINDINGS_FILE], {column.name: column.sidecar() for column in FINDINGS})
     sheets = write_previews(inspection.dataset.folder, folder / PREVIEWS_FILE, workers=workers)
     for earlier in set(folder.glob("previews*.png")) - set(sheets):
         earlier.unlink()
     write_text(folder / PAGE_FILE, inspection_page(inspection, workers=workers))
     return [*(folder / name for name in (RECORD_FILE, CASES_FILE, FINDINGS_FILE)), *sheets, folder / PAGE_FILE]
+
+
+def _dictionary(names: list[str], inspection: Inspection) -> dict[str, Mapping[str, str]]:
+    dataset = inspection.dataset
+    return cases_dictionary(
+        names,
+        channels=dataset.channels,
+        classes=[label.name for label in dataset.classes],
+        muscles=[pair.muscle for pair in side_pairs_of(dataset.classes)],
+    )
 
 
 def record(inspection: Inspection) -> dict[str, Any]:
@@ -166,9 +183,8 @@ def _label_cells(measured: CaseMeasurements, classes: tuple[LabelClass, ...]) ->
     return cells
 
 
-def _tsv(rows: list[dict[str, Any]], columns: tuple[str, ...] = ()) -> str:
-    """Rows as a table; a column that only some rows have stands empty in the others."""
-    names = list(columns) or list(dict.fromkeys(name for row in rows for name in row))
+def _tsv(rows: list[dict[str, Any]], names: list[str]) -> str:
+    """Rows as a table; a column that only some rows have is not known in the others."""
     target = io.StringIO()
     writer = csv.writer(target, delimiter="\t", lineterminator="\n")
     writer.writerow(names)
@@ -178,6 +194,8 @@ def _tsv(rows: list[dict[str, Any]], columns: tuple[str, ...] = ()) -> str:
 
 def _cell(value: Any) -> Any:
     unknown = value is None or (isinstance(value, float) and not math.isfinite(value))
+    if isinstance(value, float) and not unknown:
+        return SIGNIFICANT % value
     return MISSING if unknown else plain_text(" ".join(value.split())) if isinstance(value, str) else value
 
 

@@ -77,7 +77,8 @@ def test_the_files(written):
     assert [path.name for path in files] == [
         "inspection.json", "cases.tsv", "findings.tsv", "previews_01.png", "previews_02.png", "inspection.html"
     ]  # fmt: skip
-    assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in files)
+    names = [*(path.name for path in files), "cases.json", "findings.json"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(names)
 
 
 def test_json_holds_every_number_in_full(written):
@@ -105,7 +106,7 @@ def test_unknown_numbers_are_null_in_json(raw, tmp_path):
     content = json.loads((tmp_path / "out" / "inspection.json").read_text(), parse_constant=pytest.fail)
     assert content["cases"][0]["obliquity_deg"] is None
     rows = list(csv.DictReader((tmp_path / "out" / "cases.tsv").open(), delimiter="\t"))
-    assert (rows[0]["obliquity_deg"], rows[1]["obliquity_deg"]) == ("n/a", "0.0")
+    assert (rows[0]["obliquity_deg"], rows[1]["obliquity_deg"]) == ("n/a", "0")
     assert (rows[0]["mean"], rows[0]["multifidus_right_volume_ml"]) == ("n/a", rows[0]["multifidus_left_volume_ml"])
 
 
@@ -113,12 +114,16 @@ def test_tables(written):
     inspection, folder, _ = written
     cases = list(csv.DictReader((folder / "cases.tsv").open(), delimiter="\t"))
     assert [row["case"] for row in cases] == [facts.case for facts in inspection.cases]
-    assert {row["multifidus_asymmetry_percent"] for row in cases} == {"0.0"}
+    assert {row["multifidus_asymmetry_percent"] for row in cases} == {"0"}
     assert {row["case"] for row in cases if row["findings_problem"] != "0"} == {
         name for f in inspection.findings if f.severity == 0 for name in f.cases
     }
     findings = list(csv.DictReader((folder / "findings.tsv").open(), delimiter="\t"))
     assert [row["text"] for row in findings] == [f.text for f in inspection.findings]
+    for name, rows in (("cases", cases), ("findings", findings)):
+        meanings = json.loads((folder / f"{name}.json").read_text())
+        assert list(meanings) == list(rows[0])
+        assert all(entry["Description"] for entry in meanings.values())
 
 
 def test_the_text_names_the_worst_first_and_says_what_it_leaves_out(written):
@@ -228,7 +233,8 @@ def test_an_earlier_inspection_gives_way(raw, tmp_path):
         (tmp_path / name).write_text("old")
     write_inspection(inspect_dataset(raw / "Dataset502_Good"), tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "cases.tsv", "findings.tsv", "inspection.html", "inspection.json", "mine.png", "previews.png"
+        "cases.json", "cases.tsv", "findings.json", "findings.tsv", "inspection.html", "inspection.json", "mine.png",
+        "previews.png"
     ]  # fmt: skip
     with pytest.raises(InputError, match="cannot be written to"):
         write_inspection(inspect_dataset(raw / "Dataset502_Good"), tmp_path / "mine.png" / "out")
