@@ -17,7 +17,7 @@ define pip_install
 	    END { if (tty) print "" }'
 endef
 
-.PHONY: install demo test quick lint clean
+.PHONY: install demo test quick lint fuzz clean
 
 install: $(VENV)/installed
 
@@ -44,6 +44,11 @@ test: install
 
 quick: install
 	$(PYTEST) -m "not slow"
+
+# Broken files of every kind for an hour (or SECONDS_OF_FUZZING); what breaks a reader is kept in found/.
+SECONDS_OF_FUZZING ?= 3600
+fuzz: install
+	cd tests && ../$(BIN)/python -m helpers.fuzzing.hunt --seconds $(SECONDS_OF_FUZZING) --keep ../found
 
 lint: install
 	$(BIN)/ruff check .

@@ -58,7 +58,7 @@ def prepare(folder: Path, patch: int, batch: int) -> None:
     from paraspinal_nnunet.phantom.cohort import write_cohort
     from paraspinal_nnunet.planning.run import PlanRequest, plan
     from paraspinal_nnunet.protocol.overrides import parse_settings
-    from paraspinal_nnunet.utils.memory import keep_freed_memory
+    from paraspinal_nnunet.utils.machine import keep_freed_memory
 
     keep_freed_memory()
     register_trainers()

@@ -13,7 +13,8 @@ from typing import Any
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.dataset_conversion.case import Case, CaseOutcome, Checks, Source, paths_of
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.utils.files import read_json, write_json
+from paraspinal_nnunet.utils.files import write_json
+from paraspinal_nnunet.utils.forms import ANY, read_form
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class StagingFolder:
     def discard(self, case: Case) -> None:
         """Remove a case's files from the data set, if there are any."""
         if self._state(case).exists():
-            for name in read_json(self._state(case))["files"]:
+            for name in read_form(self._state(case), _RECORD)["files"]:
                 (self.dataset / name).unlink()
 
     def remove(self) -> None:
@@ -107,7 +108,7 @@ class StagingFolder:
     def _record(self, task: Task) -> dict[str, Any] | None:
         """What was noted of a case, if its settings and sources are still the same and its files are whole."""
         try:
-            record = read_json(self._state(task.case))
+            record = read_form(self._state(task.case), _RECORD)
         except InputError:
             return None
         if record.get("fingerprint") != task.fingerprint:
@@ -130,6 +131,14 @@ def tasks_of(cases: Sequence[Case], source: Source, checks: Checks) -> list[Task
 
 _DECISIVE = ("name", "labels", "channels", "read_images", "read_labels", "settings")
 """What a source's files on disk depend on; the other attributes concern dataset.json alone, which is written last."""
+
+_FACTS = {
+    **{"shape": [int], "spacing_mm": [float], "stored_axes": str, "volumes_ml": {ANY: float}, "sides?": str},
+    **{f"{name}?": [str] for name in ("image_header", "label_header", "missing_classes")},
+    **{"resampled?": {"labelled_ml": [float], "from": str}, "channels_resampled?": {ANY: str}},
+    **{"cropped_slices?": {"first": int, "last": int, "of": int}, "dropped_voxels?": dict},
+}
+_RECORD = {"fingerprint": str, "hash": str, "facts": _FACTS, "files": {ANY: int}}
 
 _DETACHED_HEADERS = (".mhd", ".nhdr")
 """Formats that keep the voxels in a file beside this one, of the same name but for its ending."""

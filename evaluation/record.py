@@ -1,6 +1,5 @@
 """The files of an evaluation: metrics.csv and evaluation.json, which later steps read, and the tables asked for."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +13,9 @@ from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.evaluation.metrics.overlap import METRICS
 from paraspinal_nnunet.evaluation.predictions import Predictions
 from paraspinal_nnunet.evaluation.references import Label, References
-from paraspinal_nnunet.utils.files import atomic_path, read_json, write_json
+from paraspinal_nnunet.utils.files import atomic_path, relative_path, write_json
+from paraspinal_nnunet.utils.forms import ANY, read_form
+from paraspinal_nnunet.utils.guards import guarded
 from paraspinal_nnunet.utils.tables import number, read_table
 
 METRICS_FILE = "metrics.csv"
@@ -27,6 +28,15 @@ ID_COLUMNS = ("model", "case", "subject", "fold", "muscle", "side")
 VOLUME_COLUMNS = ("reference_ml", "prediction_ml")
 COLUMNS = (*ID_COLUMNS, *METRICS, *VOLUME_COLUMNS)
 """Columns of metrics.csv: one row per model, case, muscle and side; NaN is an empty cell."""
+
+_ADVICE = "run paraspinal evaluate again"
+_LABEL = {"value": int, "key": str, "muscle": str, "side": str}
+_CASE = {"image": (str, None), "reference": str, "prediction": str, "fold": str}
+_MODEL = {"folder": str, "kind": str, "folds": [str], "settings": dict, "cases": {ANY: _CASE}}
+_FORM = {
+    **{"version": str, "reference": str, "labels": [_LABEL], "models": {ANY: _MODEL}, "files?": [str]},
+    **{"surface_tolerance_mm?": (float, None), "surface_convention?": str},
+}
 
 
 @dataclass(frozen=True)
@@ -101,7 +111,7 @@ def write_evaluation(
     tables = {METRICS_FILE: metrics, **extra}
     record = {
         "version": __version__,
-        "reference": _relative(references.folder, output),
+        "reference": relative_path(references.folder, output),
         "labels": [asdict(label) for label in references.labels],
         "files": list(tables),
         "surface_tolerance_mm": None,
@@ -146,33 +156,32 @@ def read_record(output: Path) -> EvaluationRecord:
         InputError: Missing or not what `write_evaluation` writes.
     """
     output = Path(output)
-    content = read_json(output / RECORD_FILE)
-    try:
+    path = output / RECORD_FILE
+    content = read_form(path, _FORM, advice=_ADVICE)
+    with guarded(path, _ADVICE):  # places that cannot be
         return EvaluationRecord(
             version=content["version"],
             reference=_absolute(content["reference"], output),
-            labels=tuple(Label(**label) for label in content["labels"]),
+            labels=tuple(Label(**{name: label[name] for name in _LABEL}) for label in content["labels"]),
             models={name: _model_record(entry, output) for name, entry in content["models"].items()},
             files=tuple(content.get("files", (METRICS_FILE,))),
             surface_tolerance_mm=content.get("surface_tolerance_mm"),
             surface_convention=content.get("surface_convention", "voxels"),
             warnings=tuple(content.get("warnings", ())),
         )
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{output / RECORD_FILE} lacks {error}; run paraspinal evaluate again") from error
 
 
 def _model_entry(model: Predictions, references: References, output: Path) -> dict[str, Any]:
     return {
-        "folder": _relative(model.folder, output),
+        "folder": relative_path(model.folder, output),
         "kind": model.kind,
         "folds": list(model.folds),
         "settings": dict(model.settings),
         "cases": {
             case: {
-                "image": _relative(references.images[case], output) if case in references.images else None,
-                "reference": _relative(references.files[case], output),
-                "prediction": _relative(prediction.path, output),
+                "image": relative_path(references.images[case], output) if case in references.images else None,
+                "reference": relative_path(references.files[case], output),
+                "prediction": relative_path(prediction.path, output),
                 "fold": prediction.fold,
             }
             for case, prediction in model.files.items()
@@ -192,14 +201,6 @@ def _model_record(entry: Mapping[str, Any], output: Path) -> ModelRecord:
     }
     folder = _absolute(entry["folder"], output)
     return ModelRecord(folder, entry["kind"], tuple(entry["folds"]), entry["settings"], cases)
-
-
-def _relative(path: Path, output: Path) -> str:
-    absolute = path.resolve()
-    try:
-        return Path(os.path.relpath(absolute, output.resolve())).as_posix()
-    except ValueError:  # another drive
-        return absolute.as_posix()
 
 
 def _absolute(path: str, output: Path) -> Path:

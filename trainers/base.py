@@ -28,7 +28,7 @@ from paraspinal_nnunet.training.losses import LossFunction, build_loss
 from paraspinal_nnunet.training.optimization import build_optimizer, build_schedule
 from paraspinal_nnunet.training.sampling import PASSES
 from paraspinal_nnunet.utils.files import write_json
-from paraspinal_nnunet.utils.memory import keep_freed_memory
+from paraspinal_nnunet.utils.machine import keep_freed_memory
 
 RECORDED_PACKAGES = ("nnunetv2", "torch", "monai", "numpy", "batchgenerators", "blosc2")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from paraspinal_nnunet.errors import ParaspinalError, TrainingRefusedError, reason_of
 from paraspinal_nnunet.trainers.length import ExactLength
 from paraspinal_nnunet.trainers.resume import ITERATIONS, as_json, check_resume, training_data
 from paraspinal_nnunet.training.run import FINAL
@@ -17,7 +18,7 @@ PROGRESS = "paraspinal_progress"
 """Key in the checkpoint beside nnU-Net's own: optimiser steps taken, the state of torch's generators, the rule by which
 batches were drawn, settings and data, and what was changed on the way."""
 
-LATEST = "checkpoint_latest.pth"
+LATEST, BEST = "checkpoint_latest.pth", "checkpoint_best.pth"
 
 
 class WholeCheckpoints(ExactLength):
@@ -68,7 +69,24 @@ class WholeCheckpoints(ExactLength):
             torch.save({**content, PROGRESS: self._progress()}, temporary)
 
     def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
-        """nnU-Net's hook: where a training goes on, also refuses another one and puts its state back."""
+        """nnU-Net's hook: where a training goes on, also refuses another one and puts its state back.
+
+        Raises:
+            TrainingRefusedError: Another training's checkpoint, or a damaged one.
+        """
+        try:
+            self._load(filename_or_checkpoint)
+        except (ParaspinalError, MemoryError):
+            raise
+        except Exception as error:  # a pickle that is damaged ends in whatever
+            if not isinstance(filename_or_checkpoint, str):
+                raise
+            path = Path(filename_or_checkpoint)
+            raise TrainingRefusedError(
+                f"{type(self).__name__}: {path}: is damaged ({reason_of(error)[:200]}); {_way_on(path)}"
+            ) from error
+
+    def _load(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
         content = filename_or_checkpoint
         if isinstance(content, str):
             content = torch.load(content, map_location="cpu", weights_only=False)
@@ -125,6 +143,13 @@ class WholeCheckpoints(ExactLength):
             "torch_generator": torch.get_rng_state(),
             "cuda_generator": torch.cuda.get_rng_state(self.device) if cuda else None,
         }
+
+
+def _way_on(damaged: Path) -> str:
+    """What to do about a damaged checkpoint: nnU-Net takes the next one in this order."""
+    others = [name for name in (FINAL, LATEST, BEST) if name != damaged.name and (damaged.parent / name).is_file()]
+    then = f"the training goes on from {others[0]}" if others else "the training begins anew"
+    return f"move it away, then {then}"
 
 
 def _steps(content: dict[str, Any], progress: dict[str, Any], per_epoch: int, iterations: int) -> int:

@@ -19,7 +19,8 @@ from paraspinal_nnunet.nnunet.splits import (
     write_subjects,
 )
 from paraspinal_nnunet.protocol.paper import CONFIGURATIONS, PAPER, Protocol, Validation, entries
-from paraspinal_nnunet.protocol.plans import DEFAULT_NAME, PlansEntry, downsampled_edges, resolve
+from paraspinal_nnunet.protocol.plans import DEFAULT_NAME, PLANS_FORM, PlansEntry, downsampled_edges, resolve
+from paraspinal_nnunet.utils.forms import check_form
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,8 @@ def protocol_in_force(settings: Protocol, plans: Mapping[str, Any], configuratio
         TrainingRefusedError: Plans that `paraspinal plan` did not write, or a configuration that they lack, or a patch
             that the network cannot process.
     """
-    if PlansEntry.of(plans) is None:
+    entry = _checked_entry(plans, trainer)
+    if entry is None:
         raise TrainingRefusedError(
             f"{trainer}: plans '{plans.get('plans_name')}' were not written by 'paraspinal plan' and hold other "
             f"patches, batches and spacing than the paper's: add -p {DEFAULT_NAME}"
@@ -41,7 +43,7 @@ def protocol_in_force(settings: Protocol, plans: Mapping[str, Any], configuratio
             f"{trainer}: plans '{plans['plans_name']}' have no configuration '{configuration}', only "
             f"{', '.join(plans['configurations'])}; run 'paraspinal plan' with -c {' '.join(CONFIGURATIONS)}"
         )
-    _refuse_two_networks(settings, plans, trainer)
+    _refuse_two_networks(settings, entry, trainer, plans["plans_name"])
     try:
         protocol = resolve(settings, plans, configuration)
         patch = protocol.sampling(configuration).patch_size
@@ -54,15 +56,23 @@ def protocol_in_force(settings: Protocol, plans: Mapping[str, Any], configuratio
     return protocol
 
 
-def _refuse_two_networks(settings: Protocol, plans: Mapping[str, Any], trainer: str) -> None:
+def _checked_entry(plans: Mapping[str, Any], trainer: str) -> PlansEntry | None:
+    """Our entry in plans whose form is that of plans."""
+    check_form(plans, PLANS_FORM, f"{trainer}: the plans", advice="plan again", kind=TrainingRefusedError)
+    try:
+        return PlansEntry.of(plans)
+    except ProtocolError as error:
+        raise TrainingRefusedError(f"{trainer}: {error}") from None
+
+
+def _refuse_two_networks(settings: Protocol, entry: PlansEntry, trainer: str, plans_name: str) -> None:
     """A trainer named after its network must not train the one that the plans ask for instead."""
-    entry = PlansEntry.of(plans)
     own = {e.key for e, p in zip(entries(settings), entries(PAPER), strict=True) if e.value != p.value}
     networks = {e.key for e in entries(PAPER) if e.section == "network"}
-    both = own & networks & set(entry.overrides if entry else ())
+    both = own & networks & set(entry.overrides)
     if both:
         raise TrainingRefusedError(
-            f"{trainer}: stands for a network of its own, but the plans '{plans['plans_name']}' set "
+            f"{trainer}: stands for a network of its own, but the plans '{plans_name}' set "
             f"{', '.join(sorted(both))} too; use nnUNetTrainerParaspinal with these plans"
         )
 

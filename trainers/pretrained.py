@@ -1,6 +1,5 @@
 """First weights from a checkpoint: ours or any of the same network; other labels get a fresh last layer."""
 
-import pickle
 import sys
 import zipfile
 from pathlib import Path
@@ -10,7 +9,8 @@ import torch
 from torch._dynamo import OptimizedModule
 from torch.nn.parallel import DistributedDataParallel
 
-from paraspinal_nnunet.errors import InputError, SetupError, TrainingRefusedError, one_line
+from paraspinal_nnunet.errors import InputError, SetupError, TrainingRefusedError
+from paraspinal_nnunet.models.checkpoints import check_weights, read_trained
 from paraspinal_nnunet.models.shipped import DEFAULT_NAME, resolve_model, shipped_models
 from paraspinal_nnunet.utils.files import read_json
 from paraspinal_nnunet.utils.fingerprint import file_sha256
@@ -51,16 +51,17 @@ def load_pretrained(trainer: Any, path: Path) -> None:
             first residual connection 1 x 1, since nothing is strided there).
 
     Raises:
-        TrainingRefusedError: Unreadable, or weights of another network.
+        TrainingRefusedError: Unreadable, more than weights and numbers, or weights of another network.
     """
     name = type(trainer).__name__
     shipped = path == Path(DEFAULT_NAME) and not path.exists()
     source = resolve_model(DEFAULT_NAME) if shipped else path
     try:
-        content = shipped_checkpoint() if shipped else torch.load(path, map_location="cpu", weights_only=False)
-        found = {_plain(key): value for key, value in content["network_weights"].items()}
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        raise TrainingRefusedError(f"{name}: {path} is no nnU-Net checkpoint ({one_line(error)})") from None
+        content = shipped_checkpoint() if shipped else read_trained(path)
+        check_weights(content.get("network_weights"), path)
+    except InputError as error:
+        raise TrainingRefusedError(f"{name}: {error}") from None
+    found = {_plain(key): value for key, value in content["network_weights"].items()}
     network = _unwrapped(trainer.network)
     own = network.state_dict()
     wrong = [key for key in own if not key.startswith(LAST_LAYER) and _shape(found.get(key)) != _shape(own[key])]
@@ -113,8 +114,9 @@ def shipped_checkpoint() -> dict[str, Any]:
 
 def _labels(content: dict[str, Any], path: Path) -> dict[str, Any] | None:
     """Labels of the checkpoint's data set, from itself or from dataset.json beside its fold."""
-    description = content.get("init_args", {}).get("dataset_json")
-    if description is None:
+    arguments = content.get("init_args")
+    description = arguments.get("dataset_json") if isinstance(arguments, dict) else None
+    if not isinstance(description, dict):
         try:
             description = read_json(path.parent.parent / "dataset.json")
         except InputError:

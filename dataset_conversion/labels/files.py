@@ -85,7 +85,7 @@ def _mapping(path: Path) -> dict[str, Any]:
             content = yaml.load(text, Loader=_StrictLoader)
     except OSError as error:
         raise LabelError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise LabelError(f"{path}: is no valid label map ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict) or not content:
         raise LabelError(f'{path}: write an object such as {{"1": "multifidus_right", "2": "ignore"}}')
@@ -131,8 +131,8 @@ def _is_integer(text: str) -> bool:
 
 def _class(name: Any, path: Path) -> str:
     """The class of a name that a user wrote for this program."""
-    if name in BY_KEY or name in DROPPED_NAMES:
-        return str(name)
+    if isinstance(name, str) and (name in BY_KEY or name in DROPPED_NAMES):
+        return name
     key = _understood(name, path) if isinstance(name, str) else None
     if key is None:
         raise LabelError(f"{path}: unknown class '{name}'; classes are {', '.join((*BY_KEY, *DROPPED_NAMES))}")

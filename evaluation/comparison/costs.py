@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.utils.guards import guarded
 
 COSTS_FILE = "costs.csv"
 COST_COLUMNS = (
@@ -25,10 +26,8 @@ def read_costs(evaluation: Path) -> pd.DataFrame | None:
     path = Path(evaluation) / COSTS_FILE
     if not path.is_file():
         return None
-    try:
+    with guarded(path, "write the table again"):
         table = pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str), keep_default_na=True)
-    except ValueError as error:
-        raise InputError(f"{path} cannot be read as a table ({error})") from error
     lacking = set(COST_COLUMNS) - set(table.columns)
     if not lacking <= set(_ADDED) or table["model"].duplicated().any():
         raise InputError(f"{path}: expected one row per model with the columns {', '.join(COST_COLUMNS)}")

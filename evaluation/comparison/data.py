@@ -44,7 +44,7 @@ class StudyData:
         rater2: One row per subject and muscle: subject, muscle, dice, rater1_ml, rater2_ml; None without second rater.
         kinds: Model -> what its numbers stand for.
         costs: From `costs.read_costs`; None where nothing is known.
-        sources: What was read: name -> path.
+        sources: What was read: name -> path, or words where it is no file.
         notes: What a reader must know about the data.
         unread_rater2: Folder of a second rater's label maps that nobody asked for.
     """
@@ -55,7 +55,7 @@ class StudyData:
     rater2: pd.DataFrame | None = None
     kinds: Mapping[str, str] = field(default_factory=dict)
     costs: pd.DataFrame | None = None
-    sources: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, Path | str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     unread_rater2: Path | None = None
 
@@ -114,10 +114,10 @@ def load_study(
         kinds=_kinds(metrics, record),
         costs=read_costs(path.parent),
         sources={
-            "metrics": str(path),
-            "design": str(design or "the models' own folders"),
-            **({"cases": str(cases)} if cases else {}),
-            **({"rater 2": str(rater2)} if rater2 else {}),
+            "metrics": path,
+            "design": Path(design) if design else "the models' own folders",
+            **({"cases": Path(cases)} if cases else {}),
+            **({"rater 2": Path(rater2)} if rater2 else {}),
         },
     )  # fmt: skip
     if rater2 is None:

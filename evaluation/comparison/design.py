@@ -13,7 +13,7 @@ from paraspinal_nnunet.evaluation.paper.published import MODEL_OF_ARM
 from paraspinal_nnunet.evaluation.record import EvaluationRecord, ModelRecord
 from paraspinal_nnunet.evaluation.references import some
 from paraspinal_nnunet.protocol.paper import PAPER
-from paraspinal_nnunet.utils.files import read_json
+from paraspinal_nnunet.utils.forms import read_form
 from paraspinal_nnunet.utils.tables import read_table
 
 DESIGN_FILE = "design.csv"
@@ -38,6 +38,7 @@ _ALIASES = {"no": NONE, "without da": NONE, "yes": PAPERS, "with da": PAPERS}
 _TRUE = ("true", "t", "yes", "y", "1", "1.0", "x", "on")
 _FALSE = ("false", "f", "no", "n", "0", "0.0", "-", "off", "")
 """As people and spreadsheets write them."""
+_TRAIN_AGAIN = "copy it from the training again"
 
 
 @dataclass(frozen=True)
@@ -232,8 +233,9 @@ def _recorded(name: str, model: ModelRecord) -> dict[str, Any]:
     for fold in model.folds:
         path = model.folder / f"fold_{fold}" / "protocol.json"
         if path.is_file():
-            settings = {entry["key"]: entry["value"] for entry in read_json(path).get("settings", [])}
-            if "augmentation" in settings and "channels" in settings:
+            entries = read_form(path, {"settings?": [{"key": str}]}, advice=_TRAIN_AGAIN).get("settings", [])
+            settings = {entry["key"]: entry.get("value") for entry in entries}
+            if "augmentation" in settings and isinstance(settings.get("channels"), list):
                 found[fold] = (str(settings["augmentation"]), len(settings["channels"]))
     if len(set(found.values())) > 1:
         texts = ", ".join(f"fold {fold}: {augmentation}, depth {d}" for fold, (augmentation, d) in found.items())

@@ -1,6 +1,5 @@
 """Writing a study's statistics: one CSV per table, statistics.json with everything, statistics.md for reading."""
 
-import json
 import math
 import platform
 from collections.abc import Mapping
@@ -18,7 +17,8 @@ from paraspinal_nnunet.evaluation.comparison.markdown import main_tables, statis
 from paraspinal_nnunet.evaluation.comparison.results import StudyStatistics
 from paraspinal_nnunet.evaluation.record import METRICS_FILE
 from paraspinal_nnunet.evaluation.tables.table import write_table
-from paraspinal_nnunet.utils.files import atomic_path, write_json, write_text
+from paraspinal_nnunet.utils.files import atomic_path, relative_path, write_json, write_text
+from paraspinal_nnunet.utils.forms import read_form
 
 JSON_FILE = "statistics.json"
 MARKDOWN_FILE = "statistics.md"
@@ -58,14 +58,14 @@ def write_statistics(study: StudyStatistics, output: Path) -> list[Path]:
     write_text(output / MARKDOWN_FILE, statistics_markdown(study))
     written += [output / MARKDOWN_FILE, output / JSON_FILE]
     names = [path.name for path in written]
-    write_json(output / JSON_FILE, as_json(statistics_record(study) | {"files": names}))
+    write_json(output / JSON_FILE, as_json(statistics_record(study, output) | {"files": names}))
     for name in before - set(names):
         (output / name).unlink(missing_ok=True)
     return written
 
 
-def statistics_record(study: StudyStatistics) -> dict[str, Any]:
-    """All numbers at full precision, the settings and the versions."""
+def statistics_record(study: StudyStatistics, folder: Path) -> dict[str, Any]:
+    """All numbers at full precision, the settings and the versions; places are as seen from a folder."""
     options = study.options
     return {
         "version": __version__,
@@ -76,7 +76,7 @@ def statistics_record(study: StudyStatistics) -> dict[str, Any]:
             "seed": options.seed,
             "mixed_models": options.mixed_models,
         },
-        "sources": dict(study.data.sources),
+        "sources": source_places(study, folder),
         "notes": list(study.data.notes),
         "models": {model: study.data.kinds.get(model, "") for model in study.data.models},
         "muscles": list(study.data.muscles),
@@ -96,6 +96,14 @@ def statistics_record(study: StudyStatistics) -> dict[str, Any]:
         ],
         "not_computed": [{"what": omission.what, "why": omission.why} for omission in study.omissions],
         "tables": {name: frame.to_dict("records") for name, frame in study.frames.items()},
+    }
+
+
+def source_places(study: StudyStatistics, folder: Path) -> dict[str, str]:
+    """What was read, and where it lies as seen from a folder."""
+    return {
+        name: relative_path(each, folder) if isinstance(each, Path) else each
+        for name, each in study.data.sources.items()
     }
 
 
@@ -130,7 +138,7 @@ def _version(package: str) -> str | None:
 def _written_before(output: Path) -> set[str]:
     """Plain file names that the statistics.json of an earlier run lists."""
     try:
-        names = json.loads((output / JSON_FILE).read_text(encoding="utf-8"))["files"]
-        return {name for name in names if isinstance(name, str) and Path(name).name == name and name not in (".", "..")}
-    except (OSError, ValueError, KeyError, TypeError):
+        names = read_form(output / JSON_FILE, {"files": [str]})["files"]
+    except InputError:
         return set()
+    return {name for name in names if Path(name).name == name and name not in (".", "..")}

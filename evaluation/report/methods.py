@@ -3,8 +3,10 @@
 import importlib.metadata
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.evaluation.comparison.run import Analysis
 from paraspinal_nnunet.evaluation.comparison.view import StudyView
 from paraspinal_nnunet.evaluation.predictions import describe
@@ -12,6 +14,7 @@ from paraspinal_nnunet.evaluation.record import ModelRecord
 from paraspinal_nnunet.evaluation.statistics.agreement import LIMITS_SD
 from paraspinal_nnunet.evaluation.statistics.inference import RESAMPLES
 from paraspinal_nnunet.protocol.paper import DOI
+from paraspinal_nnunet.utils.files import read_json
 from paraspinal_nnunet.utils.text import pluralize, without_folders
 
 _LIBRARIES = ("numpy", "scipy", "pandas", "nibabel", "SimpleITK", "scikit-image", "matplotlib")
@@ -80,7 +83,7 @@ def model_settings(model: ModelRecord) -> list[tuple[str, str]]:
     for fold in model.folds:
         path = model.folder / f"fold_{fold}" / PROTOCOL_FILE
         if path.is_file():
-            rows += _flat(f"fold {fold}", _read(path.read_text(encoding="utf-8")))
+            rows += _flat(f"fold {fold}", _read(path))
     return [(name, without_folders(value)) for name, value in rows]
 
 
@@ -96,10 +99,10 @@ def _listed(names: tuple[str, ...]) -> str:
     return f"{len(names)} models ({', '.join(names)})"
 
 
-def _read(text: str) -> Any:
+def _read(path: Path) -> Any:
     try:
-        return json.loads(text)
-    except ValueError:
+        return read_json(path)
+    except InputError:
         return "cannot be read"
 
 

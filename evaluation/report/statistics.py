@@ -10,14 +10,16 @@ import pandas as pd
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.evaluation.comparison.data import StudyData, load_study
 from paraspinal_nnunet.evaluation.comparison.design import plan_analyses
-from paraspinal_nnunet.evaluation.comparison.files import JSON_FILE, write_statistics
+from paraspinal_nnunet.evaluation.comparison.files import JSON_FILE, as_json, source_places, write_statistics
 from paraspinal_nnunet.evaluation.comparison.markdown import analysis_title, main_tables
 from paraspinal_nnunet.evaluation.comparison.run import Analysis, Omission, Options, StudyStatistics, study_statistics
 from paraspinal_nnunet.evaluation.record import METRICS_FILE
 from paraspinal_nnunet.evaluation.references import some
 from paraspinal_nnunet.evaluation.tables.frames import anova_table, study_tables
 from paraspinal_nnunet.evaluation.tables.table import Table
-from paraspinal_nnunet.utils.files import atomic_path, read_json
+from paraspinal_nnunet.utils.files import atomic_path, write_json
+from paraspinal_nnunet.utils.forms import ANY, read_form
+from paraspinal_nnunet.utils.guards import guarded
 
 STATISTICS_FOLDER = "statistics"
 
@@ -30,6 +32,15 @@ FURTHER: tuple[str, ...] = (
     *("by_sex", "by_age_and_bmi"),
 )
 """Tables that the reader opens."""
+
+_ADVICE = "run paraspinal statistics again"
+_ANALYSIS = {"key": str, "factors": [str], "models": [str], "is_papers": bool, "subjects": int, "dropped": list}
+_FORM = {
+    "settings": {"missing": str, "alpha": float, "seed": int, "mixed_models": bool},
+    **{"sources": {ANY: str}, "models": {ANY: str}, "subjects": int, "best": str, "published": {ANY: str}},
+    **{"analyses": [_ANALYSIS], "not_computed": [{"what": str, "why": str}], "files": [str]},
+    "tables": {ANY: [{ANY: (float, str, bool, None, list)}]},
+}
 
 
 def computed_statistics(evaluation: Path, output: Path) -> tuple[StudyStatistics, list[Path]]:
@@ -61,14 +72,15 @@ def read_statistics(folder: Path, evaluation: Path, output: Path) -> tuple[Study
         InputError: Not such a folder, a file that has gone, or statistics of another evaluation.
     """
     path = statistics_file(folder)
-    content = read_json(path)
-    try:
-        study = _rebuilt(content, evaluation)
-        names = [name for name in content["files"] if Path(name).name == name]
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path} lacks {error}; run paraspinal statistics again") from error
+    content = read_form(path, _FORM, advice=_ADVICE)
+    with guarded(path, _ADVICE):  # tables that do not belong together
+        study = _rebuilt(content, Path(folder), evaluation)
+        names = [name for name in content["files"] if Path(name).name == name != JSON_FILE]
     _check_same(content, study.data, path)
-    return study, [_copied(Path(folder) / name, Path(output) / STATISTICS_FOLDER / name) for name in names]
+    target = Path(output) / STATISTICS_FOLDER
+    copied = [_copied(Path(folder) / name, target / name) for name in names]
+    write_json(target / JSON_FILE, as_json({**content, "sources": source_places(study, target)}))
+    return study, [*copied, target / JSON_FILE]
 
 
 def statistics_file(folder: Path) -> Path:
@@ -105,16 +117,16 @@ def _partly_published(study: StudyStatistics) -> bool:
     return "table1_beside_published" in study.frames and set(study.published) != set(study.data.models)
 
 
-def _rebuilt(content: Mapping[str, Any], evaluation: Path) -> StudyStatistics:
+def _rebuilt(content: Mapping[str, Any], folder: Path, evaluation: Path) -> StudyStatistics:
     sources, settings = content["sources"], content["settings"]
-    given = {key: Path(sources[name]) for key, name in (("design", "design"), ("cases", "cases")) if name in sources}
-    given = {key: path for key, path in given.items() if path.is_file()}
+    given = {name: (folder / sources[name]).resolve() for name in ("design", "cases") if name in sources}
+    given = {name: path for name, path in given.items() if path.is_file()}
     data = load_study(evaluation, average_cases=True, **given)
     frames = {name: _frame(rows) for name, rows in content["tables"].items()}
     analyses = tuple(_analysis(entry, frames) for entry in content["analyses"])
     return StudyStatistics(
         data=data,
-        options=Options(**settings),
+        options=Options(**{name: settings[name] for name in _FORM["settings"]}),
         plan=plan_analyses(data.design),
         best=content["best"],
         published=content["published"],

@@ -104,7 +104,7 @@ def _summary(record: PredictionRecord) -> Any:
         case=record.case,
         thumbnail=decoded_picture(kept.get("thumbnail", "")),
         volumes_ml={Muscle(name): (sides[0], sides[1]) for name, sides in kept.get("volumes_ml", {}).items()},
-        flags=None if flags is None else tuple((severity, text) for severity, text in flags),
+        flags=None if flags is None else tuple((flag[0], flag[1]) for flag in flags),
         review_order=float(kept.get("review_order", 0.0)),
         link=f"{PAGES_FOLDER}/{record.case}.html",
     )

@@ -8,8 +8,10 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from paraspinal_nnunet.anatomy import Muscle
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.utils.files import read_json, write_json
+from paraspinal_nnunet.utils.files import write_json
+from paraspinal_nnunet.utils.forms import ANY, read_form
 
 SCHEMA = "paraspinal-nnunet case"
 SCHEMA_VERSION = 1
@@ -21,6 +23,15 @@ MEASURES, PAGE, PREVIEW = "measures", "page", "preview"
 SEGMENTATION, REPORT, CONTOURS, CAPTURE = "segmentation", "report", "contours", "capture"
 DICOM_FILES = {SEGMENTATION: "seg", REPORT: "report", CONTOURS: "rtstruct", CAPTURE: "page"}
 """DICOM object -> how its file's name ends."""
+
+_SUMMARY = {
+    **{"thumbnail?": str, "volumes_ml?": {ANY: [(float, None)]}, "flags?": ([[str]], None), "review_order?": float},
+}
+_FORM = {
+    **{"case": str, "mask": str, "input?": (dict, None), "prediction?": (dict, None), "products?": ({ANY: dict}, None)},
+    **{"disagreement?": ({ANY: float}, None), "summary?": (_SUMMARY, None), "fingerprints?": (dict, None)},
+    "times?": (dict, None),
+}
 
 
 @dataclass(frozen=True)
@@ -129,18 +140,22 @@ def read_record(path: Path) -> PredictionRecord | None:
     if not path.is_file():
         return None
     try:
-        content = read_json(path)
+        content = read_form(path, _FORM)
     except InputError:
         return None
     if content.pop("schema", None) != SCHEMA or content.pop("schema_version", None) != SCHEMA_VERSION:
         return None
-    objects = [content.get(f.name, {}) for f in fields(PredictionRecord)[2:]]
-    known = set(content) <= {f.name for f in fields(PredictionRecord)}
-    if not known or not all(isinstance(each, dict) or each is None for each in objects):
+    if not set(content) <= {f.name for f in fields(PredictionRecord)} or not _pairs_are_pairs(content.get("summary")):
         return None
     if content.get("case") != path.stem or not _stays_inside(content.get("mask")):
         return None
     return PredictionRecord(**{name: value for name, value in content.items() if value is not None})
+
+
+def _pairs_are_pairs(summary: Mapping[str, Any] | None) -> bool:
+    """Whether a summary names muscles with two sides each, and flags with a word and a text."""
+    volumes, flags = (summary or {}).get("volumes_ml", {}), (summary or {}).get("flags") or []
+    return set(volumes) <= {m.value for m in Muscle} and all(len(each) == 2 for each in (*volumes.values(), *flags))
 
 
 def encoded_picture(content: bytes) -> str:

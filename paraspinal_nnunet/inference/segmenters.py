@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.errors import InputError, ParaspinalError, reason_of
 from paraspinal_nnunet.image_io.images import read_labels
 from paraspinal_nnunet.image_io.nifti import write_image
 from paraspinal_nnunet.image_io.postprocessing import postprocess
@@ -130,7 +130,7 @@ class NnunetSegmenter:
         copy, made = self._workplace / "scan.nii", self._workplace / "mask.nii.gz"
         try:
             write_image(copy, volume.array, volume.affine)
-            with redirect_stdout(StringIO()), self._time_limit():
+            with redirect_stdout(StringIO()), self._time_limit(), _failures_told():
                 self._predictor.predict_from_files_sequential([[str(copy)]], [str(made).removesuffix(".nii.gz")])
             labels = read_labels(made).array.astype(np.uint8)
         finally:
@@ -179,3 +179,14 @@ class NnunetSegmenter:
         finally:
             for hook in hooks:
                 hook.remove()
+
+
+@contextmanager
+def _failures_told() -> Iterator[None]:
+    """Whatever nnU-Net meets in plans and scans that it trusts is this prediction's failure, in one line."""
+    try:
+        yield
+    except (ParaspinalError, MemoryError, OSError):
+        raise
+    except Exception as error:
+        raise InputError(f"nnU-Net failed with this model and scan ({reason_of(error)[:200]})") from error

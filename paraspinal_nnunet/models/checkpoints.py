@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from paraspinal_nnunet.errors import InputError, SetupError
+from paraspinal_nnunet.errors import InputError, ParaspinalError, SetupError, one_line
+from paraspinal_nnunet.utils.forms import ANY, check_form
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,36 @@ def read_trained(path: Path) -> dict[str, Any]:
     names = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
     with torch.serialization.safe_globals([*names, np.dtype, *kinds]):
         return _load(path)
+
+
+def check_trained(content: Mapping[str, Any], path: Path) -> None:
+    """Refuse what is no checkpoint of nnU-Net's.
+
+    Args:
+        content: What was read.
+        path: From where, for the message.
+
+    Raises:
+        InputError: Naming the entry that is missing or of another form.
+    """
+    form = {
+        **{"network_weights": {ANY: object}, "trainer_name": str},
+        **{"init_args": {"configuration": str, "plans?": dict}},
+        "inference_allowed_mirroring_axes?": ([int], tuple, None),
+    }
+    check_form(content, form, path, advice="this is no checkpoint of nnU-Net's; get it again")
+    check_weights(content["network_weights"], path)
+
+
+def check_weights(weights: Any, path: Path) -> None:
+    """Refuse what is no mapping of names to tensors.
+
+    Raises:
+        InputError: It is none.
+    """
+    named = isinstance(weights, dict) and all(isinstance(key, str) for key in weights)
+    if not named or not weights or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
+        raise InputError(f"{path}: holds no weights; get the model again")
 
 
 def is_safe(path: Path) -> bool:
@@ -77,9 +108,8 @@ def read_slim(path: Path, configuration: str, mirroring: tuple[int, ...] | None)
     said = content.pop("inference_allowed_mirroring_axes", None)
     if content != {"trainer_name": PLAIN_TRAINER, "init_args": {"configuration": configuration}} or said != mirroring:
         raise InputError(f"{path}: is no checkpoint of the {configuration} model that the manifest describes; refused")
-    if not isinstance(weights, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
-        raise InputError(f"{path}: holds no weights; get the model again")
-    return weights
+    check_weights(weights, path)
+    return dict(weights)
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -88,12 +118,14 @@ def _load(path: Path) -> dict[str, Any]:
             if file.read(len(_ZIP_MAGIC)) != _ZIP_MAGIC:  # the older formats have been a way round weights_only
                 raise InputError(f"{path}: is no checkpoint of a supported format; get the model again")
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except ParaspinalError:
+        raise
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     except pickle.UnpicklingError as error:
         raise InputError(f"{path}: {_NOT_WEIGHTS}; refused") from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: is damaged ({str(error).splitlines()[0]}); get the model again") from error
+    except Exception as error:  # a pickle's own program may end in any
+        raise InputError(f"{path}: is damaged ({one_line(error)[:200]}); get the model again") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds a {type(content).__name__}, no checkpoint")
     return content

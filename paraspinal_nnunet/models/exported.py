@@ -5,7 +5,6 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from math import prod
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
@@ -13,14 +12,11 @@ from typing import Any
 from paraspinal_nnunet.errors import InputError, reason_of
 from paraspinal_nnunet.models.manifest import (
     FILE_NAME,
-    LARGEST_PATCH,
-    LARGEST_PATCH_VOXELS,
-    LARGEST_SPACING_MM,
-    SMALLEST_SPACING_MM,
     Manifest,
     check_files,
     read_manifest,
 )
+from paraspinal_nnunet.models.planned import read_model_files, resolved_configuration
 from paraspinal_nnunet.nnunet.compat import check_nnunet
 from paraspinal_nnunet.utils.files import atomic_folder, refuse_overwriting_inputs
 from paraspinal_nnunet.utils.workplace import sweep, workplace
@@ -163,13 +159,11 @@ def _load(folder: Path, manifest: Manifest, folds: Sequence[str]) -> tuple[Any, 
 
     configuration, axes = manifest.configuration, manifest.mirroring_axes
     weights = [read_slim(folder / f"fold_{fold}" / CHECKPOINT, configuration, axes) for fold in folds]
-    plans, dataset_json = (_read_object(folder / name) for name in ("plans.json", "dataset.json"))
+    plans, dataset_json = read_model_files(folder)
+    resolved_configuration(plans, configuration, folder / "plans.json")
     try:
         manager = PlansManager(plans)
-        _check_sizes(folder / "plans.json", manager.get_configuration(configuration))
         network = build_from_plans(nnUNetTrainer, plans, configuration, dataset_json)
-    except InputError:
-        raise
     except Exception as error:  # plans from a stranger, which nnU-Net trusts
         raise InputError(f"{folder}: no network can be built from its plans ({reason_of(error)[:200]})") from error
     try:
@@ -178,15 +172,6 @@ def _load(folder: Path, manifest: Manifest, folds: Sequence[str]) -> tuple[Any, 
     except RuntimeError as error:
         raise InputError(f"{folder}: weights do not fit the network ({str(error).splitlines()[0]})") from None
     return network, manager, weights, dataset_json
-
-
-def _check_sizes(path: Path, configuration: Any) -> None:
-    """Refuse a patch or grid that would ask for all memory."""
-    patch, spacing_mm = list(configuration.patch_size), list(configuration.spacing)
-    if not all(type(n) is int and 0 < n <= LARGEST_PATCH for n in patch) or prod(patch) > LARGEST_PATCH_VOXELS:
-        raise InputError(f"{path}: the patch size {str(patch)[:80]} cannot be; get the model again")
-    if not all(SMALLEST_SPACING_MM <= float(mm) <= LARGEST_SPACING_MM for mm in spacing_mm):
-        raise InputError(f"{path}: the spacing {str(spacing_mm)[:80]} cannot be; get the model again")
 
 
 def _check_plans(path: Path, manifest: Manifest) -> None:

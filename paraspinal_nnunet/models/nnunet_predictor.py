@@ -9,7 +9,9 @@ from typing import Any
 
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.models.exported import CHECKPOINT, check_ending, initialize_predictor, is_exported, opened_model
+from paraspinal_nnunet.models.planned import ADVICE, check_configuration, read_model_files
 from paraspinal_nnunet.nnunet.compat import register_trainers, torch_device
+from paraspinal_nnunet.utils.guards import guarded
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +46,13 @@ def open_predictor(
             with opened_model(model) as (folder, manifest):
                 initialize_predictor(predictor, folder, manifest, folds)
         else:
+            read_model_files(model)
             note_unsafe(model, chosen)
-            predictor.initialize_from_trained_model_folder(str(model), tuple(chosen), CHECKPOINT)
+            with guarded(model, ADVICE):  # networks by whatever plans name, and pickles
+                predictor.initialize_from_trained_model_folder(str(model), tuple(chosen), CHECKPOINT)
+                for weights in reversed(predictor.list_of_parameters):  # nnU-Net itself looks at the first fold's alone
+                    predictor.network.load_state_dict(weights)
+            check_configuration(predictor.configuration_manager.configuration, model / "plans.json")
     check_ending(model, predictor.dataset_json)
     return predictor
 

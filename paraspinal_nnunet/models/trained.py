@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.models.checkpoints import read_trained
+from paraspinal_nnunet.models.checkpoints import check_trained, read_trained
 from paraspinal_nnunet.models.exported import CHECKPOINT
 from paraspinal_nnunet.models.nnunet_predictor import chosen_folds
-from paraspinal_nnunet.utils.files import read_json
+from paraspinal_nnunet.models.planned import ADVICE, read_model_files, resolved_configuration
+from paraspinal_nnunet.utils.forms import read_form
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,7 @@ class TrainedModel:
         Raises:
             InputError: The second stage of a cascade, which cannot predict alone.
         """
-        from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-
-        resolved: dict[str, Any] = PlansManager(self.plans).get_configuration(self.configuration).configuration
+        resolved = resolved_configuration(self.plans, self.configuration, self.folder / "plans.json")
         if resolved.get("previous_stage"):
             raise InputError(f"{self.folder}: needs another configuration's predictions; cascades are not exported")
         return resolved
@@ -66,7 +65,7 @@ def read_trained_model(folder: Path, folds: Sequence[str] | None = None) -> Trai
         InputError: A file is missing, or the folds were trained under different plans or settings.
     """
     chosen = chosen_folds(folder, folds)
-    plans, dataset_json = (read_json(folder / name) for name in ("plans.json", "dataset.json"))
+    plans, dataset_json = read_model_files(folder)
     checkpoints = {fold: read_trained(folder / f"fold_{fold}" / CHECKPOINT) for fold in chosen}
     first = checkpoints[chosen[0]]
     for fold, checkpoint in checkpoints.items():
@@ -91,12 +90,9 @@ def read_trained_model(folder: Path, folds: Sequence[str] | None = None) -> Trai
 
 
 def _check_fold(path: Path, checkpoint: dict[str, Any], first: dict[str, Any], plans: dict[str, Any]) -> None:
-    try:
-        own = (checkpoint["trainer_name"], checkpoint["init_args"]["configuration"])
-        trained_under = checkpoint["init_args"].get("plans")
-        checkpoint["network_weights"]
-    except KeyError as error:
-        raise InputError(f"{path}: is no checkpoint of nnU-Net's ({error} is missing)") from None
+    check_trained(checkpoint, path)
+    own = (checkpoint["trainer_name"], checkpoint["init_args"]["configuration"])
+    trained_under = checkpoint["init_args"].get("plans")
     if own != (first["trainer_name"], first["init_args"]["configuration"]):
         raise InputError(f"{path}: is of {' '.join(own)}, the other folds are not; move it away")
     if trained_under is not None and _normal(trained_under) != _normal(plans):
@@ -113,4 +109,5 @@ def _normal(plans: dict[str, Any]) -> str:
 
 def _record(fold_folder: Path) -> dict[str, Any] | None:
     path = fold_folder / "protocol.json"
-    return read_json(path) if path.is_file() else None
+    form = {"settings": [{"key": str}], "versions": dict}
+    return read_form(path, form, advice=ADVICE) if path.is_file() else None

@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from paraspinal_nnunet.errors import SetupError
-from paraspinal_nnunet.utils.memory import keep_freed_memory
+from paraspinal_nnunet.utils.machine import keep_freed_memory
 
 if TYPE_CHECKING:
     import torch

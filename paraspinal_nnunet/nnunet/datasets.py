@@ -10,6 +10,7 @@ import pandas as pd
 
 from paraspinal_nnunet.errors import DatasetError, InputError, SetupError
 from paraspinal_nnunet.utils.files import read_json
+from paraspinal_nnunet.utils.forms import ANY
 from paraspinal_nnunet.utils.tables import number, read_table
 
 FolderName = Literal["raw", "preprocessed", "results"]
@@ -28,6 +29,10 @@ DATASET_IDS = range(1, 1000)
 """nnU-Net writes data set numbers with three digits; 0 is no data set."""
 
 _CHANNEL_SUFFIX = re.compile(r"_\d{4}$")
+
+
+DATASET_FORM = {"labels": {ANY: (int, [int])}, "channel_names?": {ANY: str}, "file_ending": str}
+"""What every dataset.json has; a label of several values is a region."""
 
 
 def nnunet_folder(name: FolderName, *, instead: Path | None = None) -> Path:

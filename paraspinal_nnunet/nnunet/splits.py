@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from paraspinal_nnunet.errors import DatasetError, InputError
+from paraspinal_nnunet.errors import DatasetError, InputError, one_line
 from paraspinal_nnunet.utils.files import read_json, write_json
+from paraspinal_nnunet.utils.forms import check_form
 
 FILE_NAME = "splits_final.json"
 SUBJECTS_FILE = "subjects.json"
@@ -128,11 +129,14 @@ def read_splits(path: Path) -> list[Split]:
     Raises:
         DatasetError: When it is not a list of {'train': [...], 'val': [...]}.
     """
+    advice = "move it away and plan again"
     try:
         splits = json.loads(Path(path).read_text(encoding="utf-8"))
-        return [{"train": list(split["train"]), "val": list(split["val"])} for split in splits]
-    except (ValueError, TypeError, KeyError) as error:
-        raise DatasetError(f"{path}: not a splits file ({error!r}); move it away and plan again") from None
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{path}: not a splits file ({one_line(error)}); {advice}") from error
+    where = f"{path}: not a splits file"
+    check_form(splits, [{"train": [str], "val": [str]}], where, advice=advice, kind=DatasetError)
+    return [{"train": split["train"], "val": split["val"]} for split in splits]
 
 
 def write_splits(path: Path, splits: Sequence[Split]) -> None:

@@ -63,6 +63,35 @@ def override(protocol: Protocol, overrides: Mapping[str, Any]) -> Protocol:
     return protocol
 
 
+def check_overrides(overrides: Mapping[str, Any]) -> None:
+    """Refuse overrides, as a plans file holds them, that `parse_settings` would not have given.
+
+    Raises:
+        ProtocolError: Unknown key, or a value of the wrong kind.
+    """
+    known = settable()
+    for key, value in overrides.items():
+        if key not in known:
+            raise ProtocolError(f"unknown protocol setting '{key}'; known are {', '.join(sorted(known))}")
+        entry, said = known[key], f"setting {key} of the plans is {ascii(value)[:60]}"
+        if value is None and entry.value is None:
+            continue
+        if not _is_of_kind(entry, value) or (entry.choices and value not in entry.choices):
+            raise ProtocolError(f"{said}, not {' or '.join(entry.choices) or _expectation(entry)}; plan again")
+        _check_range(entry, value, said)
+
+
+def _is_of_kind(entry: Entry, value: Any) -> bool:
+    if entry.kind is tuple:
+        element = type(entry.value[0])
+        return isinstance(value, list) and bool(value) and all(_is_number(v, element) for v in value)
+    return _is_number(value, entry.kind) if entry.kind in (int, float) else isinstance(value, entry.kind)
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    return not isinstance(value, bool) and isinstance(value, (int, float) if kind is float else kind)
+
+
 def _keys_of(name: str, text: str) -> list[str]:
     known = settable()
     if name in known:
@@ -82,7 +111,7 @@ def _parse(entry: Entry, text: str) -> Any:
         raise ProtocolError(f"--set {entry.key}={text}: expected {_expectation(entry)}") from None
     if entry.choices and value not in entry.choices:
         raise ProtocolError(f"--set {entry.key}={text}: choose from {', '.join(entry.choices)}")
-    _check_range(entry, value, text)
+    _check_range(entry, value, f"--set {entry.key}={text}")
     return value
 
 
@@ -142,19 +171,19 @@ _FIXED_LENGTH = {
 }
 
 
-def _check_range(entry: Entry, value: Any, text: str) -> None:
+def _check_range(entry: Entry, value: Any, said: str) -> None:
     numbers = value if isinstance(value, list) else [value]
     for number in numbers:
         if isinstance(number, bool) or not isinstance(number, (int, float)):
             continue
         if not isfinite(number) or number < 0 or (number == 0 and entry.name not in _MAY_BE_ZERO):
-            raise ProtocolError(f"--set {entry.key}={text}: must be a finite number greater than 0")
+            raise ProtocolError(f"{said}: must be a finite number greater than 0")
     if entry.name in _SHARES and value > 1:
-        raise ProtocolError(f"--set {entry.key}={text}: a share lies between 0 and 1")
+        raise ProtocolError(f"{said}: a share lies between 0 and 1")
     if entry.name in _FIXED_LENGTH and len(numbers) != len(entry.value):
-        raise ProtocolError(f"--set {entry.key}={text}: give {len(entry.value)} numbers ({_FIXED_LENGTH[entry.name]})")
+        raise ProtocolError(f"{said}: give {len(entry.value)} numbers ({_FIXED_LENGTH[entry.name]})")
     if entry.name == "patch_size" and len(numbers) not in {2, len(entry.value)}:
         form = "y,x" if len(entry.value) == 2 else "z,y,x, or y,x"
-        raise ProtocolError(f"--set {entry.key}={text}: give {form}")
+        raise ProtocolError(f"{said}: give {form}")
     if entry.name == "folds" and value < 2:
-        raise ProtocolError(f"--set {entry.key}={text}: cross-validation needs at least 2 folds")
+        raise ProtocolError(f"{said}: cross-validation needs at least 2 folds")

@@ -4,14 +4,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from paraspinal_nnunet.protocol.overrides import override
+from paraspinal_nnunet.errors import ProtocolError
+from paraspinal_nnunet.protocol.overrides import check_overrides, override
 from paraspinal_nnunet.protocol.paper import SECTION_OF_CONFIGURATION, Protocol, Sampling
+from paraspinal_nnunet.utils.forms import ANY, check_form
 
 ENTRY = "paraspinal"
 """Key in the plans file; plans without it were not written by `paraspinal plan`."""
 
 BASELINE_ENTRY = "paraspinal_baseline"
 """Key in nnU-Net's own plans under which the length of a baseline's training travels."""
+
+PLANS_FORM = {"dataset_name": str, "plans_name": str, "configurations": {ANY: dict}}
+"""What all plans have, nnU-Net's own too."""
+
+_FORM = {"version": str, "overrides": dict, "adapted": {ANY: str}}
+_NUMBERS = {"spacing": [float], "patch_size": [int], "batch_size": int}
 
 DEFAULT_NAME = "ParaspinalPlans"
 BASELINE_NAME = "nnUNetPlans"
@@ -33,9 +41,17 @@ class PlansEntry:
 
     @classmethod
     def of(cls, plans: Mapping[str, Any]) -> "PlansEntry | None":
-        """Read it from plans, or None when they are not ours."""
+        """Read it from plans, or None when they are not ours.
+
+        Raises:
+            ProtocolError: An entry of another form, or settings that cannot be.
+        """
         content = plans.get(ENTRY)
-        return None if content is None else cls(content["version"], content["overrides"], content["adapted"])
+        if content is None:
+            return None
+        check_form(content, _FORM, f"plans '{plans.get('plans_name')}'", advice="plan again", kind=ProtocolError)
+        check_overrides(content["overrides"])
+        return cls(content["version"], content["overrides"], content["adapted"])
 
     def to_json(self) -> dict[str, Any]:
         """As the plans file holds it."""
@@ -60,12 +76,20 @@ def resolve(settings: Protocol, plans: Mapping[str, Any], configuration: str | N
         settings: What the trainer's name stands for.
         plans: Plans with `ENTRY`.
         configuration: Whose patch and batch size to take from the plans; None leaves both configurations as they are.
+
+    Raises:
+        ProtocolError: Plans of another form, or settings that cannot be.
     """
     entry = PlansEntry.of(plans)
     protocol = override(settings, entry.overrides if entry else {})
     if configuration is None:
         return protocol
+    called = f"plans '{plans.get('plans_name')}'"
+    form = {"configurations": {configuration: _NUMBERS}}
+    check_form(plans, form, called, advice="plan again", kind=ProtocolError)
     numbers = plans["configurations"][configuration]
+    if len(numbers["spacing"]) != 3:
+        raise ProtocolError(f"{called}: {configuration} has the spacing {numbers['spacing']}; plan again")
     z, y, x = (float(s) for s in numbers["spacing"])
     sampling: Sampling = replace(
         protocol.sampling(configuration),

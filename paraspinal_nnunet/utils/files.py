@@ -91,6 +91,15 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def relative_path(path: Path, folder: Path) -> str:
+    """Where a file lies as seen from a folder, for records that move together with it; in full on another drive."""
+    absolute = Path(path).resolve()
+    try:
+        return Path(os.path.relpath(absolute, Path(folder).resolve())).as_posix()
+    except ValueError:  # another drive
+        return absolute.as_posix()
+
+
 def refuse_overwriting_inputs(
     inputs: Iterable[Path | None],
     outputs: Iterable[Path | None],

@@ -4,6 +4,7 @@ import re
 from datetime import datetime
 from pathlib import Path
 from statistics import stdev
+from typing import Any
 
 import pandas as pd
 
@@ -12,11 +13,16 @@ from paraspinal_nnunet.evaluation.comparison.data import load_study
 from paraspinal_nnunet.evaluation.comparison.design import DESIGN_FILE, infer_design
 from paraspinal_nnunet.evaluation.comparison.parts import best_model
 from paraspinal_nnunet.evaluation.record import read_record
-from paraspinal_nnunet.utils.files import atomic_path, read_json, write_json
+from paraspinal_nnunet.utils.files import atomic_path, write_json
+from paraspinal_nnunet.utils.forms import read_form
 from paraspinal_nnunet.workflow.commands import ARMS, BEST_FILE, model_path, models_of_set
 from paraspinal_nnunet.workflow.layout import lay_down_models
 from paraspinal_nnunet.workflow.settings import PlannedModel, Workflow, further_models
 
+_TRAINING = {
+    **{"training_seconds": float, "parameters": int, "device": str, "device_name?": (str, None)},
+    **{f"peak_{what}_mb?": (float, None) for what in ("gpu_memory", "memory")},
+}
 _TIMED = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?): *(predicting (\S+)|Validation complete)")
 
 
@@ -81,10 +87,11 @@ def inference_seconds(log: Path) -> list[float]:
 
 def _row(workflow: Workflow, model: PlannedModel) -> dict[str, object]:
     folders = [model_path(workflow, model) / f"fold_{fold}" for fold in workflow.folds]
-    records = [read_json(f / "training.json") for f in folders if (f / "training.json").is_file()]
+    files = [folder / "training.json" for folder in folders]
+    records = [read_form(path, _TRAINING, advice="train this fold again") for path in files if path.is_file()]
     seconds = [s for folder in folders for s in _last_validation(folder)]
     hours = sum(r["training_seconds"] for r in records) / 3600 if len(records) == len(folders) else None
-    devices = sorted({f"{r['device_name'] or r['device']}" if r["device"] == "cuda" else "CPU" for r in records})
+    devices = sorted({f"{r.get('device_name') or r['device']}" if r["device"] == "cuda" else "CPU" for r in records})
     return {
         "model": model.name,
         "role": model.role,
@@ -97,8 +104,12 @@ def _row(workflow: Workflow, model: PlannedModel) -> dict[str, object]:
         "parameters": records[0]["parameters"] if records else None,
         "inference_sd_s": stdev(seconds) if len(seconds) > 1 else None,
         "inference_scans": len(seconds),
-        "peak_memory_mb": max((r["peak_gpu_memory_mb"] or r["peak_memory_mb"] or 0 for r in records), default=None),
+        "peak_memory_mb": max((_peak_memory_mb(record) for record in records), default=None),
     }
+
+
+def _peak_memory_mb(record: dict[str, Any]) -> float:
+    return record.get("peak_gpu_memory_mb") or record.get("peak_memory_mb") or 0  # type: ignore[no-any-return]
 
 
 def _last_validation(folder: Path) -> list[float]:

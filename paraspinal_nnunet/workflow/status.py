@@ -14,7 +14,7 @@ from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.protocol.overrides import override
 from paraspinal_nnunet.protocol.paper import PAPER
 from paraspinal_nnunet.protocol.plans import BASELINE_NAME
-from paraspinal_nnunet.utils.files import read_json
+from paraspinal_nnunet.utils.forms import read_form
 from paraspinal_nnunet.utils.text import pluralize
 from paraspinal_nnunet.workflow.commands import (
     ARMS,
@@ -97,9 +97,11 @@ def job_state(workflow: Workflow, job: Step) -> StepState:
     if is_held(lock_file(folder, job)):
         return _running(workflow, job)
     if failure(folder, job).is_file():
-        return StepState(job, FAILED, note=str(_content(failure(folder, job)).get("error", "")))
+        return StepState(job, FAILED, note=(_content(failure(folder, job)) or {}).get("error", ""))
     if marker(folder, job).is_file():
         content = _content(marker(folder, job))
+        if content is None:
+            return StepState(job, MISSING, note="its record is damaged")
         plans = content.get("plans")
         if plans is None or plans == find_model(workflow, job.target).plans:
             return StepState(job, DONE, seconds=content.get("seconds"))
@@ -288,8 +290,9 @@ def _count(states: Sequence[StepState], wanted: str) -> str:
     return str(number) if number else "-"
 
 
-def _content(path: Path) -> dict[str, Any]:
+def _content(path: Path) -> dict[str, Any] | None:
+    """What a step's record says; None where it is damaged."""
     try:
-        return read_json(path)
+        return read_form(path, {"seconds?": (float, None), "plans?": (str, None), "error?": str})
     except InputError:
-        return {}
+        return None

@@ -86,5 +86,5 @@ def test_weights_of_another_network_are_refused_in_one_line(tiny, source, tmp_pa
     with pytest.raises(TrainingRefusedError, match=r"model\.0\.conv\.unit0\.conv\.weight is missing, here"):
         started(trainer_of(tiny, fold=1, iterations=1), tmp_path / "nnunet.pth")
     (tmp_path / "damaged.pth").write_bytes(b"PK no")
-    with pytest.raises(TrainingRefusedError, match="is no nnU-Net checkpoint"):
+    with pytest.raises(TrainingRefusedError, match="is no checkpoint of a supported format"):
         started(trainer_of(tiny, fold=1, iterations=1), tmp_path / "damaged.pth")

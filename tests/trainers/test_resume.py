@@ -207,3 +207,18 @@ def test_another_arm_is_refused():
         TrainingRefusedError, match=r"B: another training cannot be resumed \(trainer A -> B\); train anew"
     ):
         check_resume(before, {"trainer": "B", "iterations": 7}, steps=3, trainer="B")
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[:200], lambda b: b"", lambda b: b.replace(b"network_weights", b"network_weightz")]
+)
+def test_a_damaged_checkpoint_is_refused_in_one_line_that_says_how_to_go_on(stopped, damage):
+    path = files(trainer_of(stopped, resume=True))[LATEST]
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(
+        TrainingRefusedError, match=r"checkpoint_latest\.pth: is damaged .*; move it away, then"
+    ) as caught:
+        resumed(stopped)
+    assert "\n" not in str(caught.value)
+    best = path.with_name("checkpoint_best.pth")
+    assert ("goes on from checkpoint_best.pth" if best.is_file() else "begins anew") in str(caught.value)

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from paraspinal_nnunet.evaluation.record import RECORD_FILE
     from paraspinal_nnunet.evaluation.references import label_files
     from paraspinal_nnunet.utils.files import refuse_overwriting_inputs
-    from paraspinal_nnunet.utils.memory import keep_freed_memory
+    from paraspinal_nnunet.utils.machine import keep_freed_memory
 
     models = parse_models(args.pred)
     read = [args.reference, args.reference / "labelsTr", args.images, *models.values()]

@@ -14,6 +14,7 @@ from paraspinal_nnunet.measures.outputs.columns import FAT_METHODS, TABLES, colu
 from paraspinal_nnunet.measures.result import SCHEMA, SCHEMA_VERSION
 from paraspinal_nnunet.utils.files import atomic_folder, read_json, write_json
 from paraspinal_nnunet.utils.fingerprint import Fingerprint
+from paraspinal_nnunet.utils.guards import guarded
 from paraspinal_nnunet.utils.spreadsheet import write_tsv, write_workbook
 
 RECORD_FILE = "measures.json"
@@ -21,6 +22,9 @@ ORIGIN_FILE = "made_from.json"
 DICTIONARY = "measures_dictionary"
 WIDE = "measures_wide"
 WORKBOOK_FILE = "measures.xlsx"
+
+_ALWAYS = {name: ("case", "muscle", "side") if name == "measures" else ("case",) for name in TABLES}
+"""Columns that no release left out."""
 
 
 def table_file(name: str) -> str:
@@ -94,7 +98,8 @@ def what_changed(
         return "its record cannot be read"
     if record.get("schema") != SCHEMA or record.get("schema_version") != SCHEMA_VERSION:
         return "another release made it"
-    before = record.get("settings", {})
+    before = record.get("settings")
+    before = before if isinstance(before, dict) else {}
     differing = [name for name, value in settings.items() if before.get(name) != value]
     if differing:
         return f"another setting of {', '.join(differing)}"
@@ -126,7 +131,7 @@ def write_cohort(output: Path, folders: Sequence[Path], *, xlsx: bool = False) -
     """
     joined = {}
     for name in TABLES:
-        tables = [pd.read_csv(f / table_file(name), sep="\t", dtype=str, keep_default_na=False) for f in folders]
+        tables = [_read_again(f / table_file(name), name) for f in folders]
         joined[name] = pd.concat(tables, ignore_index=True).fillna("") if tables else pd.DataFrame()
     joined[WIDE] = wide_table(joined["measures"])
     for name, table in joined.items():
@@ -138,6 +143,18 @@ def write_cohort(output: Path, folders: Sequence[Path], *, xlsx: bool = False) -
         numbers = {name: table.apply(_numbers) for name, table in joined.items()}
         write_workbook({**numbers, "dictionary": pd.DataFrame(dictionary_rows())}, written[-1])
     return written
+
+
+def _read_again(path: Path, name: str) -> pd.DataFrame:
+    """A case's own table, which may stem from an earlier call."""
+    advice = "remove the case's folder and measure it again"
+    with guarded(path, advice):
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    lacking = set(_ALWAYS[name]) - set(table.columns)
+    unknown = set(table.columns) - {row["column"] for row in dictionary_rows() if row["table"] == name}
+    if lacking or unknown:
+        raise InputError(f"{path}: is no table of {name} ({sorted(lacking or unknown)[0]!a}); {advice}")
+    return table
 
 
 def wide_table(measures: pd.DataFrame) -> pd.DataFrame:
