@@ -35,8 +35,9 @@ FURTHER: tuple[str, ...] = (
 
 _ADVICE = "run paraspinal statistics again"
 _ANALYSIS = {"key": str, "factors": [str], "models": [str], "is_papers": bool, "subjects": int, "dropped": list}
+_SETTINGS = {"missing": str, "alpha": float, "seed": int, "mixed_models": bool}
 _FORM = {
-    "settings": {"missing": str, "alpha": float, "seed": int, "mixed_models": bool},
+    "settings": _SETTINGS,
     **{"sources": {ANY: str}, "models": {ANY: str}, "subjects": int, "best": str, "published": {ANY: str}},
     **{"analyses": [_ANALYSIS], "not_computed": [{"what": str, "why": str}], "files": [str]},
     "tables": {ANY: [{ANY: (float, str, bool, None, list)}]},
@@ -126,7 +127,7 @@ def _rebuilt(content: Mapping[str, Any], folder: Path, evaluation: Path) -> Stud
     analyses = tuple(_analysis(entry, frames) for entry in content["analyses"])
     return StudyStatistics(
         data=data,
-        options=Options(**{name: settings[name] for name in _FORM["settings"]}),
+        options=Options(**{name: settings[name] for name in _SETTINGS}),
         plan=plan_analyses(data.design),
         best=content["best"],
         published=content["published"],

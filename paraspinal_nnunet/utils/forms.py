@@ -74,8 +74,8 @@ def _fault(value: Any, form: Any, place: str) -> str:
     if not _is(value, _kind(form)):
         return _wrong(value, _NAMES[_kind(form)], place)
     if isinstance(form, list):
-        faults = (_fault(each, form[0], f"{place}[{number}]") for number, each in enumerate(value))
-        return next(filter(None, faults), "")
+        found = (_fault(each, form[0], f"{place}[{number}]") for number, each in enumerate(value))
+        return next(filter(None, found), "")
     return _fault_of_object(value, form, place) if isinstance(form, dict) else ""
 
 

@@ -19,6 +19,8 @@ from paraspinal_nnunet.utils.spreadsheet import write_tsv, write_workbook
 
 RECORD_FILE = "measures.json"
 ORIGIN_FILE = "made_from.json"
+_TIMES = "times"
+"""Its entry of what tells when rather than what, so that equal runs differ there alone."""
 DICTIONARY = "measures_dictionary"
 WIDE = "measures_wide"
 WORKBOOK_FILE = "measures.xlsx"
@@ -68,7 +70,8 @@ def write_origin(folder: Path, inputs: Mapping[str, Fingerprint]) -> None:
         folder: The case's, while it is filled.
         inputs: Role (``'labels'``, ``'image'``...) -> its file's fingerprint.
     """
-    write_json(folder / ORIGIN_FILE, {what: each.to_entry() for what, each in inputs.items()})
+    hashes = {what: {"sha256": each.sha256} for what, each in inputs.items()}
+    write_json(folder / ORIGIN_FILE, {**hashes, _TIMES: {what: each.look for what, each in inputs.items()}})
 
 
 def known_origin(folder: Path) -> dict[str, Fingerprint]:
@@ -77,7 +80,12 @@ def known_origin(folder: Path) -> dict[str, Fingerprint]:
         entries = read_json(folder / ORIGIN_FILE)
     except InputError:
         return {}
-    found = {what: Fingerprint.from_entry(entry) for what, entry in entries.items()}
+    looks = entries.pop(_TIMES, None)  # earlier releases kept each beside its hash
+    looks = looks if isinstance(looks, dict) else {}
+    found = {
+        what: Fingerprint.from_entry({"look": looks.get(what), **entry} if isinstance(entry, dict) else None)
+        for what, entry in entries.items()
+    }
     return {what: each for what, each in found.items() if each is not None}
 
 
