@@ -406,7 +406,7 @@ class TestOutput:
         with pytest.raises(InputError, match="has the columns a, b"):
             read_metrics(folders)
         (folders / "evaluation.json").write_text("{}")
-        with pytest.raises(InputError, match="lacks 'version'"):
+        with pytest.raises(InputError, match="version is missing; run paraspinal evaluate again"):
             read_record(folders)
 
 

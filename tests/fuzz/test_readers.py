@@ -4,6 +4,7 @@
 """
 
 import gzip
+import mmap
 import random
 import shutil
 from pathlib import Path
@@ -71,7 +72,7 @@ def test_every_reader_has_valid_files_and_ways_to_break_them(tmp_path):
         assert all(list(folder.glob(pattern)) for pattern in READERS[name].targets), name
 
 
-def test_faults_are_told_apart(tmp_path):
+def test_faults_are_told_apart(tmp_path, monkeypatch):
     def refused(_):
         raise InputError("a.txt: one line")
 
@@ -82,8 +83,10 @@ def test_faults_are_told_apart(tmp_path):
         raise InputError("two\nlines")
 
     def greedy(_):
-        return len(b"1" * (400 << 20))
+        with mmap.mmap(-1, 40 << 20) as memory:  # from the system itself, whatever the process has kept
+            memory.write(b"1" * (40 << 20))
 
+    monkeypatch.setattr("helpers.fuzzing.child.MOST_GROWTH", 20 << 20)
     found = [outcome(read, tmp_path)[0] for read in (str, refused, broken, long, greedy)]
     assert found == ["read", "refused", "traceback", "many lines", "memory"]
 

@@ -1,6 +1,7 @@
 """Ways of breaking a file: as bytes, lines of text, parsed JSON, protobuf, and inside of archives and gzip."""
 
 import contextlib
+import copy
 import gzip
 import io
 import json
@@ -268,4 +269,4 @@ def _changed(tree: Any, chance: random.Random) -> Any:
         return {"x": tree}
     if kind == 2 and isinstance(tree, int | float):
         return chance.choice((-tree, tree * 1e9, str(tree), tree + 0.5))
-    return chance.choice(VALUES)
+    return copy.deepcopy(chance.choice(VALUES))
