@@ -6,6 +6,7 @@
 import argparse
 import contextlib
 import hashlib
+import json
 import os
 import random
 import resource
@@ -89,12 +90,17 @@ def run(name, verb, folder, **options):
 
 def hashes(folder):
     """Path -> hash of what a verb wrote, without records of when."""
-    from cli.test_equal_runs import without_times
-
     files = [p for p in sorted(folder.rglob("*")) if p.is_file()]
-    return {
-        p.relative_to(folder).as_posix(): hashlib.sha256(repr(without_times(p)).encode()).hexdigest() for p in files
-    }
+    contents = {p.relative_to(folder).as_posix(): repr(without_times(p)).encode() for p in files}
+    return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+
+
+def without_times(path):
+    """A file's bytes; of JSON without the entries that tell when."""
+    if path.suffix != ".json":
+        return path.read_bytes()
+    content = json.loads(path.read_text())
+    return {key: value for key, value in content.items() if key not in TIMES} if isinstance(content, dict) else content
 
 
 def leftovers(folder):
