@@ -90,7 +90,6 @@ def run(name, round_, first, count, keep):
     reader, told = READERS[name], os.fdopen(os.dup(1), "w", buffering=1)
     sys.stdout = io.StringIO()  # whatever native code prints
     with tempfile.TemporaryDirectory(prefix="paraspinal-fuzz-") as scratch:
-        os.environ["TMPDIR"] = tempfile.tempdir = scratch
         seed, work = Path(scratch) / "seed", Path(scratch) / "work"
         seed.mkdir()
         reader.make(seed)

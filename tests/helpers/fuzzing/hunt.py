@@ -67,7 +67,13 @@ def _child(name, round_, first, last, scratch, tally, keep, until):
     command = [sys.executable, *CHILD, name, round_, str(first), str(last - first), str(scratch)]
     tests = Path(__file__).parents[2]
     paths = os.pathsep.join([str(tests), str(tests.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    surroundings = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+    surroundings = {
+        **os.environ,
+        "PYTHONPATH": paths,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONHASHSEED": "0",
+        "TMPDIR": str(scratch),
+    }
     errors = (scratch / "stderr").open("wb+")
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=surroundings, start_new_session=True)
     at, file, begun = first, "", False
