@@ -88,7 +88,7 @@ def mean_dice(metrics: pd.DataFrame, model: str) -> float:
 
 
 def _dice_table(metrics: pd.DataFrame, lengths: Mapping[str, str]) -> PageTable:
-    """Muscle by muscle, the mean of all, and beside them how long each model was trained."""
+    """Muscle by muscle and in all, and beside them how long each model was trained."""
     dice = summarise(metrics).query("metric == 'dice'")
     models = list(dict.fromkeys(dice["model"]))
     rows = [("muscle", *map(str, models)), ("Trained for", *(lengths[str(m)] for m in models))]
@@ -96,8 +96,7 @@ def _dice_table(metrics: pd.DataFrame, lengths: Mapping[str, str]) -> PageTable:
         cells = group.set_index("model")
         values = (f"{cells.at[m, 'mean']:.3f} ({cells.at[m, 'sd']:.3f})" for m in models)
         rows.append((f"{muscle} {side}".replace("_", " ").strip().capitalize(), *values))
-    rows.append(("Mean of all", *(f"{mean_dice(metrics, str(m)):.3f}" for m in models)))
-    return rows_table(rows, kind="numbers totals")
+    return rows_table(rows)
 
 
 def _commands(study: Workflow, phantom_command: Sequence[str]) -> PageTable:

@@ -71,7 +71,7 @@ engine:
 # slurm: {partition: gpu, account: my_lab}
 """
 
-DEMO_ITERATIONS = {"arms": 400, "3d": 250, "baseline": 250}
+DEMO_ITERATIONS = {"arms": 400, "3d": 200, "baseline": 800}
 """Optimiser steps: of the 2D arm and the deeper network, of the 3D arm, of the baseline."""
 
 _DEMO = """\
