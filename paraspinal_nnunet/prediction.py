@@ -9,7 +9,7 @@ from pathlib import Path
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.image_io.lookup_tables import write_lookup_tables
+from paraspinal_nnunet.image_io.viewers.lookup_tables import write_lookup_tables
 from paraspinal_nnunet.inference.batch import ScanJob, ScanOutcome, failed, run_batch
 from paraspinal_nnunet.inference.bids import write_derivative
 from paraspinal_nnunet.inference.case import BatchPlan, PredictedCase, segment_scan

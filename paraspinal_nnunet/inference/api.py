@@ -13,6 +13,8 @@ from paraspinal_nnunet.image_io.geometry import check_axial
 from paraspinal_nnunet.image_io.images import NIFTI_ENDINGS, ending_of, read_image, stem_of
 from paraspinal_nnunet.image_io.nifti import write_labels
 from paraspinal_nnunet.image_io.postprocessing import postprocess
+from paraspinal_nnunet.image_io.viewers.segmentation_nrrd import ENDING as SLICER_ENDING
+from paraspinal_nnunet.image_io.viewers.segmentation_nrrd import write_segmentation_nrrd
 from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.inference.options import PredictionOptions
 from paraspinal_nnunet.inference.portable import PortableModel
@@ -53,17 +55,20 @@ class SegmentationResult:
     training: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def save(self, path: Path | str) -> Path:
-        """Write the labels as NIfTI, whole or not at all.
+        """Write the labels as NIfTI, or as a segmentation for 3D Slicer, whole or not at all.
 
         Args:
-            path: Ends in .nii or .nii.gz.
+            path: Ends in .nii, .nii.gz or .seg.nrrd.
 
         Raises:
             InputError: Another ending.
         """
         path = Path(path)
+        if path.name.lower().endswith(SLICER_ENDING):
+            return write_segmentation_nrrd(path, Volume(self.labels, self.affine), self.structures)
         if not ending_of(path.name, NIFTI_ENDINGS):
-            raise InputError(f"{path}: masks are NIfTI; give a name that ends in {' or '.join(NIFTI_ENDINGS)}")
+            endings = " or ".join((*NIFTI_ENDINGS, SLICER_ENDING))
+            raise InputError(f"{path}: masks are NIfTI or segmentations; give a name that ends in {endings}")
         with atomic_path(path) as temporary:
             write_labels(temporary, self.labels, self.affine)
         return path

@@ -18,6 +18,7 @@ from paraspinal_nnunet.inference.records import (
     MEASURES_FOLDER,
     PAGES_FOLDER,
     RECORDS_FOLDER,
+    SLICER_FOLDER,
     WIDE_TABLE,
     PredictionRecord,
 )
@@ -33,7 +34,7 @@ SOURCE = "raw"
 """Name of the data set that was segmented, in ``bids:raw:...``."""
 
 _NOT_KNOWN = "n/a"
-_IGNORED = ("*.html", "*.png", "labels*", "*.seg.nrrd", PAGES_FOLDER, RECORDS_FOLDER, MEASURES_FOLDER)
+_IGNORED = ("*.html", "*.png", "labels*", PAGES_FOLDER, RECORDS_FOLDER, MEASURES_FOLDER, SLICER_FOLDER)
 _SUBJECT_COLUMNS = {
     "MeasurementToolMetadata": {"Description": "Sizes and fat of muscles in masks that were drawn automatically"},
     "participant_id": {"Description": "Who was scanned"},

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.image_io.lookup_tables import ITKSNAP_FILE, SLICER_FILE
+from paraspinal_nnunet.image_io.viewers.lookup_tables import ITKSNAP_FILE, SLICER_FILE
 from paraspinal_nnunet.inference.bids import FILES as BIDS_FILES
 from paraspinal_nnunet.inference.records import INDEX_FILE, MEASURES_FOLDER, OutputPaths
 from paraspinal_nnunet.inference.scans import FoundScans, Refused, Scan

@@ -1,7 +1,7 @@
 """What is made of a mask beside it: measures with flags, a picture, a page, and for DICOM a SEG object."""
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property, partial
@@ -21,6 +21,7 @@ from paraspinal_nnunet.inference.records import (
     PREVIEW,
     REPORT,
     SEGMENTATION,
+    SLICER,
     OutputPaths,
     PredictionRecord,
     encoded_picture,
@@ -50,6 +51,7 @@ class Products:
     Attributes:
         measures: Tables and flags.
         pages: A page and a picture per case, and a page of all.
+        slicer: A segmentation for 3D Slicer.
         dicom: DICOM objects per DICOM study, of `DICOM_OBJECTS`.
         allow_empty: Write DICOM objects also of a mask without any voxel.
         fat: Thresholds that part fat from muscle; see `measures.case.MeasureOptions`.
@@ -59,6 +61,7 @@ class Products:
 
     measures: bool = True
     pages: bool = True
+    slicer: bool = False
     dicom: tuple[str, ...] = ("seg", "report", "page")
     allow_empty: bool = False
     fat: tuple[str, ...] = ("gmm3",)
@@ -115,6 +118,8 @@ class Products:
                 wanted[name] = {"measures": measured if self.measures and name in MEASURED else None}
         if self.measures:
             wanted[MEASURES] = measured
+        if self.slicer:
+            wanted[SLICER] = {}
         if self.pages:
             wanted[PREVIEW] = {}
             named = self.patient_facts and bool(scan.patient)
@@ -148,9 +153,10 @@ class CaseOutputs:
 
     def make(self, wanted: Mapping[str, dict[str, Any]], missing: Collection[str]) -> None:
         """Make what is missing of what is wanted; what fails is told in `failures`."""
-        made = {
+        made: dict[str, Callable[[], None]] = {
             **{name: partial(self.dicom, name) for name in DICOM_OBJECTS.values()},
             MEASURES: self.measures,
+            SLICER: self.slicer,
             PREVIEW: self.preview,
             PAGE: self.page,
         }
@@ -188,6 +194,12 @@ class CaseOutputs:
         from paraspinal_nnunet.measures.outputs.writing import write_case
 
         write_case(self.paths.measures, self._measured)
+
+    def slicer(self) -> None:
+        """The mask as 3D Slicer keeps segmentations."""
+        from paraspinal_nnunet.image_io.viewers.segmentation_nrrd import write_segmentation_nrrd
+
+        write_segmentation_nrrd(self.paths.slicer, self.labels, self.model.structures or ())
 
     def preview(self) -> None:
         """The picture."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from paraspinal_nnunet.anatomy import Muscle
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.image_io.viewers.segmentation_nrrd import ENDING as SLICER_ENDING
 from paraspinal_nnunet.utils.files import write_json
 from paraspinal_nnunet.utils.forms import ANY, read_form
 
@@ -19,7 +20,8 @@ SCHEMA_VERSION = 1
 INDEX_FILE = "index.html"
 MEASURES_FOLDER, PAGES_FOLDER, RECORDS_FOLDER = "measures", "pages", "records"
 WIDE_TABLE = "measures_wide.tsv"
-MEASURES, PAGE, PREVIEW = "measures", "page", "preview"
+SLICER_FOLDER = "slicer"
+MEASURES, PAGE, PREVIEW, SLICER = "measures", "page", "preview", "slicer"
 SEGMENTATION, REPORT, CONTOURS, CAPTURE = "segmentation", "report", "contours", "capture"
 DICOM_FILES = {SEGMENTATION: "seg", REPORT: "report", CONTOURS: "rtstruct", CAPTURE: "page"}
 """DICOM object -> how its file's name ends."""
@@ -58,6 +60,11 @@ class OutputPaths:
         """The picture beside it."""
         return self.output / f"{self.case}.png"
 
+    @property
+    def slicer(self) -> Path:
+        """The mask for 3D Slicer; not among the masks, where it would be read as another one."""
+        return self.output / SLICER_FOLDER / f"{self.case}{SLICER_ENDING}"
+
     def dicom(self, name: str) -> Path:
         """A DICOM object beside it, by a name in `DICOM_FILES`."""
         return self.output / f"{self.case}_{DICOM_FILES[name]}.dcm"
@@ -84,6 +91,7 @@ class OutputPaths:
             MEASURES: self.measures,
             PAGE: self.page,
             PREVIEW: self.preview,
+            SLICER: self.slicer,
             **{name: self.dicom(name) for name in DICOM_FILES},
         }
 

@@ -7,7 +7,7 @@ import pytest
 
 from paraspinal_nnunet.anatomy import ALL_STRUCTURES, BY_KEY, PARASPINAL, STRUCTURES
 from paraspinal_nnunet.errors import LabelError
-from paraspinal_nnunet.image_io.lookup_tables import itksnap_labels, slicer_colour_table, write_lookup_tables
+from paraspinal_nnunet.image_io.viewers.lookup_tables import itksnap_labels, slicer_colour_table, write_lookup_tables
 
 
 def read_slicer(text: str) -> dict[int, tuple[str, tuple[int, ...]]]:

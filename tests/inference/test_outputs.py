@@ -13,7 +13,7 @@ pytest.importorskip("onnxruntime")
 from helpers.tiny_portable import AFFINE, BOX_ML, LABELS, boxes, painted, write_tiny_model
 
 from paraspinal_nnunet.cli import main
-from paraspinal_nnunet.image_io.images import read_labels
+from paraspinal_nnunet.image_io.images import images_in, read_labels
 from paraspinal_nnunet.image_io.nifti import write_image, write_labels
 
 
@@ -383,3 +383,14 @@ def test_an_interrupted_batch_goes_on_where_it_stopped(scans, model, tmp_path, m
     assert predict(scans, out, model) == 0
     assert "pages/b.html" in (out / "index.html").read_text()
     assert len(seen) == 3
+
+
+def test_masks_for_slicer_lie_apart_and_are_no_masks_of_their_own(scans, model, tmp_path):
+    out = tmp_path / "out"
+    assert predict(scans, out, model, "--seg-nrrd", "--no-pages", "--no-measures") == 0
+    for name in ("a", "b"):
+        np.testing.assert_array_equal(read_labels(out / "slicer" / f"{name}.seg.nrrd").array, boxes())
+    before = files(out)
+    assert predict(scans, out, model, "--seg-nrrd", "--no-pages", "--no-measures") == 0
+    assert files(out) == before
+    assert sorted(p.name for p in images_in(out)) == ["a.nii.gz", "b.nii.gz"]

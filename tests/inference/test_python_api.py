@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -67,6 +68,25 @@ def test_the_result_is_saved_and_measured(scan, model, tmp_path):
     assert set(measures.table("levels")["level"]) == {"L4"}
     with pytest.raises(InputError, match="masks are NIfTI"):
         result.save(tmp_path / "mask.mha")
+
+
+def test_the_lines_for_slicers_console(model, tmp_path, monkeypatch):
+    """The documentation's block as it stands, with a Slicer that keeps one volume and writes it as NRRD by ITK."""
+    page = (DOCS / "predicting.md").read_text()
+    (block,) = re.findall(r"```python\n(slicer\..*?)```", page, flags=re.DOTALL)
+    lps = np.diag([-1.0, -1, 1, 1]) @ AFFINE
+    volume = sitk.GetImageFromArray(painted(boxes()).transpose(2, 1, 0))
+    volume.SetSpacing((1, 1, 4))
+    volume.SetOrigin(lps[:3, 3].tolist())
+    volume.SetDirection((lps[:3, :3] / (1, 1, 4)).ravel().tolist())
+    loaded = []
+    util = SimpleNamespace(pip_install=lambda _: None, saveNode=sitk.WriteImage, loadSegmentation=loaded.append)
+    scene = SimpleNamespace(GetFirstNodeByClass={"vtkMRMLScalarVolumeNode": volume}.get)
+    slicer = SimpleNamespace(util=util, mrmlScene=scene, app=SimpleNamespace(temporaryPath=str(tmp_path)))
+    monkeypatch.setattr(paraspinal_nnunet, "segment", lambda path: segment(path, model, **FAST))
+    exec(block, {"slicer": slicer})
+    np.testing.assert_array_equal(read_labels(Path(loaded[0])).array, boxes())
+    assert sitk.ReadImage(loaded[0]).GetMetaData("Segment0_Name") == "Multifidus right"
 
 
 def test_models_may_be_archives_or_opened_once(scan, model, tmp_path):

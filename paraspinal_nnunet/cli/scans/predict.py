@@ -93,6 +93,10 @@ def _add_product_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--no-measures", action="store_true", help="no tables and no flags")
     group.add_argument("--no-pages", action="store_true", help="no pages and pictures")
     group.add_argument(
+        "--seg-nrrd", action="store_true",
+        help="each mask as 3D Slicer's segmentation, too, with names and colours: slicer/NAME.seg.nrrd",
+    )  # fmt: skip
+    group.add_argument(
         "--dicom", nargs="*", choices=DICOM_OBJECTS, default=["seg", "report", "page"], metavar="OBJECT",
         help="DICOM: objects to write: seg (the mask), report (its measures, as SR), page (pictures and table), "
         "contours (as RTSTRUCT); none without a name (default: seg report page)",
@@ -164,6 +168,7 @@ def request_from(args: argparse.Namespace) -> "PredictionRequest":
         products=Products(
             measures=not args.no_measures,
             pages=not args.no_pages,
+            slicer=args.seg_nrrd,
             dicom=() if args.no_seg else tuple(args.dicom),
             allow_empty=args.allow_empty,
             fat=tuple(args.fat),
