@@ -24,6 +24,7 @@ from paraspinal_nnunet.trainers.checkpoints import WholeCheckpoints
 from paraspinal_nnunet.trainers.checks import check_fold, check_labels, check_preprocessed, protocol_in_force
 from paraspinal_nnunet.trainers.pretrained import take_over_pretraining
 from paraspinal_nnunet.trainers.resume import training_settings
+from paraspinal_nnunet.training.compilation import SAMPLES, STEPS, Forward, compare, compiled
 from paraspinal_nnunet.training.losses import LossFunction, build_loss
 from paraspinal_nnunet.training.optimization import build_optimizer, build_schedule
 from paraspinal_nnunet.training.sampling import PASSES
@@ -79,6 +80,8 @@ class ParaspinalTrainer(ScheduledBatches, WholeCheckpoints, nnUNetTrainer):
         if self.protocol.training.precision != "amp":
             self.grad_scaler = None  # nnU-Net makes one on CUDA, for its mixed precision
         self.save_every = 1
+        self.compilation: dict[str, Any] = {"compiled": False}
+        self._compiled: Forward | None = None
 
     def initialize(self) -> None:
         """nnU-Net's hook: seeds the weights, then builds network, optimiser and loss."""
@@ -129,6 +132,7 @@ class ParaspinalTrainer(ScheduledBatches, WholeCheckpoints, nnUNetTrainer):
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.allow_tf32 = self.protocol.bookkeeping.tf32 == "on"
         super().on_train_start()
+        self._compile()
         if self.local_rank == 0:
             title = f"{type(self).__name__}, {self.configuration_name}, fold {self.fold}"
             self.print_to_log_file(f"\n{title}\n{format_table(self.settings_table())}\n", add_timestamp=False)
@@ -160,6 +164,7 @@ class ParaspinalTrainer(ScheduledBatches, WholeCheckpoints, nnUNetTrainer):
             "sampling_rule": "passes" if self.sampling_rule == PASSES else "each batch on its own (0.1.0)",
             "changed_on_the_way": self.settings_changed,
             "pretrained": self.pretrained,
+            "compilation": self.compilation,
             "tf32_convolutions": self.device.type == "cuda" and torch.backends.cudnn.allow_tf32,
         }
 
@@ -172,11 +177,16 @@ class ParaspinalTrainer(ScheduledBatches, WholeCheckpoints, nnUNetTrainer):
         for number, part in enumerate(parts):
             with self._synchronised(number == len(parts) - 1):
                 with self._autocast():
-                    loss = self.loss(self.network(data[part]), target[part]) * self._weight(part)
+                    loss = self._forward(data[part], target[part]) * self._weight(part)
                 self._backward(loss)
             total += loss.detach()
         self._step()
-        return {"loss": total.cpu().numpy()}
+        return {"loss": total}  # fetched at the epoch's end: asking a GPU for it here would wait for the step
+
+    def on_train_epoch_end(self, train_outputs: list[dict[str, Any]]) -> None:
+        """nnU-Net's hook: fetches the losses of the epoch's steps."""
+        losses = torch.stack([output["loss"] for output in train_outputs]).cpu().numpy()
+        super().on_train_epoch_end([{"loss": loss} for loss in losses])
 
     def validation_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         """nnU-Net's own validation step, in micro-batches where the plans say so."""
@@ -211,7 +221,31 @@ class ParaspinalTrainer(ScheduledBatches, WholeCheckpoints, nnUNetTrainer):
         return build_loss(self.protocol.training.loss, ignore_label=self.label_manager.ignore_label)
 
     def _do_i_compile(self) -> bool:
-        return self.protocol.bookkeeping.compile == "on" and bool(super()._do_i_compile())
+        return False  # network and loss are compiled together, see `_compile`
+
+    def _compile(self) -> None:
+        """Compile network and loss where the protocol, nnU-Net's variable and, with 'auto', a comparison say so."""
+        choice = self.protocol.bookkeeping.compile
+        if choice == "off" or not super()._do_i_compile():
+            return
+        if choice == "auto":
+            self.compilation = compare(
+                self.network.module if self.is_ddp else self.network,
+                self.loss,
+                [self._to_device(batch) for batch in self.first_crops(STEPS, SAMPLES)],
+                self._autocast,
+                self.initial_lr,
+            )
+        else:
+            self.compilation = {"compiled": True}
+        if self.compilation["compiled"]:
+            self._compiled = compiled(self.network, self.loss)
+
+    def _forward(self, data: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        if self._compiled is not None:
+            return self._compiled(data, target)
+        value: torch.Tensor = self.loss(self.network(data), target)
+        return value
 
     def _autocast(self) -> torch.autocast:
         if self.protocol.training.precision == "bf16":

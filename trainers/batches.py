@@ -13,8 +13,10 @@ from paraspinal_nnunet.errors import ProtocolError, TrainingRefusedError
 from paraspinal_nnunet.protocol.paper import Protocol
 from paraspinal_nnunet.training.augmentation.crops import AugmentedCropReader, augmented_reader
 from paraspinal_nnunet.training.augmentation.nnunet import nnunet_augmented
+from paraspinal_nnunet.training.augmentation.on_device import DeviceAugmentedReader
 from paraspinal_nnunet.training.cache import choose_cache
-from paraspinal_nnunet.training.loading import BatchDataset, CropReader, DeviceCropReader, batches
+from paraspinal_nnunet.training.device_cache import DeviceCropReader
+from paraspinal_nnunet.training.loading import BatchDataset, CropReader, batches, batches_ahead
 from paraspinal_nnunet.training.sampling import FOLD_ALL, BatchSchedule, distributed_share
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ class ScheduledBatches(Trainer):
                 folder=Path(self.preprocessed_dataset_folder),
                 cases=sorted({*train, *val}),
                 device=self.device,
+                processes=distributed.get_world_size() if self.is_ddp else 1,
             )
         except ProtocolError as error:
             raise TrainingRefusedError(f"{type(self).__name__}: {error}") from None
@@ -60,11 +63,26 @@ class ScheduledBatches(Trainer):
         progress = tqdm(train, initial=first, total=self.iterations, unit="it", disable=None, desc="training")
         return iter(progress), val
 
+    def first_crops(self, batches: int, crops: int) -> list[dict[str, Any]]:
+        """The first crops of the first training batches, not augmented; of the cases no more is read."""
+        cases, _ = self.do_split()
+        dataset = BatchDataset(self._schedule("train", tuple(sorted(cases))), self._plain_reader("train"), slice(crops))
+        return [dataset[number] for number in range(batches)]
+
     def _batches(self, stream: str, cases: list[str], numbers: range) -> Iterator[dict[str, Any]]:
-        sampling = self.protocol.sampling(self.configuration_name)
         reader = self._reader(stream, cases)
-        schedule = BatchSchedule(
-            cases=reader.pool.ids if isinstance(reader, AugmentedCropReader) else tuple(sorted(cases)),
+        ids = reader.pool.ids if isinstance(reader, AugmentedCropReader) else tuple(sorted(cases))
+        dataset = BatchDataset(self._schedule(stream, ids), reader, self._share())
+        if isinstance(reader, DeviceCropReader | DeviceAugmentedReader):
+            return batches_ahead(dataset, numbers)
+        workers = get_allowed_n_proc_DA()
+        workers = min(workers, 1) if stream == "val" else workers
+        return batches(dataset, numbers, workers=workers, pin_memory=self.device.type == "cuda")
+
+    def _schedule(self, stream: str, ids: tuple[str, ...]) -> BatchSchedule:
+        sampling = self.protocol.sampling(self.configuration_name)
+        return BatchSchedule(
+            cases=ids,
             batch_size=sampling.batch_size,
             crops_per_case=sampling.crops_per_case,
             seed=self.protocol.training.seed,
@@ -72,36 +90,34 @@ class ScheduledBatches(Trainer):
             stream=stream,
             rule=self.sampling_rule,
         )
-        dataset = BatchDataset(schedule, reader, self._share())
-        on_device = isinstance(reader, DeviceCropReader)
-        workers = 0 if on_device else get_allowed_n_proc_DA()
-        workers = min(workers, 1) if stream == "val" else workers
-        pinned = self.device.type == "cuda" and not on_device
-        return batches(dataset, numbers, workers=workers, pin_memory=pinned)
 
     def _reader(self, stream: str, cases: list[str]) -> CropReader:
         augmentation = self.protocol.training.augmentation if stream == "train" else "none"
-        folder = Path(self.preprocessed_dataset_folder)
+        on_device, precision = self.cache_taken == "device", self.protocol.bookkeeping.cache_precision
         if augmentation == "paper":
-            return augmented_reader(
+            augmented = augmented_reader(
                 self.protocol,
                 self.configuration_name,
-                folder=folder,
+                folder=Path(self.preprocessed_dataset_folder),
                 cases=cases,
                 fold=self._fold_number(),
                 labels=self.dataset_json["labels"],
             )
-        reader = CropReader(
-            folder,
+            return DeviceAugmentedReader(augmented, self.device, precision) if on_device else augmented
+        reader = self._plain_reader(stream)
+        if augmentation == "nnunet":
+            return nnunet_augmented(self, reader)
+        return DeviceCropReader(reader, sorted(cases), self.device, precision) if on_device else reader
+
+    def _plain_reader(self, stream: str) -> CropReader:
+        return CropReader(
+            Path(self.preprocessed_dataset_folder),
             self.protocol.sampling(self.configuration_name).patch_size,
             self.protocol.training.foreground_ratio,
             in_memory=self.protocol.bookkeeping.cache == "ram",
             ignore_label=self.label_manager.ignore_label,
             by_muscle=stream == "train" and self.protocol.training.foreground_centers == "muscle",
         )
-        if augmentation == "nnunet":
-            return nnunet_augmented(self, reader)
-        return DeviceCropReader(reader, self.device) if self.cache_taken == "device" else reader
 
     def _fold_number(self) -> int:
         return FOLD_ALL if self.fold == "all" else int(self.fold)

@@ -263,8 +263,14 @@ class Bookkeeping:
         "auto",
         "this project",
         "where the preprocessed cases stay: 'device' on the GPU and 'ram' in memory, as in the paper ('smart-cached to "
-        "the RAM'); 'auto' takes the GPU where cases and batch fit and crops are not augmented, else the disk",
+        "the RAM'); 'auto' takes the GPU where cases and batch fit, but for nnU-Net's own augmentation, else the disk",
         ("auto", "device", "ram", "disk"),
+    )
+    cache_precision: str = _given(
+        "fp32",
+        "this project",
+        "of images that stay on the GPU; fp16 halves their memory and rounds them, to 1 part in 2,048",
+        ("fp32", "fp16"),
     )
     tf32: str = _given(
         "on",
@@ -273,7 +279,11 @@ class Bookkeeping:
         ("on", "off"),
     )
     compile: str = _given(
-        "off", "this project", "torch.compile of the network; compiled kernels round differently", ("off", "on")
+        "off",
+        "this project",
+        "torch.compile of network and loss on GPUs; compiled kernels round differently: 'auto' compiles where first "
+        "gradients are about as near to double precision as without",
+        ("off", "auto", "on"),
     )
     threads: int | None = _given(
         None,

@@ -10,12 +10,17 @@ import torch
 
 from paraspinal_nnunet.errors import ProtocolError
 from paraspinal_nnunet.protocol.paper import Protocol
+from paraspinal_nnunet.training.augmentation.elastic import node_counts
+from paraspinal_nnunet.training.device_cache import PRECISIONS
 
 log = logging.getLogger(__name__)
 
 BYTES_PER_BATCH_VOXEL = 2000
 """Of activations and gradients with the paper's 16 filters. Measured: 1,786 in 2D (200 patches take 21.8 GiB), 1,290 in
 3D (10 patches take 25.2 GiB)."""
+
+AUGMENTATION_BYTES = 3 * 2**29
+"""Of points, indices and noise while crops are augmented on the device, see `augmentation.on_device.CROP_VOXELS`."""
 
 FILTERS = 16
 ROOM = 0.85
@@ -25,7 +30,7 @@ GIB = 2**30
 
 
 def choose_cache(
-    protocol: Protocol, configuration: str, *, folder: Path, cases: Sequence[str], device: torch.device
+    protocol: Protocol, configuration: str, *, folder: Path, cases: Sequence[str], device: torch.device, processes: int
 ) -> str:
     """Where the cases of a training stay.
 
@@ -35,20 +40,24 @@ def choose_cache(
         folder: The preprocessed cases.
         cases: Their names, of both sides of the fold.
         device: Where is trained.
+        processes: That share each batch; the device of each holds all cases.
 
     Returns:
-        ``'device'``, ``'ram'`` or ``'disk'``; auto takes the device where it is a GPU that holds cases and batch with
-        room to spare, and crops are not augmented.
+        ``'device'``, ``'ram'`` or ``'disk'``; auto takes a GPU that holds cases, random fields and batch with room to
+        spare, where crops are not put through nnU-Net's own augmentation.
 
     Raises:
         ProtocolError: The device was asked for and has not the memory, or the crops cannot be cut there.
     """
-    wanted, augmented = protocol.bookkeeping.cache, protocol.training.augmentation != "none"
-    if wanted == "device" and augmented:
-        raise ProtocolError("cache=device: augmented crops are made by loading processes; give cache=auto, ram or disk")
-    if wanted in ("ram", "disk") or (wanted == "auto" and (augmented or device.type != "cuda")):
-        return "disk" if wanted == "auto" else wanted
-    stored, step, free = cached_bytes(folder, cases), batch_bytes(protocol, configuration), free_bytes(device)
+    wanted, on_processor = protocol.bookkeeping.cache, protocol.training.augmentation == "nnunet"
+    if wanted in ("ram", "disk"):
+        return wanted
+    if wanted == "device" and on_processor:
+        raise ProtocolError("cache=device: nnU-Net's augmentation runs in loading processes; give auto, ram or disk")
+    if wanted == "auto" and (on_processor or device.type != "cuda"):
+        return "disk"
+    stored = cached_bytes(protocol, folder, cases)
+    step, free = batch_bytes(protocol, configuration, processes), free_bytes(device)
     fits = free is None or stored + step <= ROOM * free
     told = f"the cases take {stored / GIB:.1f} GiB and a step about {step / GIB:.1f} GiB of the device's memory"
     if wanted == "device" and not fits:
@@ -57,20 +66,27 @@ def choose_cache(
     return "device" if fits else "disk"
 
 
-def cached_bytes(folder: Path, cases: Sequence[str]) -> int:
-    """Memory that cases take as float32 images and int16 labels; only the files' headers are read."""
-    total = 0
-    for case in cases:
-        channels, *shape = blosc2.open(urlpath=str(folder / f"{case}.b2nd"), mode="r").shape
-        total += prod(shape) * (4 * channels + 2)
-    return total
+def cached_bytes(protocol: Protocol, folder: Path, cases: Sequence[str]) -> int:
+    """Memory that cases take as images and int16 labels, and the random fields of augmented images.
+
+    Only the files' headers are read. Fields are those of a pool that is made from all cases evenly.
+    """
+    shapes = [blosc2.open(urlpath=str(folder / f"{case}.b2nd"), mode="r").shape for case in cases]
+    of_value = PRECISIONS[protocol.bookkeeping.cache_precision].itemsize
+    total = sum(prod(shape[1:]) * (of_value * shape[0] + 2) for shape in shapes)
+    if protocol.training.augmentation != "paper" or not shapes:
+        return total
+    noise = [3 * prod(node_counts(shape[1:])) * torch.float32.itemsize for shape in shapes]
+    return total + protocol.augmentation.pool * sum(noise) // len(noise)
 
 
-def batch_bytes(protocol: Protocol, configuration: str) -> int:
-    """Memory that a step takes at most, estimated from what was measured."""
+def batch_bytes(protocol: Protocol, configuration: str, processes: int = 1) -> int:
+    """Memory that a step takes at most in one of several processes, estimated from what was measured."""
     sampling = protocol.sampling(configuration)
-    samples = min(protocol.bookkeeping.micro_batch_size or sampling.batch_size, sampling.batch_size)
-    return round(samples * prod(sampling.patch_size) * BYTES_PER_BATCH_VOXEL * protocol.network.channels[0] / FILTERS)
+    share = -(-sampling.batch_size // processes)
+    samples = min(protocol.bookkeeping.micro_batch_size or share, share)
+    step = samples * prod(sampling.patch_size) * BYTES_PER_BATCH_VOXEL * protocol.network.channels[0] / FILTERS
+    return round(step) + (AUGMENTATION_BYTES if protocol.training.augmentation == "paper" else 0)
 
 
 def free_bytes(device: torch.device) -> int | None:

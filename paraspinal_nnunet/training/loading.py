@@ -1,7 +1,7 @@
 """Training batches from nnU-Net's preprocessed files, in one fixed order for any number of worker processes."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from paraspinal_nnunet.training.sampling import BatchSchedule, Crop, VoxelIndex,
 
 OUTSIDE = 0
 """Value of image and labels beyond the image: zero is the mean of the normalised image, and background."""
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+"""Images (crops, channels, *patch_size) as float32 and labels (crops, 1, *patch_size) as int16."""
 
 
 @dataclass
@@ -59,24 +62,37 @@ class CropReader:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_cases": {}}  # open files stay with the process that opened them
 
-    def read(self, crop: Crop) -> tuple[Any, Any]:
+    def read(self, crop: Crop) -> tuple[np.ndarray, np.ndarray]:
         """Image (channels, *patch_size) as float32 and labels (1, *patch_size) as int16."""
-        case = self._open(crop.case)
-        start = crop_start(self._center(case, crop.generator()), self.size, case.labels.shape[1:])
+        case = self.open_case(crop.case)
+        start = self._start(case, crop)
         image = _read_padded(case.image, start, self.size).astype(np.float32, copy=False)
         labels = np.maximum(_read_padded(case.labels, start, self.size), 0).astype(np.int16, copy=False)
         return (image[:, 0], labels[:, 0]) if self.squeeze else (image, labels)
 
-    def _center(self, case: _Case, generator: np.random.Generator) -> tuple[int, int, int]:
-        if case.index is None:
-            case.index = VoxelIndex.of(case.labels[0], self.ignore_label, by_muscle=self.by_muscle)
-        foreground = bool(generator.random() < self.foreground_ratio)
-        return case.index.draw(generator, foreground, lambda z, y: case.labels[0, z, y])
+    def begin(self, crops: Sequence[Crop]) -> Callable[[], Batch]:
+        """Begin with the crops of a batch; calling what is returned gives them, stacked."""
 
-    def _open(self, name: str) -> _Case:
+        def read() -> Batch:
+            images, labels = zip(*(self.read(crop) for crop in crops), strict=True)
+            return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels))
+
+        return read
+
+    def open_case(self, name: str) -> _Case:
+        """A case's arrays: files that are read in boxes, or, with `in_memory`, unpacked ones."""
         if name not in self._cases:
             self._cases[name] = _Case(*(self._open_array(f"{name}{suffix}.b2nd") for suffix in ("", "_seg")))
         return self._cases[name]
+
+    def _start(self, case: _Case, crop: Crop) -> tuple[int, ...]:
+        """Where a crop begins in its case."""
+        if case.index is None:
+            case.index = VoxelIndex.of(case.labels[0], self.ignore_label, by_muscle=self.by_muscle)
+        generator = crop.generator()
+        foreground = bool(generator.random() < self.foreground_ratio)
+        center = case.index.draw(generator, foreground, lambda z, y: case.labels[0, z, y])
+        return crop_start(center, self.size, case.labels.shape[1:])
 
     def _open_array(self, file: str) -> Any:
         path = self.folder / file
@@ -85,45 +101,6 @@ class CropReader:
         memory_map = {} if os.name == "nt" else {"mmap_mode": "r"}
         array = blosc2.open(urlpath=str(path), mode="r", dparams={"nthreads": 1}, **memory_map)
         return array[:] if self.in_memory else array
-
-
-class DeviceCropReader(CropReader):
-    """Cuts the same crops, bit for bit, from cases that were read once and stay on the training's device.
-
-    Labels stay in the processor's memory too, where centres are drawn.
-
-    Args:
-        reader: Reads the cases.
-        device: Where they stay, as float32 and int16.
-    """
-
-    def __init__(self, reader: CropReader, device: torch.device) -> None:
-        patch_size = reader.size[1:] if reader.squeeze else reader.size
-        super().__init__(
-            reader.folder,
-            patch_size,
-            reader.foreground_ratio,
-            in_memory=True,
-            ignore_label=reader.ignore_label,
-            by_muscle=reader.by_muscle,
-        )
-        self.device = device
-        self._tensors: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
-
-    def read(self, crop: Crop) -> tuple[torch.Tensor, torch.Tensor]:
-        """Image (channels, *patch_size) as float32 and labels (1, *patch_size) as int16, on the device."""
-        case = self._open(crop.case)
-        start = crop_start(self._center(case, crop.generator()), self.size, case.labels.shape[1:])
-        image, labels = (_cut_padded(tensor, start, self.size) for tensor in self._on_device(crop.case, case))
-        return (image[:, 0], labels[:, 0]) if self.squeeze else (image, labels)
-
-    def _on_device(self, name: str, case: _Case) -> tuple[torch.Tensor, torch.Tensor]:
-        if name not in self._tensors:
-            image = torch.from_numpy(np.asarray(case.image, dtype=np.float32))
-            labels = torch.from_numpy(np.maximum(case.labels, 0).astype(np.int16))
-            self._tensors[name] = image.to(self.device), labels.to(self.device)
-            case.image = None  # no second copy
-        return self._tensors[name]
 
 
 class BatchDataset(Dataset[dict[str, Any]]):
@@ -136,13 +113,31 @@ class BatchDataset(Dataset[dict[str, Any]]):
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         """Batch `number` as nnU-Net's trainer takes it: 'data' (b, c, ...), 'target' (b, 1, ...), 'keys'."""
+        return self.begin(number)()
+
+    def begin(self, number: int) -> Callable[[], dict[str, Any]]:
+        """Begin with a batch; calling what is returned ends it."""
         crops = self.schedule.batch(number, self.share)
-        images, labels = zip(*(self.reader.read(crop) for crop in crops), strict=True)
-        return {
-            "data": _stacked(images),
-            "target": _stacked(labels),
-            "keys": [crop.case for crop in crops],
-        }
+        end = self.reader.begin(crops)
+
+        def batch() -> dict[str, Any]:
+            data, target = end()
+            return {"data": data, "target": target, "keys": [crop.case for crop in crops]}
+
+        return batch
+
+
+def batches_ahead(dataset: BatchDataset, numbers: range) -> Iterator[dict[str, Any]]:
+    """The batches `numbers`, made in this process: each is begun before the one before it is trained on.
+
+    What a GPU must tell about a batch, where its crops are centred, is then known when it is asked for, and the GPU is
+    never waited for.
+    """
+    begun = None
+    for number in numbers:
+        batch = (begun or dataset.begin(number))()
+        begun = dataset.begin(number + 1) if number + 1 in numbers else None
+        yield batch
 
 
 def batches(dataset: BatchDataset, numbers: range, *, workers: int, pin_memory: bool) -> Iterator[dict[str, Any]]:
@@ -163,24 +158,6 @@ def batches(dataset: BatchDataset, numbers: range, *, workers: int, pin_memory: 
         prefetch_factor=2 if workers else None,
     )
     return iter(loader)
-
-
-def _stacked(arrays: Sequence[Any]) -> torch.Tensor:
-    return torch.stack(list(arrays)) if isinstance(arrays[0], torch.Tensor) else torch.from_numpy(np.stack(arrays))
-
-
-def _cut_padded(tensor: torch.Tensor, start: Sequence[int], size: Sequence[int]) -> torch.Tensor:
-    """As `_read_padded`, of a tensor."""
-    shape = tensor.shape[1:]
-    stop = [begin + length for begin, length in zip(start, size, strict=True)]
-    inside = [slice(max(b, 0), min(e, n)) for b, e, n in zip(start, stop, shape, strict=True)]
-    box = (slice(None), *inside)
-    part = tensor[box]
-    padding = [(max(-b, 0), max(e - n, 0)) for b, e, n in zip(start, stop, shape, strict=True)]
-    if not any(before or after for before, after in padding):
-        return part
-    flat = [edge for pair in reversed(padding) for edge in pair]  # torch counts from the last axis
-    return torch.nn.functional.pad(part, flat, value=OUTSIDE)
 
 
 def _read_padded(array: Any, start: Sequence[int], size: Sequence[int]) -> np.ndarray:

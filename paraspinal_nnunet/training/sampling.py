@@ -6,10 +6,12 @@ positive/negative ratio of one'); the reference is MONAI's RandCropByPosNegLabel
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import gcd
+from typing import TypeVar
 
 import numpy as np
+import torch
 
 STREAMS = {"train": 0, "val": 1}
 PASS_STREAM = 3
@@ -123,7 +125,7 @@ def _others_first(order: Sequence[int], taken: Collection[int], count: int) -> l
 class VoxelIndex:
     """Finds the n-th muscle or background voxel of a case from counts per row, without keeping the voxels themselves.
 
-    A list of all foreground voxels of one 512 x 512 x 50 scan would take megabytes; the counts take 100 KiB.
+    A list of all foreground voxels of one 512 x 512 x 50 scan would take megabytes; counts take 300 KiB.
 
     Attributes:
         foreground: Muscle voxels per row, shape (z, y).
@@ -154,6 +156,11 @@ class VoxelIndex:
         """Shape (z, y, x) of the label map."""
         return self.foreground.shape[0], self.foreground.shape[1], self.row_length
 
+    @cached_property
+    def _ends(self) -> dict[bool, np.ndarray]:
+        """Whether muscle -> voxels of that kind up to the end of each row."""
+        return {kind: np.cumsum(c, dtype=np.int64) for kind, c in ((True, self.foreground), (False, self.background))}
+
     def draw(self, generator: np.random.Generator, foreground: bool, read_row: RowReader) -> tuple[int, int, int]:
         """A voxel, uniform over all foreground or all background voxels of the case, or over those of a drawn muscle.
 
@@ -168,13 +175,12 @@ class VoxelIndex:
             (z, y, x).
         """
         muscle = draw_muscle(generator, tuple(self.muscles)) if foreground else None
-        counts = self.foreground if foreground else self.background
-        if muscle is not None:
-            counts = self.muscles[muscle]
-        elif not counts.any():
+        if muscle is None and not self._ends[foreground][-1]:
             foreground = not foreground
-            counts = self.foreground if foreground else self.background
-        ends = np.cumsum(counts, dtype=np.int64)
+        if muscle is None:
+            counts, ends = (self.foreground if foreground else self.background), self._ends[foreground]
+        else:
+            counts, ends = self.muscles[muscle], np.cumsum(self.muscles[muscle], dtype=np.int64)
         rank = int(generator.integers(ends[-1]))
         row = int(np.searchsorted(ends, rank, side="right"))
         rank -= int(ends[row] - counts.flat[row])
@@ -212,7 +218,10 @@ def draw_muscle(generator: np.random.Generator, muscles: Sequence[int]) -> int |
     return muscles[int(generator.integers(len(muscles)))] if muscles else None
 
 
-def is_kind(labels: np.ndarray, foreground: bool, ignore: int | None, muscle: int | None = None) -> np.ndarray:
+Labels = TypeVar("Labels", np.ndarray, torch.Tensor)
+
+
+def is_kind(labels: Labels, foreground: bool, ignore: int | None, muscle: int | None = None) -> Labels:
     """Which voxels are muscle, or one muscle, or which are background; the label `ignore` is neither."""
     if not foreground:
         return labels <= 0

@@ -6,6 +6,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("nnunetv2")
 
+from helpers import trainings
+
 from paraspinal_nnunet import trainers
 from paraspinal_nnunet.nnunet.splits import read_splits
 from paraspinal_nnunet.protocol.paper import PAPER
@@ -81,3 +83,28 @@ def test_a_training_step_learns_from_augmented_crops(tiny, one_thread):
     batches, _ = trainer.get_dataloaders()
     losses = [float(trainer.train_step(next(batches))["loss"]) for _ in range(2)]
     assert np.isfinite(losses).all()
+
+
+@pytest.mark.slow
+def test_two_trainings_end_in_the_same_weights_whichever_cache_and_when_resumed(tiny, one_thread):
+    """40 steps: from the device's cache, again, and begun from disk, killed and ended from the device's cache."""
+
+    def training(fold=0, **given):
+        return trainings.trainer_of(
+            tiny, trainer=trainers.nnUNetTrainerParaspinalDA, iterations=40, iterations_per_epoch=15, fold=fold, **given
+        )
+
+    digests = []
+    for _ in range(2):
+        trainer = training(cache="device")
+        trainer.run_training()
+        assert trainer.cache_taken == "device"
+        final = trainings.files(trainer)["checkpoint_final.pth"]
+        digests.append(trainings.digest(final))
+        final.unlink()
+    trainings.train_until_killed(training(cache="disk"), epoch=1)
+    resumed = training(cache="device", resume=True)
+    trainings.resume(resumed)
+    resumed.run_training()
+    digests.append(trainings.digest(trainings.files(resumed)["checkpoint_final.pth"]))
+    assert len(set(digests)) == 1

@@ -30,6 +30,7 @@ from paraspinal_nnunet.trainers import (
 from paraspinal_nnunet.trainers.baseline import baseline_rows
 from paraspinal_nnunet.trainers.checkpoints import PROGRESS
 from paraspinal_nnunet.trainers.length import epoch_count, epoch_length
+from paraspinal_nnunet.training import compilation
 
 OURS = (nnUNetTrainerParaspinal, nnUNetTrainerParaspinalDeep)
 BASELINES = (nnUNetTrainerBaseline, nnUNetTrainerBaselineNoMirroring)
@@ -154,13 +155,18 @@ def test_the_cache_changes_no_weight_and_is_recorded(tiny):
     assert trainer_of(tiny).cache_taken == "disk"  # auto, on a CPU
 
 
+def loss_of(trainer, batch):
+    """Of a step on a batch; trainers leave it on the device."""
+    return float(trainer.train_step(batch)["loss"])
+
+
 def test_precision_and_tf32_change_the_training_where_asked(tiny):
     single, half = (trainer_of(tiny, iterations=1, precision=precision) for precision in ("fp32", "bf16"))
     losses = []
     for trainer in (single, half):
         trainer.initialize()
         assert trainer.grad_scaler is None
-        losses.append(trainer.train_step(next(trainer._batches("train", ["sub-001", "sub-002"], range(1))))["loss"])
+        losses.append(loss_of(trainer, next(trainer._batches("train", ["sub-001", "sub-002"], range(1)))))
     assert losses[0] != losses[1]
     assert losses[1] == pytest.approx(losses[0], rel=0.02)  # bfloat16 has 8 bits
     for choice in ("off", "on"):
@@ -170,14 +176,41 @@ def test_precision_and_tf32_change_the_training_where_asked(tiny):
 
 
 @pytest.mark.parametrize(
-    ("choice", "asked", "compiled"), [("off", True, False), ("on", True, True), ("on", False, False)]
+    ("choice", "asked", "taken"), [("off", True, False), ("on", True, True), ("on", False, False), ("auto", True, True)]
 )
-def test_the_network_is_compiled_where_asked_and_nnunet_agrees(tiny, monkeypatch, choice, asked, compiled):
-    """nnU-Net compiles on CUDA, unless its own variable says no."""
-    trainer = trainer_of(tiny, compile=choice)
-    trainer.device = torch.device("cuda")
+def test_network_and_loss_are_compiled_where_asked_and_nnunet_agrees(tiny, monkeypatch, choice, asked, taken):
+    """nnU-Net compiles on CUDA, unless its own variable says no. The backend 'eager' runs the graph as it is."""
+    monkeypatch.setattr(compilation, "BACKEND", "eager")
     monkeypatch.setenv("nnUNet_compile", str(asked).lower())
-    assert trainer._do_i_compile() == compiled
+    plain, trainer = trainer_of(tiny), trainer_of(tiny, compile=choice)
+    plain.initialize()
+    trainer.initialize()
+    whole = list(trainer._batches("train", trainer.do_split()[0], range(2)))
+    for batch, part in zip(whole, trainer.first_crops(2, 3), strict=True):
+        assert torch.equal(part["data"], batch["data"][:3])
+    monkeypatch.setattr(trainer, "_to_device", lambda batch: (batch["data"], batch["target"]))
+    trainer.device = torch.device("cuda")
+    trainer._compile()
+    trainer.device = CPU
+    assert trainer.compilation["compiled"] == taken == trainer.record()["compilation"]["compiled"]
+    assert (trainer._compiled is not None) == taken
+    batch = first_batch(trainer) | {"data": first_batch(trainer)["data"].float()}
+    assert loss_of(trainer, batch) == loss_of(plain, batch)
+
+
+def test_compiled_code_that_computes_something_else_is_not_taken(tiny, monkeypatch):
+    trainer = trainer_of(tiny)
+    trainer.initialize()
+    samples = [(batch["data"], batch["target"]) for batch in trainer.first_crops(2, 4)]
+    given = trainer.loss, samples, trainer._autocast, 1e-3
+    wrong = lambda network, loss: lambda data, target: loss(network(data) * 1.0001, target)  # noqa: E731
+    before = [p.clone() for p in trainer.network.parameters()]
+    for made, told in ((wrong, "gradients_from_double_precision"), (lambda *_: None, "reason")):
+        monkeypatch.setattr(compilation, "compiled", made)
+        found = compilation.compare(trainer.network, *given)
+        assert found["compiled"] is False
+        assert told in found
+    assert all(torch.equal(a, b) for a, b in zip(before, trainer.network.parameters(), strict=True))
 
 
 def test_validation_batches_do_not_touch_the_weights(tiny):
@@ -205,7 +238,7 @@ def first_batch(trainer):
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 9])
 def test_micro_batches_equal_the_whole_batch(tiny, size):
     whole, parts = (in_double_precision(trainer_of(tiny, micro_batch_size=s)) for s in (None, size))
-    losses = [t.train_step(first_batch(t))["loss"] for t in (whole, parts)]
+    losses = [loss_of(t, first_batch(t)) for t in (whole, parts)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)  # summed for the log in single precision
     for one, other in zip(whole.network.parameters(), parts.network.parameters(), strict=True):
         torch.testing.assert_close(other.grad, one.grad, rtol=1e-9, atol=1e-13)
@@ -215,7 +248,7 @@ def test_micro_batches_equal_the_whole_batch(tiny, size):
 @pytest.mark.parametrize("size", [None, 1])
 def test_processes_mean_gradient_is_the_whole_batchs(tiny, monkeypatch, size):
     whole = in_double_precision(trainer_of(tiny))
-    loss = whole.train_step(first_batch(whole))["loss"]
+    loss = loss_of(whole, first_batch(whole))
     ranks = [in_double_precision(trainer_of(tiny, micro_batch_size=size)) for _ in range(3)]
     losses = []
     monkeypatch.setattr(base.distributed, "get_world_size", lambda: 3)
@@ -224,7 +257,7 @@ def test_processes_mean_gradient_is_the_whole_batchs(tiny, monkeypatch, size):
         trainer.network.no_sync = nullcontext
         batch = first_batch(trainer)
         assert len(batch["data"]) == (2, 1, 1)[rank]
-        losses.append(trainer.train_step(batch)["loss"])
+        losses.append(loss_of(trainer, batch))
     assert np.mean(losses) == pytest.approx(loss, rel=1e-6)
     for parameters in zip(whole.network.parameters(), *(r.network.parameters() for r in ranks), strict=True):
         expected, *found = (p.grad for p in parameters)
@@ -259,7 +292,7 @@ def test_a_step_is_adamw_on_monais_loss_without_clipping(tiny):
         value = loss(network(double["data"]), double["target"])
         value.backward()
         optimizer.step()
-        assert trainer.train_step(double)["loss"] == pytest.approx(value.item(), rel=1e-6)
+        assert loss_of(trainer, double) == pytest.approx(value.item(), rel=1e-6)
     for one, other in zip(network.parameters(), trainer.network.parameters(), strict=True):
         torch.testing.assert_close(other, one, rtol=0, atol=1e-7)
 

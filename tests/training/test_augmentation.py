@@ -5,12 +5,15 @@ from multiprocessing import get_context
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import ndimage, special, stats
+
+torch = pytest.importorskip("torch")
 
 from paraspinal_nnunet.errors import DatasetError, ProtocolError
 from paraspinal_nnunet.protocol.paper import PAPER
-from paraspinal_nnunet.training.augmentation.deformation import PointMap, sample_image, sample_labels
-from paraspinal_nnunet.training.augmentation.elastic import STEP, ElasticField, axis_kernel, gaussian, kernel_tail
+from paraspinal_nnunet.training.augmentation import elastic
+from paraspinal_nnunet.training.augmentation.deformation import PointMaps, Sources
+from paraspinal_nnunet.training.augmentation.elastic import STEP, ElasticFields, kernel_rows, kernel_tail
 from paraspinal_nnunet.training.augmentation.transform import (
     POOL_STREAM,
     AugmentedPool,
@@ -38,20 +41,32 @@ def cases(count=50):
     return tuple(f"case_{n:02d}" for n in range(count))
 
 
+def one(transform, shape, spacing=SPACING):
+    return PointMaps.of([transform], [shape], spacing)
+
+
+def box(start, size):
+    """Arguments of `on_boxes` for one image."""
+    return torch.tensor([start]), size
+
+
 def whole(image, labels, transform, spacing=SPACING, field=None):
     """The augmented image and labels, all voxels at once."""
     shape = labels.shape
-    points = replace(PointMap.of(transform, shape, spacing), field=field).on_box((0, 0, 0), shape)
-    read = lambda box: image[(slice(None), *box)]  # noqa: E731
-    return sample_image(read, points, shape), sample_labels(labels, points)
+    points = replace(one(transform, shape, spacing), fields=field).on_boxes(*box((0, 0, 0), shape))
+    voxels, values = (torch.from_numpy(np.ascontiguousarray(a)) for a in (image, labels))
+    sampled = Sources.one(shape).sample_image(voxels.flatten(1), points)[0]
+    return sampled.numpy(), Sources.one(shape).sample_labels(values.flatten(), points)[0].numpy()
 
 
-class ConstantField(ElasticField):
+class ConstantField:
     """A given displacement at every voxel, shape (3, z, y, x)."""
 
-    def on_box(self, start, size):
-        box = tuple(slice(s, s + n) for s, n in zip(start, size, strict=True))
-        return self.noise[(slice(None), *box)]
+    def __init__(self, displacement):
+        self.displacement = torch.from_numpy(displacement)[None]
+
+    def on_boxes(self, starts, size):
+        return self.displacement
 
 
 def monai_volume(array, transform, mode, offset=None):
@@ -60,7 +75,6 @@ def monai_volume(array, transform, mode, offset=None):
     As in Rand3DElastic.__call__: grid = create_grid(size); grid[:3] += offset; AffineGrid(...)(grid=grid);
     Resample()(img, grid, mode=mode, padding_mode="border").
     """
-    torch = pytest.importorskip("torch")
     transforms = pytest.importorskip("monai.transforms")
     from monai.transforms.utils import create_grid
 
@@ -102,7 +116,7 @@ def test_affine_part_equals_monai(name):
 def test_elastic_offsets_are_added_before_the_affine_map_as_in_monai():
     image, labels = volume(1)
     offset = np.random.default_rng(2).normal(0, 2, (3, *SHAPE))
-    field = ConstantField(offset, ())
+    field = ConstantField(offset)
     ours, our_labels = whole(image, labels, TRANSFORMS["all"], field=field)
     np.testing.assert_allclose(ours, monai_volume(image, TRANSFORMS["all"], "bilinear", offset), atol=1e-4)
     theirs = monai_volume(labels[None].astype(np.float32), TRANSFORMS["all"], "nearest", offset)[0]
@@ -183,17 +197,23 @@ def test_physical_space_is_voxel_space_for_cubes_and_keeps_translations_in_voxel
     assert shift.matrix(SPACING)[:3, 3] == pytest.approx((2.0, 25.0, -25.0))
 
 
+def rows_of(length, sigma):
+    """The weights of all nodes at all voxels along an axis."""
+    nodes, tail = torch.arange(-(-length // 4))[None, None], kernel_tail(sigma, 3.0)
+    given = {"length": torch.tensor([[length]]), "sigma": torch.tensor([[sigma]]).double(), "reach": tail}
+    return kernel_rows(torch.arange(length)[None], nodes, tail=torch.tensor([[tail]]), **given)[0].numpy()
+
+
 @pytest.mark.parametrize(("length", "sigma"), [(50, 6.0), (50, 8.0), (512, 6.3), (16, 8.0), (5, 7.0)])
 def test_kernel_has_monais_covariance(length, sigma):
     """C = G G^T with G MONAI's blur as a matrix, zeros beyond the image: variances exactly, correlations to 0.01."""
-    torch = pytest.importorskip("torch")
     layers = pytest.importorskip("monai.networks.layers")
     blur = layers.separable_filtering(
         torch.eye(length, dtype=torch.float64)[:, None],
         [layers.gaussian_1d(torch.as_tensor(sigma), truncated=3.0).double()],
     )[:, 0].numpy()
     theirs = blur.T @ blur
-    kernel = axis_kernel(length, sigma, 3.0)
+    kernel = rows_of(length, sigma)
     ours = kernel @ kernel.T
     np.testing.assert_allclose(np.diag(ours), np.diag(theirs), rtol=1e-5)
     sd = np.sqrt(np.diag(theirs))
@@ -208,17 +228,18 @@ SIGMA, MAGNITUDE = 7.0, 75.0
 
 def monai_field(seed):
     """As in Rand3DElastic: GaussianFilter(3, sigma, 3.0) of uniform(-1, 1) noise, times the magnitude."""
-    torch = pytest.importorskip("torch")
     layers = pytest.importorskip("monai.networks.layers")
     noise = np.random.RandomState(seed).uniform(-1.0, 1.0, (1, 3, *FIELD_SHAPE)).astype(np.float32)
     return layers.GaussianFilter(3, SIGMA, 3.0)(torch.as_tensor(noise))[0].numpy() * MAGNITUDE
 
 
+def field_of(seed, shape=FIELD_SHAPE, sigma=SIGMA, magnitude=MAGNITUDE):
+    transform = ImageTransform("0", "c", sigma=sigma, magnitude=magnitude, truncation=3.0, entropy=(seed,))
+    return ElasticFields.of([transform], [shape], torch.device("cpu"))
+
+
 def our_field(seed):
-    field = ElasticField.draw(
-        np.random.default_rng(seed), FIELD_SHAPE, sigma=SIGMA, magnitude=MAGNITUDE, truncation=3.0
-    )
-    return field.on_box((0, 0, 0), FIELD_SHAPE)
+    return field_of(seed).on_boxes(*box((0, 0, 0), FIELD_SHAPE))[0].numpy()
 
 
 def field_statistics(make):
@@ -246,49 +267,93 @@ def test_field_has_monais_mean_variance_and_correlation_lengths():
     assert from_zero > 1e-4
 
 
-def test_noise_has_the_variance_of_uniform_noise_times_the_magnitude():
-    """3 x 25^3 normal numbers estimate their standard deviation to 1 / sqrt(2 x 46875) = 0.33 %; four times that."""
-    field = ElasticField.draw(
-        np.random.default_rng(0), (100, 100, 100), sigma=SIGMA, magnitude=MAGNITUDE, truncation=3.0
-    )
-    assert field.noise.size == 46_875
-    assert field.noise.std() == pytest.approx(MAGNITUDE / np.sqrt(3), rel=0.0131)
-    assert stats.kstest(field.noise.ravel() / (MAGNITUDE / np.sqrt(3)), "norm").pvalue > 1e-3
+def test_noise_is_standard_normal():
+    """3 x 25^3 numbers estimate their standard deviation to 1 / sqrt(2 x 46875) = 0.33 %; four times that."""
+    noise = field_of(0, (100, 100, 100)).noise
+    assert noise.numel() == 46_875
+    assert float(noise.std()) == pytest.approx(1, rel=0.0131)
+    assert stats.kstest(noise.numpy(), "norm").pvalue > 1e-3
 
 
 def test_field_is_normal_with_the_variance_of_the_formula():
     """At the centre of a large image: magnitude^2 / 3 times the kernel's sum of squares to the power of three."""
-    tail = kernel_tail(SIGMA, 3.0)
-    expected = MAGNITUDE**2 / 3 * (gaussian(np.arange(-tail, tail + 1), SIGMA) ** 2).sum() ** 3
-    shape, point = (60, 60, 60), np.array([[30, 30, 30]])
-    values = np.concatenate(
-        [
-            ElasticField.draw(np.random.default_rng(seed), shape, sigma=SIGMA, magnitude=MAGNITUDE, truncation=3.0).at(
-                point
-            )[0]
-            for seed in range(400)
-        ]
-    )
+    kernel = gaussian(np.arange(-21, 22), SIGMA)
+    expected = MAGNITUDE**2 / 3 * (kernel**2).sum() ** 3
+    point = torch.tensor([[[30, 30, 30]]])
+    values = np.concatenate([field_of(seed, (60, 60, 60)).at(point)[0, 0].numpy() for seed in range(400)])
     assert stats.kstest(values / np.sqrt(expected), "norm").pvalue > 1e-3
 
 
-def test_field_is_the_same_at_single_voxels_in_boxes_and_in_slices():
-    field = ElasticField.draw(np.random.default_rng(5), FIELD_SHAPE, sigma=6.4, magnitude=90.0, truncation=3.0)
-    everything = field.on_box((0, 0, 0), FIELD_SHAPE)
-    assert np.array_equal(field.on_box((3, 7, 11), (5, 20, 30)), everything[:, 3:8, 7:27, 11:41])
-    assert np.array_equal(field.on_box((19, 0, 0), (1, 40, 48)), everything[:, 19:])
-    voxels = np.random.default_rng(6).integers(0, FIELD_SHAPE, (200, 3))
-    assert np.array_equal(field.at(voxels), everything[(slice(None), *voxels.T)].T)
-    assert np.array_equal(everything / STEP, np.rint(everything / STEP))
+def gaussian(distance, sigma):
+    """The integral of the Gaussian over a voxel."""
+    edges = (np.asarray(distance)[..., None] + (-0.5, 0.5)) / (np.sqrt(2) * sigma)
+    return np.diff(special.erf(edges), axis=-1)[..., 0] / 2
+
+
+def test_field_is_the_sum_over_all_nodes():
+    """By hand: normal numbers at block centres, a Gaussian that ends at 3 sigma, each row scaled to the variance."""
+    shape, sigma, magnitude, tail = (7, 42, 30), 6.0, 80.0, 18
+    noise = np.random.default_rng((4,)).standard_normal((3, 2, 11, 8), dtype=np.float32).astype(float)
+    kernels = []
+    for length in shape:
+        blocks = np.split(np.arange(length), range(4, length, 4))
+        distance = np.arange(length)[:, None] - np.array([block.mean() for block in blocks])
+        weights = gaussian(distance, sigma) * np.sqrt([len(block) for block in blocks]) * (abs(distance) <= tail + 0.5)
+        voxels = np.subtract.outer(np.arange(length), np.arange(length))
+        variance = (gaussian(voxels, sigma) ** 2 * (abs(voxels) <= tail)).sum(1)
+        kernels.append(weights * np.sqrt(variance / (weights**2).sum(1))[:, None])
+    expected = magnitude / np.sqrt(3) * np.einsum("cijk,zi,yj,xk->czyx", noise, *kernels)
+    field = field_of(4, shape, sigma, magnitude).on_boxes(*box((0, 0, 0), shape))[0].numpy()
+    np.testing.assert_allclose(field, expected, atol=STEP / 2 + 1e-9)
+
+
+def test_field_is_the_same_at_single_voxels_in_boxes_and_in_slices(monkeypatch):
+    field = field_of(5, sigma=6.4, magnitude=90.0)
+    everything = field.on_boxes(*box((0, 0, 0), FIELD_SHAPE))
+    assert torch.equal(field.on_boxes(*box((3, 7, 11), (5, 20, 30))), everything[:, :, 3:8, 7:27, 11:41])
+    assert torch.equal(field.on_boxes(*box((19, 0, 0), (1, 40, 48))), everything[:, :, 19:])
+    voxels = np.random.default_rng(6).integers(0, FIELD_SHAPE, (1, 200, 3))
+    z, y, x = voxels[0].T
+    for terms in (2**19, 1):
+        monkeypatch.setitem(elastic.TERMS, "cpu", terms)
+        assert torch.equal(field.at(torch.from_numpy(voxels)), everything[:, :, z, y, x].mT)
+    assert torch.equal(everything / STEP, (everything / STEP).round())
 
 
 def test_points_are_the_same_at_single_voxels_in_boxes_and_in_slices():
-    transform = AugmentedPool(cases(), 0, 0, SETTINGS).image("0003")
-    points = PointMap.of(transform, FIELD_SHAPE, SPACING)
-    everything = points.on_box((0, 0, 0), FIELD_SHAPE)
-    assert np.array_equal(points.on_box((3, 7, 11), (5, 20, 30)), everything[:, 3:8, 7:27, 11:41])
-    voxels = np.random.default_rng(6).integers(0, FIELD_SHAPE, (200, 3))
-    assert np.array_equal(points.map_points(voxels), everything[(slice(None), *voxels.T)].T)
+    points = one(AugmentedPool(cases(), 0, 0, SETTINGS).image("0003"), FIELD_SHAPE)
+    everything = points.on_boxes(*box((0, 0, 0), FIELD_SHAPE))
+    assert torch.equal(points.on_boxes(*box((3, 7, 11), (5, 20, 30))), everything[:, :, 3:8, 7:27, 11:41])
+    voxels = np.random.default_rng(6).integers(0, FIELD_SHAPE, (1, 200, 3))
+    z, y, x = voxels[0].T
+    assert torch.equal(points.at(torch.from_numpy(voxels)), everything[:, :, z, y, x].mT)
+
+
+def test_images_of_a_batch_do_not_bear_on_each_other():
+    """Other shapes, kernels and none in the same batch, in any order: each has the points that it has alone."""
+    pool = AugmentedPool(cases(), 0, 0, replace(SETTINGS, probability=0.6))
+    images = [pool.image(i) for i in pool.ids[:6]]
+    assert {t.sigma > 0 for t in images} == {True, False}
+    shapes = [(9, 41, 30), (6, 22, 57), (20, 30, 30), (5, 41, 90), (9, 41, 30), (30, 26, 31)]
+    together, order = PointMaps.of(images, shapes, SPACING), torch.tensor([4, 0, 3, 3, 1, 2, 5])
+    starts = torch.tensor([[n % 2, 2 * n, 3] for n in range(7)])
+    found = together.rows(order).on_boxes(starts, (4, 10, 25))
+    for row, number in enumerate(order):
+        alone = one(images[number], shapes[number]).on_boxes(starts[row : row + 1], (4, 10, 25))
+        assert torch.equal(found[row], alone[0])
+
+
+def test_values_are_scipys():
+    """map_coordinates(order=1, mode='nearest') of each channel, and the voxel at the rounded point."""
+    image, labels = volume(5)
+    transform = replace(TRANSFORMS["all"], sigma=6.0, magnitude=70.0, entropy=(3,))
+    field = one(transform, SHAPE).fields
+    ours, our_labels = whole(image, labels, transform, field=field)
+    points = one(transform, SHAPE).on_boxes(*box((0, 0, 0), SHAPE))[0].numpy()
+    theirs = [ndimage.map_coordinates(channel, points, order=1, mode="nearest") for channel in image]
+    np.testing.assert_allclose(ours, theirs, atol=2e-6)
+    z, y, x = np.rint(points).astype(int)
+    assert np.array_equal(our_labels, labels[z, y, x])
 
 
 def test_labels_are_exchanged_in_pairs():
@@ -324,12 +389,13 @@ def test_originals_join_unchanged_where_asked():
     assert {t.case for t in originals} == set(cases(3))
     for transform in originals:
         assert np.array_equal(transform.matrix(SPACING), np.eye(4))
-        assert (transform.flip, transform.field(SHAPE)) == (False, None)
+        assert not transform.flip
+        assert one(transform, SHAPE).fields is None
 
 
 def drawn(seed, fold, image):
     transform = AugmentedPool(cases(), seed, fold, SETTINGS).image(image)
-    return transform, transform.field(SHAPE).at(np.array([[4, 10, 15]])).tolist()
+    return transform, one(transform, SHAPE).fields.at(torch.tensor([[[4, 10, 15]]])).tolist()
 
 
 def test_the_same_image_in_other_processes_and_whatever_was_drawn_before():
@@ -372,7 +438,7 @@ def test_probability_leaves_images_undeformed_but_may_mirror_them():
     transform = draw_transform("0000", "c", settings, (0, 0, POOL_STREAM, 1))
     assert transform.flip
     assert np.array_equal(transform.matrix(SPACING), np.eye(4))
-    assert transform.field(SHAPE) is None
+    assert one(transform, SHAPE).fields is None
 
 
 @pytest.mark.parametrize(

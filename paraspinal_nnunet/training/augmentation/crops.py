@@ -1,85 +1,54 @@
 """Training crops of augmented images, computed when they are asked for: the augmented images are never stored."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from paraspinal_nnunet.protocol.paper import Protocol
-from paraspinal_nnunet.training.augmentation.deformation import PointMap, sample_image, sample_labels
+from paraspinal_nnunet.training.augmentation.centers import DeformedLabels
+from paraspinal_nnunet.training.augmentation.deformation import PointMaps, Sources
 from paraspinal_nnunet.training.augmentation.transform import AugmentedPool, exchange_table
 from paraspinal_nnunet.training.loading import OUTSIDE, CropReader
-from paraspinal_nnunet.training.sampling import Crop, crop_start, draw_muscle, is_kind, muscles_of
-
-PROPOSALS = 16
-"""Voxels that are drawn at once while a centre is sought."""
-
-ROUNDS = 64
-"""Rounds of `PROPOSALS` before the whole augmented label map is computed instead."""
+from paraspinal_nnunet.training.sampling import Crop, crop_start, muscles_of
 
 
 @dataclass
 class AugmentedImage:
-    """One image of the pool, opened: its map, the case's image on disk and its labels in memory.
+    """One image of the pool, opened in the processor's memory: its map, the case's image on disk and its labels.
 
     Attributes:
-        points: From voxels of this image to points in the case.
+        labels: Its labels and the map of its voxels.
         image: (channels, z, y, x) of the case, read in boxes.
-        labels: (z, y, x) of the case.
         table: New value of each label.
-        ignore: Label of voxels that no crop is centred on.
-        muscles: Labels of the case of which one is drawn before a muscle voxel; empty draws any muscle voxel.
     """
 
-    points: PointMap
+    labels: DeformedLabels
     image: Any
-    labels: np.ndarray
-    table: np.ndarray
-    ignore: int | None = None
-    muscles: tuple[int, ...] = ()
-    _deformed: np.ndarray | None = field(default=None, repr=False)
+    table: torch.Tensor
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(z, y, x)."""
-        return self.points.shape
+        return self.labels.shape
 
     def read(self, start: Sequence[int], size: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """A box inside the image: (channels, *size) float32 and (*size) int16."""
-        points = self.points.on_box(start, size)
-        image = sample_image(self._read_case, points, self.shape)
-        labels = np.maximum(sample_labels(self.labels, points), 0)
-        return image, self.table[labels]
+        points = self.labels.points.on_boxes(torch.tensor([list(start)]), size)
+        values = self.table[self.labels.on_points(points).long()]
+        return self._sample(points).numpy(), values.numpy()
 
-    def _read_case(self, box: tuple[slice, slice, slice]) -> np.ndarray:
-        z, y, x = box
-        return self.image[:, z, y, x]
-
-    def draw_center(self, generator: np.random.Generator, foreground: bool) -> tuple[int, int, int]:
-        """A voxel, uniform over all foreground or all background voxels of the augmented image, or of a drawn muscle.
-
-        Voxels are proposed uniformly over the image until one is of the wanted kind. Where none turns up, the whole
-        label map is computed, which also finds out that the image has no such voxel: then one of the other kind is
-        given, as MONAI does; where a muscle was drawn that the deformation moved out, one of any muscle.
-        """
-        muscle = draw_muscle(generator, self.muscles) if foreground else None
-        for _ in range(ROUNDS if self._deformed is None else 0):
-            voxels = generator.integers(0, self.shape, size=(PROPOSALS, 3))
-            labels = sample_labels(self.labels, self.points.map_points(voxels).T)
-            hits = np.flatnonzero(is_kind(labels, foreground, self.ignore, muscle))
-            if len(hits):
-                z, y, x = voxels[hits[0]]
-                return int(z), int(y), int(x)
-        if self._deformed is None:
-            slices = (self.points.on_box((z, 0, 0), (1, *self.shape[1:])) for z in range(self.shape[0]))
-            self._deformed = np.concatenate([sample_labels(self.labels, points) for points in slices])
-        wanted = ((foreground, muscle), (foreground, None), (not foreground, None))
-        kinds = (np.flatnonzero(is_kind(self._deformed, kind, self.ignore, one)) for kind, one in wanted)
-        candidates = next((voxels for voxels in kinds if len(voxels)), np.arange(self._deformed.size))
-        z, y, x = np.unravel_index(candidates[generator.integers(len(candidates))], self.shape)
-        return int(z), int(y), int(x)
+    def _sample(self, points: torch.Tensor) -> torch.Tensor:
+        """Image values at points, of which the box that they need is read and no more."""
+        flat = points[0].flatten(1)
+        first, last = flat.amin(1).floor().long(), flat.amax(1).floor().long() + 1
+        z, y, x = (slice(int(a), int(b) + 1) for a, b in zip(first, last, strict=True))
+        box = np.asarray(self.image[:, z, y, x], dtype=np.float32)
+        rows = torch.from_numpy(np.ascontiguousarray(box)).flatten(1)
+        return Sources.one(box.shape[1:]).sample_image(rows, points - first.reshape(1, 3, 1, 1, 1))[0]
 
 
 class AugmentedCropReader(CropReader):
@@ -133,7 +102,7 @@ class AugmentedCropReader(CropReader):
         image = self.open_image(crop.case)
         generator = crop.generator()
         foreground = bool(generator.random() < self.foreground_ratio)
-        start = crop_start(image.draw_center(generator, foreground), self.size, image.shape)
+        start = crop_start(image.labels.draw_center(generator, foreground), self.size, image.shape)
         voxels, labels = _read_padded(image, start, self.size)
         return (voxels[:, 0], labels[:, 0]) if self.squeeze else (voxels, labels)
 
@@ -145,14 +114,27 @@ class AugmentedCropReader(CropReader):
 
     def _open_image(self, image_id: str) -> AugmentedImage:
         transform = self.pool.image(image_id)
-        case = self._open(transform.case)
-        labels = np.asarray(case.labels[0])
-        table = np.arange(max(int(labels.max()), *(self.table or {0: 0})) + 1, dtype=np.int16)
-        if transform.flip and self.table is not None:
-            table[list(self.table)] = list(self.table.values())
-        points = PointMap.of(transform, labels.shape, self.spacing_mm)
-        muscles = muscles_of(labels, self.ignore_label) if self.by_muscle else ()
-        return AugmentedImage(points, case.image, labels, table, self.ignore_label, muscles)
+        case = self.open_case(transform.case)
+        voxels = np.asarray(case.labels[0])
+        z, y, x = voxels.shape
+        labels = DeformedLabels(
+            points=PointMaps.of([transform], [voxels.shape], self.spacing_mm),
+            source=Sources.one(voxels.shape),
+            labels=torch.from_numpy(voxels).reshape(-1),
+            shape=(z, y, x),
+            ignore=self.ignore_label,
+            muscles=muscles_of(voxels, self.ignore_label) if self.by_muscle else (),
+        )
+        table = label_table(self.table if transform.flip else None, int(voxels.max()))
+        return AugmentedImage(labels, case.image, table)
+
+
+def label_table(exchanged: Mapping[int, int] | None, largest: int) -> torch.Tensor:
+    """New value of each label up to the largest, int16."""
+    table = np.arange(max(largest, *(exchanged or {0: 0})) + 1, dtype=np.int16)
+    if exchanged is not None:
+        table[list(exchanged)] = list(exchanged.values())
+    return torch.from_numpy(table)
 
 
 def augmented_reader(

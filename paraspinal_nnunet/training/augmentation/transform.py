@@ -13,7 +13,6 @@ import numpy as np
 from paraspinal_nnunet.anatomy import BY_KEY, Side, opposite
 from paraspinal_nnunet.errors import DatasetError, ProtocolError
 from paraspinal_nnunet.protocol.paper import Augmentation
-from paraspinal_nnunet.training.augmentation.elastic import ElasticField
 
 POOL_STREAM = 2
 """Sets the pool's random numbers apart from those of `sampling.STREAMS`."""
@@ -67,18 +66,6 @@ class ImageTransform:
         matrix[:3, :3] = rotation * np.asarray(self.scaling)
         matrix[:3, 3] = rotation @ np.asarray(self.translation_voxels)
         return matrix
-
-    def field(self, shape: Sequence[int]) -> ElasticField | None:
-        """The elastic displacement for images of this (z, y, x) shape, or None where there is none."""
-        if self.sigma == 0 or self.magnitude == 0:
-            return None
-        return ElasticField.draw(
-            np.random.default_rng(self.entropy),
-            shape,
-            sigma=self.sigma,
-            magnitude=self.magnitude,
-            truncation=self.truncation,
-        )
 
 
 @dataclass(frozen=True)
