@@ -1,9 +1,11 @@
-"""Iterations per second of our trainer, nnU-Net's loop and a plain MONAI loop, in one run on the same phantoms.
+"""Iterations per second of our trainers, nnU-Net's loop and a plain MONAI loop, in one run on the same phantoms.
 
 All train the paper's 2D network with the same patch and batch on the CPU; nnU-Net's loop brings its own sampling,
 augmentation and optimiser. The self-configured baseline, with its own network, patch and batch, stands beside them.
+Every loop runs in a process of its own, which gets its batches as a training does: MONAI's without our settings of the
+memory allocator. The processes are asked for steps in turn, so that a busy machine slows all of them alike.
 
-    python benchmarks/training.py [--iterations 20] [--patch 128] [--batch 8] [--rounds 3]
+    python benchmarks/training.py [--iterations 20] [--patch 128] [--batch 8] [--rounds 3] [--threads 2]
 """
 
 import argparse
@@ -13,10 +15,18 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
+from functools import partial
 from io import StringIO
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 CASES, SHAPE, DATASET = 6, (192, 192, 24), 501
+OURS, AUGMENTED, MONAI = "nnUNetTrainerParaspinal", "nnUNetTrainerParaspinalDA", "plain MONAI loop"
+WARM_UP = 2
+
+Step = tuple[Callable[[], dict], Callable[[dict], object]]
+"""Gets the next batch; trains on it."""
 
 
 def main() -> None:
@@ -26,24 +36,87 @@ def main() -> None:
     parser.add_argument("--patch", type=int, default=128)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3, help="each loop is timed this often, in turn; medians count")
+    parser.add_argument("--threads", type=int, default=2, help="torch's threads of every loop")
+    parser.add_argument("--only", nargs="+", default=[], help="words that the names of the wanted loops contain")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, redirect_stdout(StringIO()):
-        prepare(Path(folder), args.patch, args.batch)
-        steps = {
-            "nnUNetTrainerParaspinal": trainer_steps("nnUNetTrainerParaspinal", "Bench"),
-            "nnU-Net's loop, the same network": trainer_steps("nnUNetTrainerNoDeepSupervision", "Bench"),
-            "plain MONAI loop": monai_steps(Path(folder) / "raw" / "Dataset501_Bench", args.patch, args.batch),
-            "nnU-Net's self-configured baseline": trainer_steps("nnUNetTrainerBaseline", "nnUNetPlans"),
-        }
-        seconds: dict[str, list[float]] = {name: [] for name in steps}
-        for _ in range(args.rounds):
-            for name, step in steps.items():
-                seconds[name].append(time_per_step(step, args.iterations))
-    median = {name: statistics.median(values) for name, values in seconds.items()}
-    slowest_peer = median["plain MONAI loop"]
-    print(f"patch {args.patch} x {args.patch}, batch {args.batch}, {os.cpu_count()} cores")
-    for name, value in median.items():
-        print(f"{name:40s} {1 / value:6.2f} it/s   {value / slowest_peer:5.2f} x the MONAI loop's time")
+    with tempfile.TemporaryDirectory() as folder:
+        with redirect_stdout(StringIO()):
+            prepare(Path(folder), args.patch, args.batch)
+        loops = loops_of(Path(folder) / "raw" / "Dataset501_Bench", args.patch, args.batch)
+        wanted = {n: make for n, make in loops.items() if not args.only or any(word in n for word in args.only)}
+        report(measured(wanted, args.threads, args.rounds, args.iterations), args)
+
+
+def loops_of(dataset: Path, patch: int, batch: int) -> dict[str, Callable[[], Step]]:
+    """What is measured, by name."""
+    return {
+        OURS: partial(trainer_steps, OURS, "Bench"),
+        f"{OURS}, cache=device": partial(trainer_steps, OURS, "BenchDevice"),
+        AUGMENTED: partial(trainer_steps, AUGMENTED, "Bench"),
+        f"{AUGMENTED}, cache=device": partial(trainer_steps, AUGMENTED, "BenchDevice"),
+        "nnU-Net's loop, the same network": partial(trainer_steps, "nnUNetTrainerNoDeepSupervision", "Bench"),
+        MONAI: partial(monai_steps, dataset, patch, batch),
+        "nnU-Net's self-configured baseline": partial(trainer_steps, "nnUNetTrainerBaseline", "nnUNetPlans"),
+    }
+
+
+def measured(
+    loops: dict[str, Callable[[], Step]], threads: int, rounds: int, iterations: int
+) -> dict[str, list[tuple[float, float]]]:
+    """Seconds of data and of a step of every loop, per round."""
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in loops}
+    context = get_context("spawn")
+    processes = {}
+    for name, make in loops.items():
+        here, there = context.Pipe()
+        process = context.Process(target=serve, args=(there, make, threads), daemon=True)
+        process.start()
+        here.send(WARM_UP)
+        here.recv()
+        processes[name] = process, here
+    for _ in range(rounds):
+        for name, (_, connection) in processes.items():
+            connection.send(iterations)
+            seconds[name].append(connection.recv())
+    for process, connection in processes.values():
+        connection.send(0)
+        process.join()
+    return seconds
+
+
+def serve(connection: Connection, make: Callable[[], Step], threads: int) -> None:
+    """Take as many steps as are asked for, and tell the mean seconds of getting a batch and of training on it."""
+    import torch
+
+    with redirect_stdout(StringIO()):
+        get, train = make()
+    torch.set_num_threads(threads)
+    while count := connection.recv():
+        data = step = 0.0
+        for _ in range(count):
+            start = time.perf_counter()
+            batch = get()
+            middle = time.perf_counter()
+            train(batch)
+            data, step = data + middle - start, step + time.perf_counter() - middle
+        connection.send((data / count, step / count))
+
+
+def report(seconds: dict[str, list[tuple[float, float]]], args: argparse.Namespace) -> None:
+    """Print medians over the rounds, and each round's ratios to MONAI's loop and to the arm without augmentation."""
+    loop = {name: [data + step for data, step in values] for name, values in seconds.items()}
+    print(f"patch {args.patch} x {args.patch}, batch {args.batch}, {args.threads} threads, {os.cpu_count()} cores")
+    print(f"{'':44s}{'data ms':>9}{'step ms':>9}{'it/s':>7}{'x MONAI':>9}{'x no DA':>9}")
+    for name, values in seconds.items():
+        data, step = (1000 * statistics.median(v) for v in zip(*values, strict=True))
+        ratios = [
+            statistics.median(other / own for other, own in zip(loop[peer], loop[name], strict=True))
+            if peer in loop
+            else float("nan")
+            for peer in (MONAI, OURS)
+        ]
+        rate = 1 / statistics.median(loop[name])
+        print(f"{name:44s}{data:9.1f}{step:9.1f}{rate:7.2f}{ratios[0]:9.2f}{ratios[1]:9.2f}", flush=True)
 
 
 def prepare(folder: Path, patch: int, batch: int) -> None:
@@ -54,39 +127,37 @@ def prepare(folder: Path, patch: int, batch: int) -> None:
     os.environ |= {"nnUNet_def_n_proc": "2", "nnUNet_n_proc_DA": "0"}
     from paraspinal_nnunet.dataset_conversion.engine import convert
     from paraspinal_nnunet.dataset_conversion.sources.author import author_source
-    from paraspinal_nnunet.nnunet.compat import register_trainers
     from paraspinal_nnunet.phantom.cohort import write_cohort
     from paraspinal_nnunet.planning.run import PlanRequest, plan
     from paraspinal_nnunet.protocol.overrides import parse_settings
+
+    write_cohort(folder / "cohort", cases=CASES, shape=SHAPE, second_rater=0)
+    convert(author_source(), folder / "cohort", number=DATASET, name="Bench", raw=folder / "raw")
+    spacing = ",".join(f"{mm:g}" for mm in (5 * 50 / SHAPE[2], 0.39 * 512 / SHAPE[1], 0.39 * 512 / SHAPE[0]))
+    given = [f"spacing={spacing}", f"patch_size={patch},{patch}", f"batch_size={batch}"]
+    for name, more in (("Bench", []), ("BenchDevice", ["cache=device"])):
+        plan(PlanRequest(DATASET, ["2d"], plans_name=name, overrides=parse_settings([*given, *more])))
+    plan(PlanRequest(DATASET, ["2d"], baseline=True))
+
+
+def trainer_steps(trainer: str, plans: str) -> Step:
+    """A trainer on its own batches, as `paraspinal train` starts it on the CPU."""
+    import torch
+    from nnunetv2.run.run_training import get_trainer_from_args
+
+    from paraspinal_nnunet.nnunet.compat import register_trainers
     from paraspinal_nnunet.utils.machine import keep_freed_memory
 
     keep_freed_memory()
     register_trainers()
-    write_cohort(folder / "cohort", cases=CASES, shape=SHAPE, second_rater=0)
-    convert(author_source(), folder / "cohort", number=DATASET, name="Bench", raw=folder / "raw")
-    spacing = ",".join(f"{mm:g}" for mm in (5 * 50 / SHAPE[2], 0.39 * 512 / SHAPE[1], 0.39 * 512 / SHAPE[0]))
-    settings = parse_settings([f"spacing={spacing}", f"patch_size={patch},{patch}", f"batch_size={batch}"])
-    plan(PlanRequest(DATASET, ["2d"], plans_name="Bench", overrides=settings))
-    plan(PlanRequest(DATASET, ["2d"], baseline=True))
-
-
-def trainer_steps(trainer: str, plans: str) -> Callable[[], None]:
-    """One training step of a trainer on its own batches."""
-    import torch
-    from nnunetv2.run.run_training import get_trainer_from_args
-
     made = get_trainer_from_args(str(DATASET), "2d", 0, trainer, plans, device=torch.device("cpu"))
     made.initialize()
     train, _ = made.get_dataloaders()
     made.network.train()
-
-    def step() -> None:
-        made.train_step(next(train))
-
-    return step
+    return lambda: next(train), made.train_step
 
 
-def monai_steps(dataset: Path, patch: int, batch: int) -> Callable[[], None]:
+def monai_steps(dataset: Path, patch: int, batch: int) -> Step:
     """The authors' way: cached images, random crops, UNet, DiceCELoss, AdamW."""
     import torch
     from monai import transforms as t
@@ -113,29 +184,18 @@ def monai_steps(dataset: Path, patch: int, batch: int) -> Callable[[], None]:
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=1e-4)
     stream = forever(loader)
 
-    def step() -> None:
-        data = next(stream)
+    def train(data: dict) -> None:
         optimizer.zero_grad(set_to_none=True)
         loss(network(data["image"]), data["label"]).backward()
         optimizer.step()
 
-    return step
+    return lambda: next(stream), train
 
 
 def forever(loader: "object") -> Iterator[dict]:
     """Batches without end."""
     while True:
         yield from loader  # type: ignore[misc]
-
-
-def time_per_step(step: Callable[[], None], count: int) -> float:
-    """Mean seconds of a step after two to warm up."""
-    for _ in range(2):
-        step()
-    start = time.perf_counter()
-    for _ in range(count):
-        step()
-    return (time.perf_counter() - start) / count
 
 
 if __name__ == "__main__":

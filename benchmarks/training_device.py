@@ -1,0 +1,256 @@
+"""Step, data and loop of the paper's arms on a GPU beside a plain MONAI loop, on phantoms made on the spot.
+
+Ours cache the cases on the device and cut and augment crops there. MONAI's loop, with the network, loss and optimiser
+that the paper names, caches its cases in memory with 12 workers, or on the GPU. Last, two trainings of 40 iterations
+are compared by the SHA-256 of their weights. The rows that matter most come first; all take under 5 minutes on a GPU.
+
+    python benchmarks/training_device.py
+    python benchmarks/training_device.py --device cpu --small       # runs everything, in small
+"""
+
+import argparse
+import gc
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+import torch
+from training import forever
+
+DATASET, CASES = 501, 16
+TRAINER = "nnUNetTrainerParaspinal"
+WARM_UP = 3
+
+Loop = tuple[Callable[[], dict], Callable[[dict], object]]
+"""Gets the next batch; trains on it."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table: a trainer, its configuration and the settings that differ from the paper's."""
+
+    name: str
+    trainer: str
+    configuration: str
+    settings: tuple[str, ...] = ()
+
+    @property
+    def plans(self) -> str:
+        """Name of the row's plans."""
+        return "Bench" + "".join(c for s in self.settings for c in s.title() if c.isalnum())
+
+
+ROWS = (
+    Row("2D, fp32 as torch gives it", TRAINER, "2d"),
+    Row("2D DA", f"{TRAINER}DA", "2d"),
+    Row("3D", TRAINER, "3d_fullres"),
+    Row("3D DA", f"{TRAINER}DA", "3d_fullres"),
+    Row("2D, bf16 compiled", TRAINER, "2d", ("precision=bf16", "compile=on")),
+    Row("2D, fp32, compile=auto", TRAINER, "2d", ("compile=auto",)),
+    Row("2D, cache in half precision", TRAINER, "2d", ("cache_precision=fp16",)),
+)
+
+
+def main() -> None:
+    """Make the data, then measure and print a row at a time."""
+    args = _arguments()
+    device = torch.device(args.device)
+    name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU, in small: only that it runs is shown"
+    print(f"{name}, torch {torch.__version__}, {os.cpu_count()} cores", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        with redirect_stdout(StringIO()):
+            prepare(Path(folder), args)
+        print(f"data made in {time.perf_counter() - start:.0f} s", flush=True)
+        print(f"{'':32}{'data ms':>9}{'step ms':>9}{'loop ms':>9}{'it/s':>8}{'GiB':>7}", flush=True)
+        loops: dict[str, float] = {}
+        for row in ROWS[:2]:
+            loops[row.name] = ours(row, device, args)
+            free_memory(device)
+        for where in ("device", "ram"):
+            loops[f"MONAI, cases in {where}"] = monais(Path(folder) / "raw" / "Dataset501_Bench", where, device, args)
+            free_memory(device)
+        for row in ROWS[2:]:
+            loops[row.name] = ours(row, device, args)
+            free_memory(device)
+        compare(loops)
+        digests = [digest_after(ROWS[1], device, args.determinism) for _ in range(2)]
+        same = "the same" if len(set(digests)) == 1 else "DIFFERENT"
+        print(f"{args.determinism} iterations of {ROWS[1].name} twice: sha256 {same}")
+        print("\n".join(digests), flush=True)
+
+
+def compare(loops: dict[str, float]) -> None:
+    """Print the ratios of the target table."""
+    pairs = [
+        ("MONAI, cases in ram", ROWS[0].name), ("MONAI, cases in device", ROWS[0].name),
+        (ROWS[1].name, ROWS[0].name), (ROWS[3].name, ROWS[2].name),
+    ]  # fmt: skip
+    for one, other in pairs:
+        print(f"{one} over {other}: {loops[one] / loops[other]:.2f}", flush=True)
+
+
+def ours(row: Row, device: torch.device, args: argparse.Namespace) -> float:
+    """Measure one of our trainers; seconds of its loop."""
+    trainer = trainer_of(row, device)
+    trainer.on_train_start()
+    trainer.on_train_epoch_start()
+    train = trainer.dataloader_train
+    found = measure(row.name, (lambda: next(train), trainer.train_step), device, args.iterations)
+    if row.settings and row.settings[-1].startswith("compile"):
+        print(f"    {trainer.compilation}", flush=True)
+    return found
+
+
+def trainer_of(row: Row, device: torch.device) -> "object":
+    """A trainer, its network and optimiser made."""
+    from nnunetv2.run.run_training import get_trainer_from_args
+
+    from paraspinal_nnunet.nnunet.compat import find_trainer, register_trainers
+
+    register_trainers()
+    find_trainer(row.trainer)
+    with redirect_stdout(StringIO()):
+        made = get_trainer_from_args(str(DATASET), row.configuration, "all", row.trainer, row.plans, device=device)
+        made.disable_checkpointing = True
+        made.print_to_log_file = lambda *_, **__: None
+    return made
+
+
+def digest_after(row: Row, device: torch.device, iterations: int) -> str:
+    """SHA-256 of the weights after some iterations from the first."""
+    trainer = trainer_of(row, device)
+    trainer.on_train_start()
+    trainer.on_train_epoch_start()
+    for _ in range(iterations):
+        trainer.train_step(next(trainer.dataloader_train))
+    weights = trainer.network.state_dict().values()
+    return hashlib.sha256(b"".join(w.cpu().numpy().tobytes() for w in weights)).hexdigest()
+
+
+def measure(name: str, loop: Loop, device: torch.device, iterations: int) -> float:
+    """Time a loop, its steps alone and its batches alone, print them, and give the loop's seconds."""
+    get, train = loop
+    cuda = device.type == "cuda"
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+
+    def seconds(do: Callable[[], object], count: int) -> float:
+        start = time.perf_counter()
+        for _ in range(count):
+            do()
+        if cuda:
+            torch.cuda.synchronize()
+        return (time.perf_counter() - start) / count
+
+    for _ in range(WARM_UP):
+        batch = get()
+        train(batch)
+    if cuda:
+        torch.cuda.synchronize()
+    together = seconds(lambda: train(get()), iterations)
+    step = seconds(lambda: train(batch), max(iterations // 3, 1))
+    data = seconds(get, max(iterations // 3, 1))
+    memory = f"{torch.cuda.max_memory_allocated() / 2**30:7.1f}" if cuda else f"{'-':>7}"
+    times = "".join(f"{1000 * s:9.1f}" for s in (data, step, together))
+    print(f"{name:32}{times}{1 / together:8.2f}{memory}", flush=True)
+    return together
+
+
+def free_memory(device: torch.device) -> None:
+    """Give back what a row took, before the next asks how much is free."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def monais(dataset: Path, where: str, device: torch.device, args: argparse.Namespace) -> float:
+    """The plain loop: cached images, random crops, UNet, DiceCELoss, AdamW."""
+    from monai import transforms as t
+    from monai.data import CacheDataset, DataLoader, list_data_collate
+    from monai.losses import DiceCELoss
+    from monai.networks.nets import UNet
+
+    both = ["image", "label"]
+    files = [
+        {"image": str(dataset / "imagesTr" / f"{p.name[:-7]}_0000.nii.gz"), "label": str(p)}
+        for p in sorted((dataset / "labelsTr").iterdir())
+    ]
+    files *= -(-args.batch // (4 * len(files)))  # at least a batch
+    patch = (args.patch, args.patch, 1)
+    load = t.Compose([
+        t.LoadImaged(both), t.EnsureChannelFirstd(both), t.Orientationd(both, axcodes="RAS"),
+        t.NormalizeIntensityd("image", nonzero=True),
+        t.EnsureTyped(both, device=device if where == "device" else None, track_meta=False),
+        t.RandCropByPosNegLabeld(both, "label", patch, pos=1, neg=1, num_samples=4, allow_smaller=True),
+        t.SpatialPadd(both, patch), t.SqueezeDimd(both, dim=-1),
+    ])  # fmt: skip
+    workers = 0 if where == "device" else args.workers
+    loader = DataLoader(
+        CacheDataset(files, load, progress=False, num_workers=8), args.batch // 4, shuffle=True, num_workers=workers,
+        collate_fn=list_data_collate, pin_memory=workers > 0 and device.type == "cuda", persistent_workers=workers > 0,
+    )  # fmt: skip
+    levels = (16, 32, 64, 128, 256), (1, 2, 2, 2)
+    network = UNet(2, 1, 7, *levels, num_res_units=2, act="LeakyReLU", norm="INSTANCE").to(device)
+    loss = DiceCELoss(softmax=True, to_onehot_y=True)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=1e-4)
+    stream = forever(loader)
+    torch.backends.cudnn.deterministic = False  # torch's default; ours switch it on
+
+    def train(data: dict) -> None:
+        image, label = (data[key].to(device, non_blocking=True) for key in both)
+        optimizer.zero_grad(set_to_none=True)
+        loss(network(image), label).backward()
+        optimizer.step()
+
+    return measure(f"MONAI, cases in {where}", (lambda: next(stream), train), device, args.iterations)
+
+
+def prepare(folder: Path, args: argparse.Namespace) -> None:
+    """Phantoms, converted, planned for every row and preprocessed."""
+    processes = os.cpu_count() or 1
+    for name in ("raw", "preprocessed", "results"):
+        (folder / name).mkdir()
+        os.environ[f"nnUNet_{name}"] = str(folder / name)
+    os.environ["TQDM_DISABLE"] = "1"
+    from paraspinal_nnunet.dataset_conversion.engine import convert
+    from paraspinal_nnunet.dataset_conversion.sources.author import author_source
+    from paraspinal_nnunet.phantom.cohort import write_cohort
+    from paraspinal_nnunet.planning.run import PlanRequest, plan
+    from paraspinal_nnunet.protocol.overrides import parse_settings
+
+    x, y, z = args.shape
+    write_cohort(folder / "cohort", cases=args.cases, shape=args.shape, second_rater=0, workers=min(16, processes))
+    convert(author_source(), folder / "cohort", number=DATASET, name="Bench", raw=folder / "raw")
+    given = [f"spacing={5 * 50 / z:g},{0.39 * 512 / y:g},{0.39 * 512 / x:g}", "cache=device", *args.set]
+    for settings in dict.fromkeys(row.settings for row in ROWS):
+        name = next(row.plans for row in ROWS if row.settings == settings)
+        overrides = parse_settings([*given, *settings])
+        plan(PlanRequest(DATASET, plans_name=name, overrides=overrides, processes=min(16, processes)))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--small", action="store_true", help="small scans and batches, few iterations")
+    parser.add_argument("--iterations", type=int, default=30)
+    parser.add_argument("--workers", type=int, default=12, help="of MONAI's loader, with cases in memory")
+    args = parser.parse_args()
+    small = args.small
+    args.shape, args.cases = ((64, 64, 16), 3) if small else ((512, 512, 50), CASES)
+    args.patch, args.batch = (32, 8) if small else (256, 200)
+    args.set = ["patch_size=32,32", "3d_fullres.patch_size=16,32,32", "2d.batch_size=8", "3d_fullres.batch_size=2"]
+    args.set = args.set if small else []
+    args.iterations, args.workers = (3, 1) if small else (args.iterations, args.workers)
+    args.determinism = 3 if small else 40
+    return args
+
+
+if __name__ == "__main__":
+    main()
