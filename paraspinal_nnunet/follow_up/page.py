@@ -15,6 +15,7 @@ from paraspinal_nnunet.html.document import document
 from paraspinal_nnunet.html.measure_tables import METHODS, MISSING, NOTHING, muscle_name
 from paraspinal_nnunet.html.tables import Heading, PageCell, PageRow, PageTable
 from paraspinal_nnunet.html.viewer.colours import hex_colour, overlay_colour
+from paraspinal_nnunet.utils.files import write_text
 from paraspinal_nnunet.utils.text import number_text
 
 MOST_PEOPLE = 200
@@ -187,7 +188,5 @@ def _signed(value: float, digits: int) -> str:
 
 def write_page(path: Path, results: Sequence[PairResult], *, about: str) -> Path:
     """Write it; see `follow_up_page`."""
-    from paraspinal_nnunet.utils.files import write_text
-
     write_text(path, follow_up_page(results, about=about))
     return path

@@ -1,5 +1,6 @@
 """Two time points of boxes whose changes are known: pairing, changes, what is detectable, flags, files and command."""
 
+import base64
 import json
 from math import isnan, sqrt
 
@@ -313,3 +314,15 @@ def test_bad_folders_in_one_line(tmp_path, grown, capsys):
     code, said = run(capsys, grown / "a", grown / "b", "-o", tmp_path / "out", "--repeats", grown / "a", grown / "b")
     assert code == 1
     assert "needs at least 5" in said.err
+
+
+def test_the_pictures_of_predictions_stand_side_by_side(tmp_path, capsys):
+    """`paraspinal predict` writes results/NAME.png beside results/measures/NAME."""
+    for when, width in (("a", 4), ("b", 5)):
+        store(tmp_path / when / "measures", "x", boxes(width))
+        (tmp_path / when / "x.png").write_bytes(f"picture {when}".encode())
+    assert run(capsys, tmp_path / "a", tmp_path / "b", "-o", tmp_path / "out")[0] == 0
+    page = (tmp_path / "out" / "index.html").read_text()
+    pictures = [base64.b64encode(f"picture {when}".encode()).decode() for when in "ab"]
+    assert all(f"data:image/png;base64,{picture}" in page for picture in pictures)
+    assert page.index(pictures[0]) < page.index(pictures[1])
