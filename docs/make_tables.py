@@ -17,7 +17,10 @@ from paraspinal_nnunet.protocol.table import value_text
 from paraspinal_nnunet.workflow.study_file.schema import fields_table
 
 REFERENCE = Path(__file__).with_name("reference")
-SHOWN_SECTIONS = ("validation", "preprocessing", "network", "sampling_2d", "sampling_3d", "sampling_25d", "training")
+SHOWN_SECTIONS = (
+    *("validation", "preprocessing", "network", "sampling_2d", "sampling_3d", "sampling_25d", "sampling_orthogonal"),
+    "training",
+)
 
 
 def protocol_table() -> str:

@@ -4,7 +4,7 @@ Source: Methods, Modified U-Net architecture and Figure 5; Kerfoot et al. 2019 (
 """
 
 from collections.abc import Sequence
-from math import gcd, prod
+from math import gcd, log, prod
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +17,12 @@ from paraspinal_nnunet.protocol.paper import PAPER, Network
 
 IMPORT_PATH = f"{__name__}.ResidualUNet"
 """What `network_class_name` says in the plans."""
+
+ORTHOGONAL_PATH = f"{__name__}.OrthogonalUNet"
+"""What it says of the network that looks at a scan in three planes."""
+
+PLANES = {"axial": 2, "coronal": 3, "sagittal": 4}
+"""Plane -> the axis of (batch, channels, z, y, x) along which its slices are stacked."""
 
 GROUPS = 8
 """Groups of the group normalisation; a layer whose channels they do not divide gets the largest number that does."""
@@ -96,6 +102,35 @@ class ResidualUNet(UNet):
         return logits.unflatten(0, (batch, depth)).movedim(1, 2)
 
 
+class OrthogonalUNet(nn.Module):
+    """Three 2.5D networks, one per plane, whose probabilities are averaged.
+
+    Each is a `ResidualUNet` that segments all slices of its plane from themselves and their neighbours. What comes out
+    are logarithms of the mean probabilities, whose softmax is that mean: losses and predictors take them as logits.
+
+    Args:
+        input_channels: Image channels.
+        num_classes: Output channels, background included.
+        deep_supervision: Accepted because nnU-Net passes it; there is only one output.
+        **settings: Of each `ResidualUNet`; `spatial_dims` is 2 and `slices` is more than 1.
+    """
+
+    def __init__(
+        self, input_channels: int, num_classes: int, *, deep_supervision: bool = False, **settings: Any
+    ) -> None:
+        super().__init__()
+        each = {"in_channels": input_channels, "out_channels": num_classes, **settings}
+        self.planes = nn.ModuleDict({name: build_network(**each) for name in PLANES})
+        self.decoder = SimpleNamespace(deep_supervision=deep_supervision)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits of shape (batch, classes, z, y, x) for images of shape (batch, channels, z, y, x)."""
+        logits = [
+            self.planes[name](x.movedim(axis, 2)).movedim(2, axis).log_softmax(dim=1) for name, axis in PLANES.items()
+        ]
+        return torch.stack(logits).logsumexp(dim=0) - log(len(logits))
+
+
 def neighbouring_slices(x: torch.Tensor, slices: int) -> torch.Tensor:
     """Each slice of a stack with its neighbours as channels.
 
@@ -163,10 +198,27 @@ def build_network(
     )
 
 
-def plans_architecture(network: Network, spatial_dims: int, slices: int = 1) -> dict[str, Any]:
+def build_in_planes(planes: int, *, in_channels: int, out_channels: int, **settings: Any) -> nn.Module:
+    """The network of `build_network`, or where there are three planes an `OrthogonalUNet` of such 2.5D networks.
+
+    Args:
+        planes: 1 or 3.
+        in_channels: Image channels.
+        out_channels: Classes with background.
+        **settings: As `build_network`.
+
+    Raises:
+        ProtocolError: As `build_network`.
+    """
+    if planes == 1:
+        return build_network(in_channels=in_channels, out_channels=out_channels, **settings)
+    return OrthogonalUNet(in_channels, out_channels, **settings)
+
+
+def plans_architecture(network: Network, spatial_dims: int, slices: int = 1, planes: int = 1) -> dict[str, Any]:
     """The `architecture` entry of an nnU-Net configuration that rebuilds a network by import path."""
     return {
-        "network_class_name": IMPORT_PATH,
+        "network_class_name": IMPORT_PATH if planes == 1 else ORTHOGONAL_PATH,
         "arch_kwargs": {
             "spatial_dims": spatial_dims,
             "channels": list(network.channels),
@@ -179,6 +231,11 @@ def plans_architecture(network: Network, spatial_dims: int, slices: int = 1) -> 
         },
         "_kw_requires_import": [],
     }
+
+
+def planes_of(network_class_name: str) -> int:
+    """In how many planes the network that plans name looks at a scan."""
+    return len(PLANES) if network_class_name == ORTHOGONAL_PATH else 1
 
 
 def check_levels(channels: Sequence[int], strides: Sequence[int]) -> None:

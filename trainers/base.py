@@ -14,7 +14,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import distributed
 
 from paraspinal_nnunet import __version__
-from paraspinal_nnunet.network import build_network
+from paraspinal_nnunet.network import build_in_planes, planes_of
 from paraspinal_nnunet.nnunet.compat import installed
 from paraspinal_nnunet.protocol.paper import PAPER, Protocol
 from paraspinal_nnunet.protocol.plans import PlansEntry, resolve
@@ -102,7 +102,8 @@ class ParaspinalTrainer(ScheduledBatches, WholeCheckpoints, nnUNetTrainer):
         """nnU-Net's hook, called for training and for prediction: the network of this arm under these plans."""
         protocol = resolve(cls.settings, plans_manager.plans)
         planned = configuration_manager.network_arch_init_kwargs
-        return build_network(
+        return build_in_planes(
+            planes_of(configuration_manager.network_arch_class_name),
             in_channels=num_input_channels,
             out_channels=num_output_channels,
             spatial_dims=planned["spatial_dims"],

@@ -121,8 +121,8 @@ def load_study(
         },
     )  # fmt: skip
     if rater2 is None:
-        beside = record.reference.parent / SECOND_LABELS if record else None
-        return replace(data, unread_rater2=beside if beside and beside.is_dir() else None)
+        unread = record.reference.parent / SECOND_LABELS if record else None
+        return replace(data, unread_rater2=unread if unread and unread.is_dir() else None)
     second = _rater2_metrics(Path(rater2), record, cases)
     return replace(data, rater2=_rater2(second, data, average_cases))
 

@@ -21,7 +21,14 @@ COLUMNS = ("model", "dimension", "augmentation", "depth", "is_baseline")
 FACTORS = ("dimension", "augmentation")
 """Factors of the models that the paper crosses; it calls the first one 'model'."""
 
-DIMENSIONS = {"2d": "2D", "2.5d": "2.5D", "3d_fullres": "3D", "3d_lowres": "3D", "3d_cascade_fullres": "3D"}
+DIMENSIONS = {
+    "2d": "2D",
+    "2.5d": "2.5D",
+    "2.5d_orthogonal": "2.5D",
+    "3d_fullres": "3D",
+    "3d_lowres": "3D",
+    "3d_cascade_fullres": "3D",
+}
 NONE, PAPERS = "none", "paper"
 """Augmentation without and with the paper's transforms, as the protocol names them."""
 PAPERS_DEPTH = len(PAPER.network.channels)

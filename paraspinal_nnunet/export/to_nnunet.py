@@ -14,7 +14,7 @@ from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.models.checkpoints import write_slim
 from paraspinal_nnunet.models.exported import CHECKPOINT
 from paraspinal_nnunet.models.trained import TrainedModel
-from paraspinal_nnunet.network import plans_architecture
+from paraspinal_nnunet.network import planes_of, plans_architecture
 from paraspinal_nnunet.nnunet.compat import register_trainers
 from paraspinal_nnunet.nnunet.plans_network import build_from_plans
 from paraspinal_nnunet.protocol.plans import resolve
@@ -94,7 +94,8 @@ def trained_architecture(model: TrainedModel, planned: dict[str, Any]) -> dict[s
         return deepcopy(planned)
     protocol = resolve(trainer.settings, model.plans)
     kwargs = planned["arch_kwargs"]
-    architecture = plans_architecture(protocol.network, kwargs["spatial_dims"], kwargs["slices"])
+    planes = planes_of(planned["network_class_name"])
+    architecture = plans_architecture(protocol.network, kwargs["spatial_dims"], kwargs["slices"], planes)
     architecture["arch_kwargs"]["precision"] = protocol.training.precision
     return architecture
 

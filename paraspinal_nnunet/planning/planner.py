@@ -18,7 +18,7 @@ from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import ProtocolError
 from paraspinal_nnunet.network import check_levels, check_patch_size, plans_architecture
 from paraspinal_nnunet.protocol.overrides import override
-from paraspinal_nnunet.protocol.paper import CONFIGURATIONS, PAPER, Protocol
+from paraspinal_nnunet.protocol.paper import CONFIGURATIONS, ORTHOGONAL, PAPER, Protocol
 from paraspinal_nnunet.protocol.plans import DEFAULT_NAME, ENTRY, PlansEntry, downsampled_edges, network_dimensions
 from paraspinal_nnunet.utils.files import atomic_path, read_json, write_json
 
@@ -166,7 +166,7 @@ def patch_size(
 
     Args:
         protocol: Overrides applied.
-        configuration: ``'2d'``, ``'3d_fullres'`` or ``'2.5d'``, whose slices are not adapted.
+        configuration: ``'2d'``, ``'3d_fullres'``, ``'2.5d_orthogonal'``, or ``'2.5d'``, whose slices are not adapted.
         median_shape: (z, y, x) after resampling.
         overrides: The user's own settings.
 
@@ -179,7 +179,7 @@ def patch_size(
     if set_by_user and len(wanted) == len(paper):
         return tuple(wanted), ""
     slices = paper[:-2]
-    if configuration == "3d_fullres":
+    if configuration in ("3d_fullres", ORTHOGONAL):
         slices = (_edge(median_shape[0] / 2, paper[0]),)
     in_plane = tuple(_edge(n, edge) for edge, n in zip(paper[-2:], median_shape[-2:], strict=True))
     patch = (*slices, *(wanted if set_by_user else in_plane))

@@ -9,8 +9,16 @@ from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from typing import Any
 
 DOI = "10.1038/s41598-022-16710-5"
-CONFIGURATIONS = ("2d", "3d_fullres", "2.5d")
-SECTION_OF_CONFIGURATION = {"2d": "sampling_2d", "3d_fullres": "sampling_3d", "2.5d": "sampling_25d"}
+ORTHOGONAL = "2.5d_orthogonal"
+"""The configuration that looks at a scan in three planes."""
+
+CONFIGURATIONS = ("2d", "3d_fullres", "2.5d", ORTHOGONAL)
+SECTION_OF_CONFIGURATION = {
+    "2d": "sampling_2d",
+    "3d_fullres": "sampling_3d",
+    "2.5d": "sampling_25d",
+    ORTHOGONAL: "sampling_orthogonal",
+}
 
 
 def _given(
@@ -144,6 +152,20 @@ class Sampling25d(Sampling):
     batch_size: int = _given(25, "this project", "25 x 8 slices are as many as the paper's 2D batch holds")
     crops_per_case: int = _given(1, "this project")
     slices: int = _given(3, "this project", "a slice and its two neighbours; at 5 mm this spans 15 mm")
+
+
+@dataclass(frozen=True)
+class SamplingOrthogonal(Sampling):
+    """Batches of the 2.5d_orthogonal configuration: the paper's 'stack of continuous 2D slices across different
+    orthogonal planes', named as future research.
+    """
+
+    patch_size: tuple[int, ...] = _given(
+        (16, 256, 256), "this project", "z, y, x; all of its axial, coronal and sagittal slices are segmented in one go"
+    )
+    batch_size: int = _given(4, "this project", "4 x 16 slices in three planes: about the voxels of the 2D batch")
+    crops_per_case: int = _given(1, "this project")
+    slices: int = _given(3, "this project", "in each plane a slice and its two neighbours")
 
 
 @dataclass(frozen=True)
@@ -315,6 +337,7 @@ class Protocol:
     sampling_2d: Sampling = field(default_factory=Sampling2d)
     sampling_3d: Sampling = field(default_factory=Sampling3d)
     sampling_25d: Sampling25d = field(default_factory=Sampling25d)
+    sampling_orthogonal: SamplingOrthogonal = field(default_factory=SamplingOrthogonal)
     training: Training = field(default_factory=Training)
     augmentation: Augmentation = field(default_factory=Augmentation)
     bookkeeping: Bookkeeping = field(default_factory=Bookkeeping)

@@ -6,7 +6,7 @@ from typing import Any
 
 from paraspinal_nnunet.errors import ProtocolError
 from paraspinal_nnunet.protocol.overrides import check_overrides, override
-from paraspinal_nnunet.protocol.paper import SECTION_OF_CONFIGURATION, Protocol, Sampling
+from paraspinal_nnunet.protocol.paper import ORTHOGONAL, SECTION_OF_CONFIGURATION, Protocol, Sampling
 from paraspinal_nnunet.utils.forms import ANY, check_form
 
 ENTRY = "paraspinal"
@@ -59,9 +59,11 @@ class PlansEntry:
 
 
 def network_dimensions(protocol: Protocol, configuration: str) -> dict[str, int]:
-    """How many dimensions the network of a configuration has, and how many slices it sees at once."""
-    slices = protocol.sampling_25d.slices if configuration == "2.5d" else 1
-    return {"spatial_dims": 3 if configuration == "3d_fullres" else 2, "slices": slices}
+    """Of a configuration's network: its dimensions, how many slices it sees at once, and in how many planes."""
+    stacked = {"2.5d": protocol.sampling_25d.slices, ORTHOGONAL: protocol.sampling_orthogonal.slices}
+    slices = stacked.get(configuration, 1)
+    planes = 3 if configuration == ORTHOGONAL else 1
+    return {"spatial_dims": 3 if configuration == "3d_fullres" else 2, "slices": slices, "planes": planes}
 
 
 def downsampled_edges(patch_size: Sequence[int], configuration: str) -> tuple[int, ...]:

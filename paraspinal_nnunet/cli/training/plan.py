@@ -11,7 +11,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("-d", dest="dataset", required=True, help="data set number or name")
     parser.add_argument(
-        "-c", dest="configurations", nargs="+", default=["2d", "3d_fullres"], choices=["2d", "3d_fullres", "2.5d"],
+        "-c", dest="configurations", nargs="+", default=["2d", "3d_fullres"],
+        choices=["2d", "3d_fullres", "2.5d", "2.5d_orthogonal"],
         help="configurations (default: 2d 3d_fullres)",
     )  # fmt: skip
     parser.add_argument("-np", dest="processes", type=int, default=default_workers(), help="worker processes")
