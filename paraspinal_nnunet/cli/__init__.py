@@ -36,6 +36,7 @@ VERBS = {
     "demo": "demo",
     "env": "machine.env",
     "doctor": "machine.doctor",
+    "benchmark": "machine.benchmark",
 }
 """The module of each verb, in the order of a user's path. They import nothing heavy at the top."""
 

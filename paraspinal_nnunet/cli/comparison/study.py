@@ -37,6 +37,9 @@ def run(args: argparse.Namespace) -> int:
 def _init_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--demo", action="store_true", help="a small study on phantoms")
     parser.add_argument("--overwrite", action="store_true", help="replace a study.yaml that is there")
+    parser.add_argument(
+        "--benchmark", type=Path, metavar="JSON", help="take the trainings' resources from 'paraspinal benchmark -o'"
+    )
 
 
 def _run_flags(parser: argparse.ArgumentParser) -> None:
@@ -65,12 +68,17 @@ def _init(args: argparse.Namespace) -> int:
     from paraspinal_nnunet.errors import InputError
     from paraspinal_nnunet.utils.files import write_text
     from paraspinal_nnunet.workflow.settings import STUDY_FILE
-    from paraspinal_nnunet.workflow.study_file.template import PAPERS, demo_text
+    from paraspinal_nnunet.workflow.study_file.template import PAPERS, demo_text, with_training_resources
 
     path = args.study / STUDY_FILE
     if path.exists() and not args.overwrite:
         raise InputError(f"{path}: is there already; edit it, or give --overwrite")
-    write_text(path, demo_text() if args.demo else PAPERS)
+    text = demo_text() if args.demo else PAPERS
+    if args.benchmark is not None:
+        from paraspinal_nnunet.speed.run import training_resources
+
+        text = with_training_resources(text, training_resources(args.benchmark))
+    write_text(path, text)
     print(f"written: {path}; edit it, then: paraspinal study run -s {shlex.quote(str(args.study))}")
     return 0
 

@@ -1,5 +1,6 @@
 """The study.yaml that `paraspinal study init` writes: the paper's study with comments, or a small one on phantoms."""
 
+import re
 from collections.abc import Mapping
 
 PAPERS = """\
@@ -113,6 +114,17 @@ resources:
   validate:   {threads: 2}
   evaluate:   {threads: 2}
 """
+
+
+def with_training_resources(text: str, resources: Mapping[str, int]) -> str:
+    """A template whose trainings ask for other resources.
+
+    Args:
+        text: The template.
+        resources: As `schema.Resources`.
+    """
+    line = ", ".join(f"{name}: {number}" for name, number in resources.items())
+    return re.sub(r"(?m)^(  train: +)\{.*\}$", rf"\g<1>{{{line}}}", text)
 
 
 def demo_text(iterations: Mapping[str, int] = DEMO_ITERATIONS) -> str:
