@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 from training import forever
 
-DATASET, CASES = 501, 16
+DATASET, CASES, PLANS = 501, 16, "Bench"
 TRAINER = "nnUNetTrainerParaspinal"
 WARM_UP = 3
 
@@ -43,7 +43,7 @@ class Row:
     @property
     def plans(self) -> str:
         """Name of the row's plans."""
-        return "Bench" + "".join(c for s in self.settings for c in s.title() if c.isalnum())
+        return PLANS + "".join(c for s in self.settings for c in s.title() if c.isalnum())
 
 
 ROWS = (
@@ -224,15 +224,19 @@ def prepare(folder: Path, args: argparse.Namespace) -> None:
     from paraspinal_nnunet.phantom.cohort import write_cohort
     from paraspinal_nnunet.planning.run import PlanRequest, plan
     from paraspinal_nnunet.protocol.overrides import parse_settings
+    from paraspinal_nnunet.protocol.plans import ENTRY
+    from paraspinal_nnunet.utils.files import read_json, write_json
 
     x, y, z = args.shape
     write_cohort(folder / "cohort", cases=args.cases, shape=args.shape, second_rater=0, workers=min(16, processes))
     convert(author_source(), folder / "cohort", number=DATASET, name="Bench", raw=folder / "raw")
     given = [f"spacing={5 * 50 / z:g},{0.39 * 512 / y:g},{0.39 * 512 / x:g}", "cache=device", *args.set]
-    for settings in dict.fromkeys(row.settings for row in ROWS):
-        name = next(row.plans for row in ROWS if row.settings == settings)
-        overrides = parse_settings([*given, *settings])
-        plan(PlanRequest(DATASET, plans_name=name, overrides=overrides, processes=min(16, processes)))
+    path = plan(PlanRequest(DATASET, plans_name=PLANS, overrides=parse_settings(given), processes=min(16, processes)))
+    plans = read_json(path)
+    for row in ROWS:  # the cases are the same
+        overrides = {**plans[ENTRY]["overrides"], **parse_settings(list(row.settings))}
+        content = {**plans, "plans_name": row.plans, ENTRY: {**plans[ENTRY], "overrides": overrides}}
+        write_json(path.with_name(f"{row.plans}.json"), content)
 
 
 def _arguments() -> argparse.Namespace:
