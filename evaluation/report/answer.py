@@ -133,7 +133,7 @@ def _facts(view: StudyView) -> list[Fact]:
             f"{rows.groupby('subject')['dice'].mean().mean():.3f}",
             ", ".join(filter(None, (view.model, entered_of(rows["dice"])))),
         ),
-        Fact("Lowest structure", f"{by_structure.min():.3f}", str(by_structure.idxmin())),
+        *_lowest("Lowest structure", by_structure),
         Fact("Lowest case", f"{worst.iloc[0]:.3f}" if np.isfinite(worst.iloc[0]) else "undefined", str(worst.index[0])),
     ]
     try:
@@ -143,8 +143,13 @@ def _facts(view: StudyView) -> list[Fact]:
         ).set_index("structure")  # fmt: skip
     except StatisticsError:
         return facts
-    lowest = agreement["icc"].idxmin()
-    return [*facts, Fact("Lowest volume ICC", f"{agreement['icc'].min():.3f}", str(lowest))]
+    return [*facts, *_lowest("Lowest volume ICC", agreement["icc"])]
+
+
+def _lowest(name: str, values: "pd.Series[float]") -> list[Fact]:
+    """The lowest of the values that are defined; nothing where none is, as the ICC of volumes that are all the same."""
+    known = values.dropna()
+    return [Fact(name, f"{known.min():.3f}", str(known.idxmin()))] if len(known) else []
 
 
 def _warnings(view: StudyView, dropped: list[str]) -> list[str]:

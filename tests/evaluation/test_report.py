@@ -176,6 +176,14 @@ class TestAnswer:
         (only,) = answer(view_study(tmp_path)).sentences
         assert only.startswith("near reaches a mean Dice of")
 
+    def test_volumes_that_are_all_the_same_have_no_lowest_icc(self, evaluation, tmp_path):
+        metrics = read_metrics(evaluation)
+        assert "Lowest volume ICC" in [fact.name for fact in answer(view_study(evaluation)).facts]
+        metrics[["reference_ml", "prediction_ml"]] = 20.0
+        shutil.copy(evaluation / "evaluation.json", tmp_path)
+        metrics.to_csv(tmp_path / "metrics.csv", index=False)
+        assert "Lowest volume ICC" not in [fact.name for fact in answer(view_study(tmp_path)).facts]
+
     def test_undefined_dice_is_said(self, evaluation, tmp_path):
         metrics = read_metrics(evaluation)
         metrics.loc[(metrics["model"] == FAR) & (metrics["case"] == "case-2"), "dice"] = np.nan
