@@ -177,7 +177,10 @@ def monai_steps(dataset: Path, patch: int, batch: int) -> Step:
         t.SpatialPadd(both, (patch, patch, 1)), t.SqueezeDimd(both, dim=-1),
     ]  # fmt: skip
     loader = DataLoader(
-        CacheDataset(files, t.Compose(load), progress=False), batch // 4, shuffle=True, collate_fn=list_data_collate
+        CacheDataset(files, t.Compose(load), progress=False),
+        batch_size=batch // 4,
+        shuffle=True,
+        collate_fn=list_data_collate,
     )
     network = UNet(2, 1, 7, (16, 32, 64, 128, 256), (1, 2, 2, 2), num_res_units=2, act="LeakyReLU", norm="INSTANCE")
     loss = DiceCELoss(softmax=True, to_onehot_y=True)

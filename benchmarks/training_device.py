@@ -73,6 +73,7 @@ def main() -> None:
         for row in ROWS[:2]:
             loops[row.name] = ours(row, device, args)
             free_memory(device)
+        torch.backends.cudnn.deterministic = False  # torch's default; ours switch it on
         for where in ("device", "ram"):
             loops[f"MONAI, cases in {where}"] = monais(Path(folder) / "raw" / "Dataset501_Bench", where, device, args)
             free_memory(device)
@@ -193,15 +194,15 @@ def monais(dataset: Path, where: str, device: torch.device, args: argparse.Names
     ])  # fmt: skip
     workers = 0 if where == "device" else args.workers
     loader = DataLoader(
-        CacheDataset(files, load, progress=False, num_workers=8), args.batch // 4, shuffle=True, num_workers=workers,
-        collate_fn=list_data_collate, pin_memory=workers > 0 and device.type == "cuda", persistent_workers=workers > 0,
+        CacheDataset(files, load, progress=False, num_workers=8), batch_size=args.batch // 4, num_workers=workers,
+        shuffle=True, collate_fn=list_data_collate, pin_memory=workers > 0 and device.type == "cuda",
+        persistent_workers=workers > 0,
     )  # fmt: skip
-    levels = (16, 32, 64, 128, 256), (1, 2, 2, 2)
-    network = UNet(2, 1, 7, *levels, num_res_units=2, act="LeakyReLU", norm="INSTANCE").to(device)
+    network = UNet(2, 1, 7, (16, 32, 64, 128, 256), (1, 2, 2, 2), num_res_units=2, act="LeakyReLU", norm="INSTANCE")
+    network.to(device)
     loss = DiceCELoss(softmax=True, to_onehot_y=True)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=1e-4)
     stream = forever(loader)
-    torch.backends.cudnn.deterministic = False  # torch's default; ours switch it on
 
     def train(data: dict) -> None:
         image, label = (data[key].to(device, non_blocking=True) for key in both)
@@ -250,8 +251,8 @@ def _arguments() -> argparse.Namespace:
     args.shape, args.cases = ((64, 64, 16), 3) if small else ((512, 512, 50), CASES)
     args.patch, args.batch = (32, 8) if small else (256, 200)
     args.set = ["patch_size=32,32", "3d_fullres.patch_size=16,32,32", "2d.batch_size=8", "3d_fullres.batch_size=2"]
-    args.set = args.set if small else []
-    args.iterations, args.workers = (3, 1) if small else (args.iterations, args.workers)
+    args.set = [*args.set, "threads=1"] if small else []
+    args.iterations, args.workers = (2, 1) if small else (args.iterations, args.workers)
     args.determinism = 3 if small else 40
     return args
 
