@@ -140,6 +140,7 @@ def predict_trained(folder):
 
 def predict(model):
     import numpy as np
+    from nnunetv2.inference import predict_from_raw_data as _  # else a file that is taken for nnU-Net's pays for it
 
     from paraspinal_nnunet.image_io.volume import Volume
     from paraspinal_nnunet.inference.options import PredictionOptions
