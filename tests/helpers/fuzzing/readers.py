@@ -1,5 +1,6 @@
 """Every reader of other people's files: valid files for it, how they are broken, and how it is called."""
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,12 +141,12 @@ def predict_trained(folder):
 
 def predict(model):
     import numpy as np
-    from nnunetv2.inference import predict_from_raw_data as _  # else a file that is taken for nnU-Net's pays for it
 
     from paraspinal_nnunet.image_io.volume import Volume
     from paraspinal_nnunet.inference.options import PredictionOptions
     from paraspinal_nnunet.inference.segmenters import opened_segmenter
 
+    importlib.import_module("nnunetv2.inference.predict_from_raw_data")  # else a file taken for nnU-Net's pays for it
     scan = Volume(seeds.grey(shape=(24, 20, 4)).astype(np.float32), np.diag([1.0, 1.0, 4.0, 1.0]))
     with opened_segmenter(model, PredictionOptions(device="cpu", timeout=30.0)) as segmenter:
         segmenter.segment(scan)
