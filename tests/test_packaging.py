@@ -68,14 +68,14 @@ def test_the_three_folders_are_mapped_and_linked(project):
         assert os.readlink(link) == f"../{name}"
 
 
-def test_base_dependencies_do_not_pull_torch(project):
+def test_base_dependencies_do_not_pull_torch_or_itk(project):
     names = {d.split(">")[0].split("=")[0].lower() for d in project["project"]["dependencies"]}
-    assert names & {"torch", "monai", "nnunetv2", "batchgenerators"} == set()
+    assert names & {"torch", "monai", "nnunetv2", "batchgenerators", "simpleitk"} == set()
 
 
 def test_import_and_light_verbs_do_not_import_torch(tmp_path):
-    """Run where torch, monai and nnunetv2 cannot be imported at all."""
-    for name in ("torch", "monai", "nnunetv2"):
+    """Run where torch, monai, nnunetv2 and SimpleITK cannot be imported at all."""
+    for name in ("torch", "monai", "nnunetv2", "SimpleITK"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text(f"raise ImportError('{name} must not be imported')\n")
     code = (

@@ -1,9 +1,10 @@
 """N4 correction of the bias field, which the paper names as a source of uneven intensities: an option of conversion."""
 
-import numpy as np
-import SimpleITK as sitk  # noqa: N813 - its usual name
+from types import ModuleType
 
-from paraspinal_nnunet.errors import InputError
+import numpy as np
+
+from paraspinal_nnunet.errors import InputError, SetupError
 from paraspinal_nnunet.image_io.volume import Volume
 
 FITTED_SPACING_MM = 4.0
@@ -12,6 +13,19 @@ FITTED_SPACING_MM = 4.0
 CONVERGENCE = 1e-3
 ITERATIONS = (50, 50, 50)
 """Per level of the B-spline. Source: ITK's defaults, Tustison et al. 2010, doi:10.1109/TMI.2010.2046908."""
+
+
+def get_simpleitk() -> ModuleType:
+    """SimpleITK.
+
+    Raises:
+        SetupError: It is not installed.
+    """
+    try:
+        import SimpleITK
+    except ImportError as error:
+        raise SetupError(f"N4 needs SimpleITK ({error}); run: pip install 'paraspinal-nnunet[itk]'") from error
+    return SimpleITK
 
 
 def check_magnitudes(image: Volume, name: str) -> None:
@@ -38,8 +52,10 @@ def correct_bias_field(image: Volume, name: str) -> Volume:
 
     Raises:
         InputError: Negative intensities, whose logarithm N4 cannot take.
+        SetupError: The extra ``[itk]`` is not installed.
     """
     check_magnitudes(image, name)
+    sitk = get_simpleitk()
     full = sitk.GetImageFromArray(image.array.astype(np.float32).T)
     full.SetSpacing(image.spacing_mm)
     grid = zip(image.spacing_mm, image.shape, strict=True)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813 - its usual name
 
 from paraspinal_nnunet.dicom.packages import get_pydicom
 from paraspinal_nnunet.dicom.records import Frame
@@ -16,7 +15,7 @@ from paraspinal_nnunet.utils.progress import progress
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-_DECODERS = "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
+_DECODERS = "pip install python-gdcm pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
 
 _SAFE_INTEGER_TYPES = ("uint8", "int8", "int16", "uint16", "int32", "uint32")
 """In this order of preference; NIfTI has them all."""
@@ -106,8 +105,12 @@ def _decoded(frames: Sequence[Frame]) -> list[np.ndarray]:
 
 
 def _stored(dataset: "Dataset", frames: Sequence[Frame]) -> list[np.ndarray]:
-    if not _is_decodable(frames[0].header.transfer_syntax):
-        return _decoded_by_itk(frames)
+    header = frames[0].header
+    if not _is_decodable(header.transfer_syntax):
+        encoding = get_pydicom().uid.UID(header.transfer_syntax).name
+        raise InputError(
+            f"{header.shown}: voxels are encoded as {encoding}, for which no decoder is installed; {_DECODERS}"
+        )
     from pydicom.pixels import iter_pixels
 
     return list(iter_pixels(dataset, indices=[f.index for f in frames], raw=True))
@@ -136,29 +139,6 @@ def _is_decodable(transfer_syntax: str) -> bool:
         return bool(get_decoder(uid).is_available)
     except NotImplementedError:
         return False
-
-
-def _decoded_by_itk(frames: Sequence[Frame]) -> list[np.ndarray]:
-    """What pydicom's plugins cannot decode, GDCM inside ITK often can; it rescales, which is undone exactly.
-
-    Raises:
-        InputError: ITK cannot decode it either.
-    """
-    header = frames[0].header
-    slope, intercept = frames[0].slope, frames[0].intercept
-    try:
-        if any((f.slope, f.intercept) != (slope, intercept) for f in frames):
-            raise RuntimeError("ITK knows one scaling per file")
-        image = sitk.ReadImage(str(header.path), imageIO="GDCMImageIO")
-    except RuntimeError as error:
-        encoding = get_pydicom().uid.UID(header.transfer_syntax).name
-        raise InputError(
-            f"{header.shown}: voxels are encoded as {encoding}, for which no decoder is installed; {_DECODERS}"
-        ) from error
-    array = sitk.GetArrayFromImage(image)
-    if (slope, intercept) != (1, 0):
-        array = np.rint((array.astype(np.float64) - intercept) / slope).astype(np.int32)
-    return [array[f.index] for f in frames]
 
 
 def _rescaled(plane: np.ndarray, frame: Frame, *, whole: bool) -> np.ndarray:

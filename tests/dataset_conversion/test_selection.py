@@ -1,6 +1,7 @@
 """Choosing cases, subjects and raters: the same flags for every source."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -336,3 +337,11 @@ def test_a_pattern_that_parts_a_subject_is_told(tmp_path):
 def test_notes_on_cases_go_with_them(tmp_path):
     found = select(_sessions(tmp_path), tmp_path, author_source(), CaseSelection(exclude=("q*",)))
     assert found.notes == ("p_1: series 5 taken", "p_2: series 5 taken", "2 left out by --include and --exclude")
+
+
+def test_n4_without_its_library_names_the_extra_before_anything_is_read(cohort, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "SimpleITK", None)
+    assert cohort.convert("--n4") == 1
+    assert "N4 needs SimpleITK" in (said := capsys.readouterr().err)
+    assert "pip install 'paraspinal-nnunet[itk]'" in said
+    assert len(said.strip().splitlines()) == 1

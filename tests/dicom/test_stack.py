@@ -242,8 +242,8 @@ def test_compressed(tmp_path, syntax):
 
 
 @pytest.mark.parametrize(("slope", "intercept"), [(1, 0), (2, -10)])
-def test_jpeg_lossless_without_a_plugin_goes_through_itk(tmp_path, slope, intercept):
-    """The commonest encoding of archives; none of pydicom's plugins for it is a dependency."""
+def test_jpeg_lossless(tmp_path, slope, intercept):
+    """The commonest encoding of archives, which GDCM decodes for pydicom."""
     made = slices(RescaleSlope=slope, RescaleIntercept=intercept)
     for k, dataset in enumerate(made):
         itk_compress(save(dataset, tmp_path / f"{k}.dcm"), "JPEG")
@@ -278,7 +278,7 @@ def test_an_encoding_that_nothing_decodes_names_what_to_install(tmp_path):
         packed.compress(RLELossless)
         packed.file_meta.TransferSyntaxUID = pydicom.uid.HTJ2KLossless
         packed.save_as(path)
-    with pytest.raises(InputError, match=r"encoded as High-Throughput JPEG 2000.*pip install pylibjpeg"):
+    with pytest.raises(InputError, match=r"encoded as High-Throughput JPEG 2000.*pip install .*pylibjpeg"):
         read(tmp_path)
 
 

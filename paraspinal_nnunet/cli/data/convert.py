@@ -49,6 +49,10 @@ def run(args: argparse.Namespace) -> int:
     from paraspinal_nnunet.nnunet.datasets import nnunet_folder
     from paraspinal_nnunet.utils.files import refuse_overwriting_inputs
 
+    if args.n4:
+        from paraspinal_nnunet.dataset_conversion.images.bias_field import get_simpleitk
+
+        get_simpleitk()
     if args.report and args.report.is_dir():
         raise InputError(f"--report {args.report}: is a folder; give a file")
     raw = nnunet_folder("raw", instead=args.raw)
@@ -243,7 +247,9 @@ def _add_treating(parser: argparse.ArgumentParser) -> None:
         metavar="MARGIN",
         help="keep only the labelled slices and MARGIN (default: 0) on either side; in plane nothing is cropped",
     )
-    parser.add_argument("--n4", action="store_true", help="correct the images' bias field (N4; default: leave them)")
+    parser.add_argument(
+        "--n4", action="store_true", help="correct the images' bias field (N4, extra [itk]; default: leave it)"
+    )
 
 
 class _List(argparse.Action):
