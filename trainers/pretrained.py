@@ -86,30 +86,47 @@ def load_pretrained(trainer: Any, path: Path) -> None:
 
 
 def shipped_checkpoint() -> dict[str, Any]:
-    """The model that comes with the program as a checkpoint, its weights under the names of `network.ResidualUNet`.
+    """The model that comes with the program as a checkpoint: its first network.
 
     Raises:
         SetupError: The onnx package is missing.
+    """
+    labels = {entry["key"]: entry["value"] for entry in shipped_models()[-1].manifest["labels"]}
+    return {
+        "network_weights": exported_weights(resolve_model(DEFAULT_NAME)),
+        "trainer_name": "the model that comes with the program",
+        "init_args": {"dataset_json": {"labels": {"background": 0, **labels}}},
+    }
+
+
+def exported_weights(archive: Path, fold: str = "0") -> dict[str, torch.Tensor]:
+    """Weights of one network of the program's own model, under the names of `network.ResidualUNet`.
+
+    Args:
+        archive: As `paraspinal train-default` writes it.
+        fold: Which of its networks.
+
+    Raises:
+        SetupError: The onnx package is missing.
+        InputError: No such archive.
     """
     try:
         import onnx
         from onnx import numpy_helper
     except ImportError as error:
         raise SetupError("the program's own weights need onnx; run: pip install 'paraspinal-nnunet[export]'") from error
-    with zipfile.ZipFile(resolve_model(DEFAULT_NAME)) as archive:
-        graph = onnx.load_model_from_string(archive.read("fold_0.onnx")).graph
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            graph = onnx.load_model_from_string(opened.read(f"fold_{fold}.onnx")).graph
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"{archive}: holds no network fold_{fold}.onnx ({one_line(error)})") from None
     weights = {}
     for tensor in graph.initializer:
         name = tensor.name.removesuffix(_HALF)
         if name.startswith(_WRAPPED):
             values = numpy_helper.to_array(tensor).astype("float32")
             weights[name.removeprefix(_WRAPPED)] = torch.from_numpy(values)
-    labels = {entry["key"]: entry["value"] for entry in shipped_models()[-1].manifest["labels"]}
-    return {
-        "network_weights": weights,
-        "trainer_name": "the model that comes with the program",
-        "init_args": {"dataset_json": {"labels": {"background": 0, **labels}}},
-    }
+    return weights
 
 
 def _labels(content: dict[str, Any], path: Path) -> dict[str, Any] | None:

@@ -10,8 +10,9 @@ from paraspinal_nnunet.measures.voxels import Images, gather
 from paraspinal_nnunet.phantom.randomised.cohort import draw_stack
 
 CASES = 24
-WIDENED = 0.25
-"""Ranges of so few scans are widened by this share of themselves on either side."""
+WIDENED_BY, WIDENED_FACTOR = 0.25, 1.5
+"""Ranges of so few scans are widened: by a share of themselves on either side, or, of what is never below zero, by a
+factor."""
 
 FIXED = {
     "pixel_mm": (0.25, 2.0),
@@ -41,6 +42,7 @@ def scan_ranges(seed: int, cases: int = CASES) -> dict[str, list[float]]:
     for name, values in found.items():
         if name not in FIXED:
             low, high = float(np.nanmin(values)), float(np.nanmax(values))
-            room = WIDENED * (high - low)
-            ranges[name] = [round(low - room, 4), round(high + room, 4)]
+            room = WIDENED_BY * (high - low)
+            wide = (low / WIDENED_FACTOR, high * WIDENED_FACTOR) if low > 0 else (low - room, high + room)
+            ranges[name] = [float(f"{limit:.3g}") for limit in wide]
     return ranges

@@ -1,6 +1,6 @@
 """The trained default model as a portable model: an ONNX network whose weights are stored in half precision."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,25 +26,36 @@ EXCHANGED = (0, 2, 1, 4, 3, 6, 5)
 
 
 class BothSides(torch.nn.Module):
-    """A network averaged with what it says of the mirror image, sides exchanged back: neither side is favoured."""
+    """A network averaged with what it says of the mirror image, sides exchanged back: neither side is favoured.
 
-    def __init__(self, network: torch.nn.Module) -> None:
+    Args:
+        network: Gives logits of background and the six muscles.
+        added: To the logits of (multifidus, psoas major).
+    """
+
+    def __init__(self, network: torch.nn.Module, added: tuple[float, float] = (0.0, 0.0)) -> None:
         super().__init__()
         self.network = network
         self.register_buffer("order", torch.tensor(EXCHANGED), persistent=False)
+        inner, front = added
+        offset = torch.tensor([0.0, inner, inner, 0.0, 0.0, front, front]).view(1, -1, 1, 1)
+        self.register_buffer("offset", offset, persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits as the network gives them."""
         mirrored = self.network(x.flip(3)).flip(3)
-        return 0.5 * (self.network(x) + mirrored.index_select(1, self.order))
+        return 0.5 * (self.network(x) + mirrored.index_select(1, self.order)) + self.offset
 
 
-def pack(weights: Mapping[str, torch.Tensor], recipe: Recipe, output: Path, training: Mapping[str, Any]) -> Path:
+Weights = Mapping[str, torch.Tensor]
+
+
+def pack(weights: Sequence[Weights], recipe: Recipe, output: Path, training: Mapping[str, Any]) -> Path:
     """Write the model.
 
     Args:
-        weights: Of the recipe's network.
-        recipe: What they were trained by.
+        weights: Of the recipe's network, and of others of the same build whose answers are averaged with its own.
+        recipe: What the first were trained by.
         output: A new folder, or a name that ends in .zip.
         training: Goes into the manifest beside the recipe, e.g. how many steps were made.
     """
@@ -59,22 +70,22 @@ def pack(weights: Mapping[str, torch.Tensor], recipe: Recipe, output: Path, trai
     return output
 
 
-def network_of(weights: Mapping[str, torch.Tensor], recipe: Recipe) -> BothSides:
+def network_of(weights: Weights, recipe: Recipe) -> BothSides:
     """The network that is shipped, in evaluation mode, with weights as half precision holds them."""
     network = build(recipe)
     network.load_state_dict({k: v.half().float() if v.is_floating_point() else v for k, v in weights.items()})
-    return BothSides(network).eval()
+    return BothSides(network, recipe.added).eval()
 
 
-def _fill(folder: Path, weights: Mapping[str, torch.Tensor], recipe: Recipe, training: Mapping[str, Any]) -> None:
-    network = network_of(weights, recipe)
+def _fill(folder: Path, weights: Sequence[Weights], recipe: Recipe, training: Mapping[str, Any]) -> None:
     multiple = 2 ** len(recipe.strides)
     generator = torch.Generator().manual_seed(0)
     example = torch.randn(2, 1, *recipe.patch_size, generator=generator)
-    path = folder / "fold_0.onnx"
-    write_network(network, example, [multiple, multiple], path)
-    store_in_half(path)
-    check_network(network, path, example[:1], str(folder))
+    for number, each in enumerate(weights):
+        network, path = network_of(each, recipe), folder / f"fold_{number}.onnx"
+        write_network(network, example, [multiple, multiple], path)
+        store_in_half(path)
+        check_network(network, path, example[:1], str(folder))
     labels = {"background": 0, **{s.key: s.label for s in PARASPINAL}}
     manifest = Manifest(
         format="onnx",
@@ -82,7 +93,7 @@ def _fill(folder: Path, weights: Mapping[str, torch.Tensor], recipe: Recipe, tra
         trainer=TRAINER,
         plans_name="ParaspinalDefault",
         configuration="2d",
-        folds=("0",),
+        folds=tuple(str(number) for number in range(len(weights))),
         mirroring_axes=None,
         labels=label_entries(labels),
         protocol=None,

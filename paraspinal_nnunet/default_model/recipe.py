@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-VERSION = "2"
+VERSION = "3"
 """Of the weights; grows with every model that is shipped."""
 
 
@@ -20,35 +20,40 @@ class Recipe:
         tile_size: (y, x) of prediction's tiles.
         spacing_mm: (y, x) of the network's pixels; slices stay where they are.
         across_mm: Standard deviation of prediction's smoothing of logits across slices.
+        added: To prediction's logits of (multifidus, psoas major).
         channels: Filters per level of the network.
         strides: Between the levels.
-        learning_rate: The highest; it rises linearly over `warm_up` steps, then falls as a cosine to 0.
+        learning_rate: The highest; it rises linearly over `warm_up` steps, stays, and falls as a cosine to 0 over the
+            last `decay` steps.
         warm_up: Steps.
+        decay: Steps.
         weight_decay: Of AdamW.
         averaging: Share of the old in each step of the running mean of weights, which is what is exported.
         clip: Largest norm of the gradient.
         emphasis: Weight of multifidus in the cross-entropy at the start, the muscle that is learnt last; it falls to 1
-            over the first `emphasis_share` of the steps.
-        emphasis_share: See there.
+            over the first `emphasis_steps`.
+        emphasis_steps: See there.
     """
 
-    cases: int = 700
-    iterations: int = 6500
+    cases: int = 900
+    iterations: int = 11000
     batch: int = 8
     seed: int = 2026
     patch_size: tuple[int, int] = (160, 192)
     tile_size: tuple[int, int] = (192, 224)
     spacing_mm: float = 1.5
     across_mm: float = 5.0
+    added: tuple[float, float] = (1.0, -1.0)
     channels: tuple[int, ...] = (16, 32, 64, 128, 256)
     strides: tuple[int, ...] = (2, 2, 2, 2)
     learning_rate: float = 2e-3
     warm_up: int = 100
+    decay: int = 4000
     weight_decay: float = 1e-4
-    averaging: float = 0.998
+    averaging: float = 0.999
     clip: float = 5.0
     emphasis: float = 4.0
-    emphasis_share: float = 0.3
+    emphasis_steps: int = 3300
 
     def to_json(self) -> dict[str, Any]:
         """As the log and the manifest hold it."""

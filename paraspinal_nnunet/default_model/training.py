@@ -73,13 +73,14 @@ def learning_rate(recipe: Recipe, iteration: int) -> float:
     """Of a step, from 0."""
     if iteration < recipe.warm_up:
         return recipe.learning_rate * (iteration + 1) / recipe.warm_up
-    part = (iteration - recipe.warm_up) / max(recipe.iterations - recipe.warm_up, 1)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(part, 1.0)))
+    decay = max(min(recipe.decay, recipe.iterations - recipe.warm_up), 1)
+    part = 1 - (recipe.iterations - iteration) / decay
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(max(part, 0.0), 1.0)))
 
 
 def loss_of(recipe: Recipe, iteration: int) -> DiceCELoss:
     """Dice and cross-entropy of a step."""
-    part = min(iteration / max(recipe.emphasis_share * recipe.iterations, 1), 1.0)
+    part = min(iteration / max(recipe.emphasis_steps, 1), 1.0)
     weight = torch.ones(LABELLED + 1)
     weight[1:3] = recipe.emphasis + part * (1 - recipe.emphasis)
     loss = DiceCELoss(softmax=True, to_onehot_y=True, batch=True)

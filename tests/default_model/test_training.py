@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from paraspinal_nnunet.default_model import training
+from paraspinal_nnunet.default_model import run, training
 from paraspinal_nnunet.default_model.packing import EXCHANGED, BothSides, network_of, pack
 from paraspinal_nnunet.default_model.recipe import DEFAULT
-from paraspinal_nnunet.default_model.run import ARCHIVE, train_default
+from paraspinal_nnunet.default_model.run import ARCHIVE, pack_checkpoint, train_default
 from paraspinal_nnunet.errors import InputError, ProtocolError
 from paraspinal_nnunet.inference.portable import open_model
 from paraspinal_nnunet.models.manifest import COMPUTED_ONLY
+from paraspinal_nnunet.utils.fingerprint import file_sha256
 
 TINY = replace(
     DEFAULT, cases=1, iterations=4, batch=2, patch_size=(32, 48), channels=(4, 8), strides=(2,), warm_up=2, seed=1
@@ -23,20 +24,30 @@ def weights(path):
     return torch.load(path, weights_only=True)["mean"]
 
 
-def test_learning_rate_rises_then_falls_to_zero():
-    recipe = replace(DEFAULT, iterations=1100, warm_up=100, learning_rate=1.0)
+def test_learning_rate_rises_stays_and_falls_to_zero():
+    recipe = replace(DEFAULT, iterations=1100, warm_up=100, decay=400, learning_rate=1.0)
     assert training.learning_rate(recipe, 0) == pytest.approx(0.01)
-    assert training.learning_rate(recipe, 99) == pytest.approx(1.0)
-    assert training.learning_rate(recipe, 600) == pytest.approx(0.5)  # half of a cosine
+    assert training.learning_rate(recipe, 99) == training.learning_rate(recipe, 700) == pytest.approx(1.0)
+    assert training.learning_rate(recipe, 900) == pytest.approx(0.5)  # half of a cosine
     assert training.learning_rate(recipe, 1100) == pytest.approx(0.0)
+    short = replace(recipe, iterations=200)  # falls from the end of the rise on
+    assert training.learning_rate(short, 150) == pytest.approx(0.5)
 
 
 def test_multifidus_weighs_more_at_first_and_the_same_later():
-    recipe = replace(DEFAULT, iterations=100, emphasis=4.0, emphasis_share=0.5)
+    recipe = replace(DEFAULT, emphasis=4.0, emphasis_steps=50)
     start, half, end = (training.loss_of(recipe, n).cross_entropy.weight.tolist() for n in (0, 25, 50))
     assert start == [1, 4, 4, 1, 1, 1, 1]
     assert half == [1, 2.5, 2.5, 1, 1, 1, 1]
     assert end == [1] * 7
+
+
+def test_what_is_added_to_logits_moves_two_muscles_on_both_sides():
+    network = training.build(TINY).eval()
+    image = torch.zeros(1, 1, 32, 48)
+    with torch.inference_mode():
+        moved = BothSides(network, (1.0, -2.0))(image) - BothSides(network)(image)
+    torch.testing.assert_close(moved[0, :, 5, 5], torch.tensor([0.0, 1, 1, 0, 0, -2, -2]), atol=1e-5, rtol=0)
 
 
 @pytest.mark.slow
@@ -63,13 +74,20 @@ def test_a_stopped_training_ends_in_the_same_weights(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_from_an_empty_folder_to_an_archive_that_opens(tmp_path):
+def test_from_an_empty_folder_to_an_archive_that_opens(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "scan_ranges", lambda seed: {"pixel_mm": [0.25, 2.0]})  # drawing 24 scans takes a minute
     archive = train_default(tmp_path, TINY, workers=0)
     assert archive.name == ARCHIVE
     model = open_model(archive)
     assert model.manifest.training[COMPUTED_ONLY] is True
     assert model.manifest.training["recipe"]["iterations"] == 4
     assert model.pipeline.spacing_mm == (1.5, 1.5)  # slices stay where they are
+    both = open_model(pack_checkpoint(tmp_path / training.CHECKPOINT, TINY, tmp_path / "both.zip", [archive]))
+    assert both.folds == ("0", "1")
+    (earlier,) = both.manifest.training["averaged_with"]
+    assert earlier["sha256"] == file_sha256(archive)
+    with pytest.raises(InputError, match="holds no network"):
+        pack_checkpoint(tmp_path / training.CHECKPOINT, TINY, tmp_path / "other.zip", [tmp_path / "none.zip"])
     lines = (tmp_path / training.LOG_FILE).read_text().splitlines() if (tmp_path / training.LOG_FILE).exists() else []
     assert len(lines) == 0  # a line every 50 steps
 
@@ -91,7 +109,7 @@ def test_both_sides_gives_a_mirrored_scan_mirrored_labels():
 def test_weights_stored_in_half_precision_give_the_labels_of_single_precision(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     content = training.build(TINY).state_dict()
-    folder = pack(content, TINY, tmp_path / "model", {})
+    folder = pack([content], TINY, tmp_path / "model", {})
     session = onnxruntime.InferenceSession(str(folder / "fold_0.onnx"), providers=["CPUExecutionProvider"])
     image = np.random.default_rng(0).normal(size=(1, 1, 64, 96)).astype(np.float32)
     found = session.run(None, {"image": image})[0]

@@ -15,6 +15,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cases", type=int, metavar="N", help="drawn persons (default: the recipe's)")
     parser.add_argument("--seed", type=int, help="of everything (default: the recipe's)")
     parser.add_argument("-np", "--workers", type=int, default=1, help="processes that make batches (default: 1)")
+    parser.add_argument(
+        "--average-with", type=Path, nargs="*", default=(), metavar="ZIP",
+        help="earlier models of the program's own, whose answers are averaged with the new one's",
+    )  # fmt: skip
     parser.add_argument("--threads", type=int, default=1, help="of the network (default: 1)")
 
 
@@ -27,5 +31,8 @@ def run(args: argparse.Namespace) -> int:
 
     given = {name: getattr(args, name) for name in ("iterations", "cases", "seed")}
     recipe = replace(DEFAULT, **{name: value for name, value in given.items() if value is not None})
-    print(train_default(args.output, recipe, workers=args.workers, threads=args.threads))
+    archive = train_default(
+        args.output, recipe, workers=args.workers, threads=args.threads, average_with=args.average_with
+    )
+    print(archive)
     return 0

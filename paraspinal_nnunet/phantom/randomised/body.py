@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from paraspinal_nnunet.phantom.randomised.multifidus import Border, draw_border
+
 WAVES = 10
 """Waves of which a body's irregularity is the sum."""
 
@@ -49,13 +51,13 @@ class Body:
         size: Linear size of the skeleton against the average.
         depth: Of the back muscles' compartment from front to back, against the average.
         width: Of the same from the midline to the side.
-        multifidus_width: Against the average, at L1 and at S1.
-        multifidus_depth: How far back multifidus reaches, at L1 and at S1.
+        border: Between multifidus and erector spinae.
+        fascia: Thickness of the sheet around the back muscles; below zero it is of fat, 0 where none is seen.
         psoas_area: Against the average.
         psoas_aspect: Width over depth against the average.
         psoas_turn: Radians.
         psoas_shift: Outwards and forwards.
-        quadratus: Linear size against the average, and thickness.
+        quadratus: Linear size against the average, thickness, and how far back it lies against erector spinae.
         half_width: Inside of the abdominal wall, from the midline.
         front: Of the cavity before the canal.
         wall: Thickness of the abdominal wall.
@@ -64,6 +66,10 @@ class Body:
         flatness: 0 for a round back, 1 for one that lies flat.
         furrow: Depth of the midline's furrow.
         fat: Mean share of fat in the muscles at the middle lumbar levels.
+        texture: Of that fat: how soft the edges of its streaks are, share that is spread evenly, and fat in the sheets
+            between bundles.
+        unequal: Logarithms of what multifidus and erector spinae have more of it.
+        marrow: Share of fat in bone, and how much that varies.
         deep_fat: Thickness of fat between bone and the deep face of multifidus that belongs to the muscle's outline.
         septum: Thickness of the fat between multifidus and erector spinae.
         turn: Rotation of the spine and its muscles against the trunk, radians, at L1 and S1.
@@ -78,13 +84,13 @@ class Body:
     size: float
     depth: tuple[float, float]
     width: tuple[float, float]
-    multifidus_width: tuple[float, float]
-    multifidus_depth: tuple[float, float]
+    border: Border
+    fascia: float
     psoas_area: tuple[float, float]
     psoas_aspect: float
     psoas_turn: float
     psoas_shift: tuple[float, float]
-    quadratus: tuple[float, float]
+    quadratus: tuple[float, float, float]
     half_width: float
     front: float
     wall: float
@@ -95,6 +101,9 @@ class Body:
     flatness: float
     furrow: float
     fat: float
+    texture: tuple[float, float, float]
+    unequal: tuple[float, float]
+    marrow: tuple[float, float]
     deep_fat: tuple[float, float]
     septum: float
     turn: tuple[float, float]
@@ -115,13 +124,13 @@ def draw_body(rng: np.random.Generator) -> Body:
         size=size,
         depth=_pair(rng, np.exp(0.9 * build + rng.normal(-0.08, 0.11)), 0.04),
         width=_pair(rng, np.exp(0.5 * build + rng.normal(-0.04, 0.08)), 0.03),
-        multifidus_width=(_around(rng, 1.02, 0.24), _around(rng, 1.02, 0.17)),
-        multifidus_depth=(float(rng.uniform(0.5, 1.05)), float(rng.uniform(0.92, 1.25))),
+        border=draw_border(rng),
+        fascia=float(rng.choice((0.0, 1.0, -1.0), p=(0.4, 0.42, 0.18)) * rng.uniform(0.5, 1.9)),
         psoas_area=_pair(rng, np.exp(1.2 * build + rng.normal(-0.2, 0.38)), 0.07),
         psoas_aspect=_around(rng, 1.0, 0.17),
         psoas_turn=float(rng.normal(0, 0.25)),
         psoas_shift=(float(rng.normal(1, 3)), float(rng.normal(0, 4))),
-        quadratus=(_around(rng, 1.0, 0.12), _around(rng, 1.2, 0.35)),
+        quadratus=(_around(rng, 1.0, 0.12), _around(rng, 1.2, 0.35), float(rng.uniform(0, 8))),
         half_width=size * float(rng.uniform(96, 150)),
         front=size * float(rng.uniform(72, 175)),
         wall=float(rng.uniform(6, 26)),
@@ -132,7 +141,10 @@ def draw_body(rng: np.random.Generator) -> Body:
         flatness=float(rng.uniform(0, 1)),
         furrow=float(rng.uniform(0, 9)),
         fat=float(np.clip(np.exp(rng.normal(np.log(0.09), 0.75)), 0.005, 0.5)),
-        deep_fat=(float(max(rng.normal(0, 2.5), 0)), float(max(rng.normal(0, 2.5), 0))),
+        texture=(float(rng.uniform(0.6, 2.2)), float(rng.uniform(0, 0.7)), float(max(rng.uniform(-0.3, 0.6), 0))),
+        unequal=(float(rng.normal(0, 0.3)), float(rng.normal(0, 0.3))),
+        marrow=(float(max(rng.uniform(-0.25, 0.6), 0)), float(rng.uniform(0, 0.25))),
+        deep_fat=_pair(rng, np.exp(rng.normal(np.log(3), 0.8)) if rng.random() < 0.6 else 0.0, 0.2),
         septum=float(max(rng.normal(0.8, 1.1), 0)),
         turn=(float(rng.normal(0, 0.05)), float(rng.normal(0, 0.05))),
         shift=(float(rng.normal(0, 6)), float(rng.normal(0, 6))),

@@ -20,7 +20,7 @@ from paraspinal_nnunet.phantom.randomised.slices import draw_slice
 from paraspinal_nnunet.phantom.randomised.tissues import LABELLED
 from paraspinal_nnunet.utils.files import atomic_folder, write_json
 
-REVISION = 1
+REVISION = 2
 """Grows whenever the same seed gives other data."""
 
 SUMMARY_FILE = "phantom.json"

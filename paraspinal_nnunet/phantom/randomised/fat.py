@@ -1,4 +1,4 @@
-"""Fat inside the muscles: streaks, sheets between them, and what fills the place of wasted muscle."""
+"""Fat inside muscles and bone: streaks, sheets between them, and what fills the place of wasted muscle."""
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, zoom
@@ -9,19 +9,21 @@ from paraspinal_nnunet.phantom.randomised.tissues import Tissue
 
 
 def fat_share(canvas: Canvas, tissue: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Share of fat inside the muscles: float32 (rows, columns), 0 elsewhere.
+    """Share of fat inside the muscles and in bone: float32 (rows, columns), 0 elsewhere.
 
     Streaks along no direction of their own, more in multifidus and at the lower levels, deep and medial before
-    elsewhere; a sheet between multifidus and erector spinae; and fat that fills what a wasted muscle has left.
+    elsewhere; sheets between bundles and between multifidus and erector spinae; and fat that fills what a wasted
+    muscle has left.
     """
     body, level = canvas.body, canvas.level
     gradient = float(np.exp(0.28 * (np.clip(level, -1.5, 6) - 2)))
     fine, broad = _streaks(rng, 1.0, 1.6), _streaks(rng, 4.0, 4.0)
     texture = (fine + broad) / np.float32(np.sqrt(2))
+    softness, even, sheets = body.texture
     share = np.zeros(SHAPE, np.float32)
     for muscle, factor in (
-        (Tissue.MF_RIGHT, 1.6),
-        (Tissue.ES_RIGHT, 1.1),
+        (Tissue.MF_RIGHT, 1.6 * np.exp(body.unequal[0])),
+        (Tissue.ES_RIGHT, 1.1 * np.exp(body.unequal[1] + 0.08 * (level - 2))),
         (Tissue.PM_RIGHT, 0.3),
         (Tissue.QL_RIGHT, 0.5),
     ):
@@ -34,7 +36,11 @@ def fat_share(canvas: Canvas, tissue: np.ndarray, rng: np.random.Generator) -> n
             if muscle == Tissue.MF_RIGHT:
                 x, y = _coordinates(place)
                 field = (field + 0.8 * (1.0 - np.abs(x) / 30 + (y + 28) / 20)) / 1.25
-            share[place] = np.clip((field + ndtri(mean)) / 0.9 + 0.5, 0, 1)
+            streaks = np.clip((field + ndtri(max((1 - even) * mean, 1e-4))) / softness + 0.5, 0, 1)
+            between = sheets * mean**0.5 * np.clip(1 - np.abs(broad[place] + 0.3 * fine[place]) / 0.25, 0, 1)
+            share[place] = np.maximum(even * mean + (1 - even * mean) * streaks, between)
+    bone = tissue == Tissue.MARROW
+    share[bone] = np.clip(body.marrow[0] + body.marrow[1] * broad[bone], 0, 1)
     for side in (0, 1):
         _add_sheets(canvas, tissue, share, side, fine)
     return share
@@ -57,7 +63,7 @@ def _add_sheets(canvas: Canvas, tissue: np.ndarray, share: np.ndarray, side: int
     if deep > 1:
         x, y = np.meshgrid(X_MM[window[1]], Y_MM[window[0]])
         edge = -13.0 * body.size - deep + 2 * fine[window] - 0.15 * np.abs(x)
-        near = np.clip((y - edge) / 2 + 0.5, 0, 1) * (np.abs(x) < 34)
+        near = np.clip((y - edge) / 2 + 0.5, 0, 1) * (np.abs(x) < 22 + 24 * body.organs[10])
         share[window] = np.where(both, np.maximum(share[window], near), share[window])
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from paraspinal_nnunet.anatomy import Muscle
 from paraspinal_nnunet.phantom.muscles import COURSES, LEVELS
 from paraspinal_nnunet.phantom.randomised.canvas import Canvas, oval, smooth
+from paraspinal_nnunet.phantom.randomised.multifidus import gap_outline, multifidus_outline
 from paraspinal_nnunet.phantom.randomised.tissues import Tissue
 
 ANCHOR = np.array([3.0, -12.0])
@@ -138,7 +139,6 @@ COMPARTMENT = np.array(
 
 COMPARTMENT_LEVELS = (*LEVELS, 7.2)
 
-MULTIFIDUS = np.array([smooth(np.array(p, float)) for p in COURSES[Muscle.MULTIFIDUS].outlines])
 PSOAS = np.array([smooth(np.array(p, float)) for p in COURSES[Muscle.PSOAS_MAJOR].outlines])
 QUADRATUS = np.array([smooth(np.array(p, float)) for p in COURSES[Muscle.QUADRATUS_LUMBORUM].outlines])
 
@@ -154,6 +154,7 @@ class Outlines:
 
     compartment: np.ndarray | None
     multifidus: np.ndarray | None
+    gap: np.ndarray | None
     psoas: np.ndarray | None
     quadratus: np.ndarray | None
 
@@ -165,11 +166,16 @@ def paint_muscles(canvas: Canvas) -> None:
         if found.quadratus is not None:
             canvas.fill(Tissue.QL_RIGHT + side, found.quadratus)
         if found.compartment is not None:
-            canvas.fill(Tissue.LIGAMENT, _grown(found.compartment, 0.9 + 0.9 * canvas.body.organs[18]))
+            if canvas.body.fascia:
+                tissue = Tissue.LIGAMENT if canvas.body.fascia > 0 else Tissue.FAT
+                canvas.fill(tissue, _grown(found.compartment, abs(canvas.body.fascia)))
             canvas.fill(Tissue.ES_RIGHT + side, found.compartment)
         if found.multifidus is not None:
             inside = canvas.array() == Tissue.ES_RIGHT + side
             canvas.paint(canvas.mask(found.multifidus) & inside, Tissue.MF_RIGHT + side)
+        if found.gap is not None:
+            inside = canvas.array() == Tissue.MF_RIGHT + side
+            canvas.paint(canvas.mask(found.gap) & inside, Tissue.FAT)
         if found.psoas is not None:
             canvas.fill(Tissue.PM_RIGHT + side, found.psoas)
 
@@ -178,18 +184,15 @@ def outlines(canvas: Canvas, side: int) -> Outlines:
     """Where a body's muscles lie, side 0 right and 1 left."""
     body, level = canvas.body, canvas.level
     flip = np.array([1 if side == 0 else -1, 1])
-    part = float(np.clip(level / 5, -0.3, 1.2))
-    compartment = multifidus = psoas = quadratus = None
+    compartment = multifidus = gap = psoas = quadratus = None
     if level < LAST_BACK_LEVEL:
         scale = np.array([body.width[side], body.depth[side]])
-        points = ANCHOR + (_between(COMPARTMENT, COMPARTMENT_LEVELS, level) - ANCHOR) * scale
-        compartment = smooth(points) * flip
-        wide = body.multifidus_width[0] + part * (body.multifidus_width[1] - body.multifidus_width[0])
-        deep = body.multifidus_depth[0] + part * (body.multifidus_depth[1] - body.multifidus_depth[0])
-        inner = _between(MULTIFIDUS, LEVELS, level)
-        taper = 1 - 0.6 * max(level - 6, 0)
-        own = np.array([body.width[side] * wide * taper, body.depth[side] * deep * taper])
-        multifidus = (ANCHOR + (inner - ANCHOR) * own + (-1.5, 1.0)) * flip
+        table = _between(COMPARTMENT, COMPARTMENT_LEVELS, level)
+        compartment = smooth(ANCHOR + (table - ANCHOR) * scale) * flip
+        back = float(table[:, 1].min())
+        multifidus = (ANCHOR + (multifidus_outline(body.border, level, side, back) - ANCHOR) * scale) * flip
+        free = gap_outline(body.border, level, back)
+        gap = None if free is None else (ANCHOR + (free - ANCHOR) * scale) * flip
     if PSOAS_LEVELS[0] < level < PSOAS_LEVELS[1]:
         psoas = _psoas(canvas, side) * flip
     if QUADRATUS_LEVELS[0] < level < QUADRATUS_LEVELS[1]:
@@ -200,8 +203,8 @@ def outlines(canvas: Canvas, side: int) -> Outlines:
         offset = points - middle
         thick = body.quadratus[1] * (1.0 if level < 3 else 1.4)
         points = middle + np.outer(offset @ axis, axis) + np.outer(offset @ across, across) * thick
-        quadratus = (points + np.array([0, 2.0])) * flip
-    return Outlines(compartment, multifidus, psoas, quadratus)
+        quadratus = (points + np.array([0, 2.0 - body.quadratus[2]])) * flip
+    return Outlines(compartment, multifidus, gap, psoas, quadratus)
 
 
 def _psoas(canvas: Canvas, side: int) -> np.ndarray:

@@ -86,27 +86,35 @@ def _bone(canvas: Canvas, outline: np.ndarray, cortex_mm: float) -> None:
 
 
 def _paint_sacrum(canvas: Canvas) -> None:
+    """Body and wings, which reach the ilium; a groove for the back muscles behind, between crest and ilium."""
     level, r = canvas.level, canvas.body.organs
-    wide = float(np.clip((level - 4.55) / 0.35, 0, 1))
-    deep = max(19 - 3.0 * (level - 4.6), 8)
+    wide = float(np.clip((level - 4.45 - 0.4 * r[17]) / 0.4, 0, 1))
+    deep = max(19 - 3.0 * (level - 4.6), 8) * (0.8 + 0.45 * r[5])
     top = 8 + 2 * deep - 5 * max(level - 5, 0)
-    reach = 24 + 30 * wide
+    reach = 24 + (24 + 14 * r[6]) * wide
+    slope, hollow = 4 + 14 * r[7], 4 * (r[8] - 0.5)
     outline = [
         (0, top),
         (16, top - 1),
-        (reach, top - 10),
-        (reach + 2, 6),
-        (reach - 10, -6),
-        (22, -8),
-        (14, -10),
-        (3, -16),
+        (28, top - 0.4 * slope),
+        (reach, top - slope),
+        (reach + 3, top - slope - 10),
+        (reach - 2, 4 - 6 * r[9]),
+        (reach - 10, -7 - 6 * r[9] + hollow),
+        (24, -8 + hollow),
+        (14, -11),
+        (3, -17),
     ]
     full = np.array(outline + [(-x, y) for x, y in reversed(outline[1:])], float)
-    _bone(canvas, smooth(full, 80), 1.5)
+    _bone(canvas, smooth(full, 80), 0.8 + 1.2 * r[4])
     _bone(canvas, bar((0, -14), (0, -20.0 - 8 * r[11]), 3.0), 1.2)
+    if r[12] < 0.6:  # arches that slope from the crest to the joints
+        for side in (-1, 1):
+            _bone(canvas, bar((side * 2, -17), (side * 20, -9), 2.6), 1.2)
+    apart = 18 + 6 * r[10]
     for side in (-1, 1):
-        canvas.fill(Tissue.FAT, oval(side * 20, 8, 5.5, 6))
-        canvas.fill(Tissue.NERVE, oval(side * 20, 8, 2.8, 3.2))
+        canvas.fill(Tissue.FAT, oval(side * apart, 8, 4 + 3 * r[2], 6 + 3 * r[1]))
+        canvas.fill(Tissue.NERVE, oval(side * apart, 8, 2.8, 3.2))
 
 
 def _paint_canal(canvas: Canvas) -> None:
@@ -136,8 +144,8 @@ def _paint_vessels(canvas: Canvas) -> None:
         canvas.fill(Tissue.LIGAMENT, oval(-10, y + 5, 9.5 * size, 9.5 * size))
         canvas.fill(Tissue.FLOW_VOID, oval(-10, y + 5, 8.2 * size, 8.2 * size))
         canvas.fill(Tissue.SLOW_FLOW, oval(16, y, 11.5 * size, 7.5 * size))
-    else:
-        apart = min((level - 3.3) * 16, 36)
+    else:  # on their way to the psoas' inner edge
+        apart = min((level - 3.3) * (13 + 14 * r[18]), 44)
         for side in (-1, 1):
             canvas.fill(Tissue.FLOW_VOID, oval(side * (9 + apart), y + 5 - 0.1 * apart, 5.5 * size, 5.5 * size))
             canvas.fill(Tissue.SLOW_FLOW, oval(side * (14 + apart), y - 6 - 0.1 * apart, 7 * size, 5.5 * size))

@@ -59,6 +59,9 @@ MUSCULAR = (*range(1, 9), Tissue.MUSCLE, Tissue.GLUTEAL, Tissue.LATISSIMUS)
 
 FATTY = (Tissue.SUBCUTANEOUS, Tissue.FAT)
 
+NEIGHBOURS = (Tissue.MARROW, Tissue.FLOW_VOID, Tissue.SLOW_FLOW, Tissue.KIDNEY, Tissue.BOWEL_WALL)
+"""What lies beside the muscles and now and then looks like them."""
+
 _COLUMNS = ("t2", "t1", "water", "fat", "in_phase", "opposed")
 _TABLE: Mapping[str, tuple[float, float, float, float, float, float]] = {
     "AIR": (0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
@@ -121,6 +124,9 @@ def draw_signals(rng: np.random.Generator) -> np.ndarray:
     values[[Tissue.PM_LEFT, Tissue.MF_LEFT, Tissue.ES_LEFT]] = values[
         [Tissue.PM_RIGHT, Tissue.MF_RIGHT, Tissue.ES_RIGHT]
     ]
+    for alike in NEIGHBOURS:
+        if rng.random() < 0.15:
+            values[alike] = muscle * np.exp(rng.normal(0, 0.08))
     values[Tissue.FAT] = values[Tissue.SUBCUTANEOUS] * np.exp(rng.normal(0, 0.08))
     if rng.random() < 0.9:
         values[[Tissue.AIR, Tissue.GAS, Tissue.VOID]] = np.abs(rng.normal(0, 0.01, 3))

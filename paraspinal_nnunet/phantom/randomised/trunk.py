@@ -126,7 +126,7 @@ def _paint_pelvis(canvas: Canvas, inner: np.ndarray) -> None:
         near = np.array([side * (86 - 13 * down) * wide, -20.0 - 6 * down])
         far = np.array([side * (108 - 2 * down) * wide, 30.0 + 12 * down])
         iliacus, gluteus = (
-            (3 + 4.5 * down) * (0.7 + 0.6 * body.organs[11]),
+            (3 + 4.5 * down) * (0.6 + 1.1 * body.organs[11]),
             (3 + 6 * down) * (0.6 + 0.9 * body.organs[12]),
         )
         middle = (near + far) / 2
