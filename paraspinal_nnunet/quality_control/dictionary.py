@@ -63,9 +63,10 @@ def cases_dictionary(
     Raises:
         KeyError: A column that nothing explains.
     """
-    parts = {"": (*_CASES, *_INTENSITIES)}
+    parts: dict[str, tuple[Column, ...]] = {"": (*_CASES, *_INTENSITIES)}
     parts |= {f"{name}_": _INTENSITIES for name in channels}
-    parts |= {f"{name}_": _CLASS for name in classes} | {f"{name}_": _MUSCLE for name in muscles}
+    parts |= {f"{name}_": _CLASS for name in classes}
+    parts |= {f"{name}_": _MUSCLE for name in muscles}
     return {name: _entry(name, parts) for name in names}
 
 
