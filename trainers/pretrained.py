@@ -119,7 +119,7 @@ def exported_weights(archive: Path, fold: str = "0") -> dict[str, torch.Tensor]:
         with zipfile.ZipFile(archive) as opened:
             graph = onnx.load_model_from_string(opened.read(f"fold_{fold}.onnx")).graph
     except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{archive}: holds no network fold_{fold}.onnx ({one_line(error)})") from None
+        raise InputError(f"{archive}: holds no network fold_{fold}.onnx ({error})") from None
     weights = {}
     for tensor in graph.initializer:
         name = tensor.name.removesuffix(_HALF)
