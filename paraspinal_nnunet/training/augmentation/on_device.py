@@ -22,7 +22,7 @@ proposals: four rounds miss the muscles, about a tenth of a scan, in less than o
 LABELS = 2**15
 """As many as int16 can hold."""
 
-CROP_VOXELS = {"cpu": 1, "cuda": 2**22}
+CROP_VOXELS = {"cpu": 2**16, "cuda": 2**22}
 """Voxels of the crops that are computed in one go, but at least one crop."""
 
 
