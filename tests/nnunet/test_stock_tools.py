@@ -171,13 +171,58 @@ def test_exported_models_can_be_ensembled_too(shell, scans, tmp_path):
     assert labels(tmp_path / "ensemble").keys() == {"new.nii.gz"}
 
 
-def test_residual_encoder_plans_share_the_folds(shell, tmp_path):
-    before = (shell.dataset.preprocessed / "splits_final.json").read_bytes()
+@pytest.fixture(scope="module")
+def residual_plans(shell):
+    """nnU-Net's residual-encoder plans of the same data, preprocessed."""
     shell.run("nnUNetv2_plan_experiment", "-d", 501, "-pl", "nnUNetPlannerResEncM")
     shell.run("nnUNetv2_preprocess", "-d", 501, "-plans_name", "nnUNetResEncUNetMPlans", "-c", "2d", "-np", 1)
-    plans = json.loads((shell.dataset.preprocessed / "nnUNetResEncUNetMPlans.json").read_text())
+    return shell.dataset.preprocessed / "nnUNetResEncUNetMPlans.json"
+
+
+def test_residual_encoder_plans_share_the_folds(shell, residual_plans):
+    plans = json.loads(residual_plans.read_text())
     name = plans["configurations"]["2d"]["architecture"]["network_class_name"]
     assert name == "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet"
     assert plans["image_reader_writer"] == "NibabelIOWithReorient"
     assert len(list((shell.dataset.preprocessed / plans["configurations"]["2d"]["data_identifier"]).glob("*.pkl"))) == 6
-    assert (shell.dataset.preprocessed / "splits_final.json").read_bytes() == before
+    splits = json.loads((shell.dataset.preprocessed / "splits_final.json").read_text())
+    assert [sorted(fold["val"]) for fold in splits] == [
+        sorted(p.name.removesuffix(".nii.gz") for p in (shell.models["2d"] / f"fold_{n}" / "validation").glob("*.gz"))
+        for n in FOLDS
+    ]
+
+
+def test_a_residual_encoder_is_trained_on_our_folds_and_compared(shell, residual_plans, tmp_path):
+    """Stock plans with the length of the baseline in them; a fold's test cases are the same as ours."""
+    from paraspinal_nnunet.cli import main
+    from paraspinal_nnunet.protocol.plans import BASELINE_ENTRY
+
+    plans = json.loads(residual_plans.read_text())
+    plans[BASELINE_ENTRY] = {"iterations": 2, "iterations_per_epoch": 2, "val_iterations": 1}
+    numbers = plans["configurations"]["2d"] | {"batch_size": 2, "patch_size": [64, 64]}
+    plans["configurations"]["2d"] = numbers
+    residual_plans.with_name("ShortResEnc.json").write_text(json.dumps(plans | {"plans_name": "ShortResEnc"}))
+    other = "nnUNetTrainerBaselineNoMirroring"
+    arguments = (501, "2d", 0, "-tr", other, "-p", "ShortResEnc", "-device", "cpu")
+    shell.run("nnUNetv2_train", *arguments, plugin=True, nnUNet_n_proc_DA="0")
+    model = shell.dataset.results / shell.dataset.name / f"{other}__ShortResEnc__2d"
+    pairs = [
+        f"{name}={at / 'fold_0' / 'validation'}" for name, at in (("residual", model), ("paper", shell.models["2d"]))
+    ]
+    reference, output = str(shell.dataset.raw), str(tmp_path / "evaluation")
+    assert main(["evaluate", "-ref", reference, "-o", output, "--pred", *pairs, "--subset"]) == 0
+    rows = (tmp_path / "evaluation" / "metrics.csv").read_text().splitlines()[1:]
+    assert {row.split(",")[0] for row in rows} == {"residual", "paper"}
+    assert len(rows) == 2 * 2 * 6  # models, test cases of fold 0, muscles
+
+
+def test_overlays_of_raw_and_preprocessed_cases_are_drawn(shell, tmp_path):
+    from PIL import Image
+
+    shell.run("nnUNetv2_plot_overlay_pngs", "-d", 501, "-o", tmp_path / "raw", "-np", 1, "--use_raw")
+    shell.run("nnUNetv2_plot_overlay_pngs", "-d", 501, "-o", tmp_path / "made", "-np", 1, "-p", PLANS, "-c", "2d")
+    for part in ("raw", "made"):
+        pictures = sorted((tmp_path / part).glob("*.png"))
+        assert [p.name for p in pictures] == [f"sub-00{n}.png" for n in range(1, 7)]
+        drawn = np.asarray(Image.open(pictures[0]).convert("RGB")).reshape(-1, 3).astype(int)
+        assert (np.ptp(drawn, axis=1) > 60).any()  # grey is the scan, colours are the muscles
