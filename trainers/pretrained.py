@@ -81,8 +81,13 @@ def load_pretrained(trainer: Any, path: Path) -> None:
         "sha256": file_sha256(source),
         "trainer": content.get("trainer_name"),
         "last_layer": last,
+        "share_taken": round(_size(taken) / _size(own), 4),
+        "left_out": [key for key in own if key not in taken],
     }
-    trainer.print_to_log_file(f"{name}: first weights from {path}, last layer {last}")
+    trainer.print_to_log_file(
+        f"{name}: first weights from {path}, {100 * _size(taken) / _size(own):.1f} % of the network's numbers; last layer "
+        f"{last}; drawn at random: {', '.join(trainer.pretrained['left_out']) or 'none'}"
+    )
 
 
 def shipped_checkpoint() -> dict[str, Any]:

@@ -54,6 +54,8 @@ def test_the_same_labels_keep_all_weights_and_the_record_names_the_source(tiny, 
         "sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
         "trainer": "nnUNetTrainerParaspinal",
         "last_layer": "kept",
+        "share_taken": 1.0,
+        "left_out": [],
     }
 
 
@@ -74,6 +76,10 @@ def test_other_labels_get_a_fresh_last_layer(tiny, source, labels):
         expected = fresh.network.state_dict()[key] if key.startswith(LAST_LAYER) else weights[key]
         assert torch.equal(value, expected), key
     assert trainer.pretrained["last_layer"] == "fresh: its labels are others"
+    left = [key for key in found if key.startswith(LAST_LAYER)]
+    assert trainer.pretrained["left_out"] == left
+    numbers = sum(found[key].numel() for key in found if key not in left) / sum(v.numel() for v in found.values())
+    assert trainer.pretrained["share_taken"] == pytest.approx(numbers, abs=5e-5)
     assert len(found["model.2.1.conv.unit0.conv.weight"]) == len(labels)
 
 
