@@ -328,9 +328,7 @@ READERS: dict[str, Reader] = {
     ),
     "workflow": Reader(seeds.workflow, {"state/**/*.json": of_json}, read_workflow),
     "training": Reader(
-        seeds.tiny_training,
-        {"*.pth": of_stored_zip, "preprocessed/*/*.json": of_json, "preprocessed/*/*/*.b2nd": of_bytes},
-        resume_training,
+        seeds.tiny_training, {"*.pth": of_stored_zip, "preprocessed/*/[Tds]*.json": of_json}, resume_training
     ),
     "first weights": Reader(seeds.tiny_training, {"*.pth": of_stored_zip}, begin_with_weights),
 }  # fmt: skip
