@@ -85,8 +85,8 @@ def load_pretrained(trainer: Any, path: Path) -> None:
         "left_out": [key for key in own if key not in taken],
     }
     trainer.print_to_log_file(
-        f"{name}: first weights from {path}, {100 * _size(taken) / _size(own):.1f} % of the network's numbers; last layer "
-        f"{last}; drawn at random: {', '.join(trainer.pretrained['left_out']) or 'none'}"
+        f"{name}: first weights from {path}, {100 * _size(taken) / _size(own):.1f} % of the network's numbers; last "
+        f"layer {last}; drawn at random: {', '.join(trainer.pretrained['left_out']) or 'none'}"
     )
 
 
