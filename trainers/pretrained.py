@@ -9,7 +9,7 @@ import torch
 from torch._dynamo import OptimizedModule
 from torch.nn.parallel import DistributedDataParallel
 
-from paraspinal_nnunet.errors import InputError, SetupError, TrainingRefusedError, one_line
+from paraspinal_nnunet.errors import InputError, SetupError, TrainingRefusedError
 from paraspinal_nnunet.models.checkpoints import check_weights, read_trained
 from paraspinal_nnunet.models.shipped import DEFAULT_NAME, resolve_model, shipped_models
 from paraspinal_nnunet.utils.files import read_json
