@@ -1,7 +1,6 @@
 """Whether label maps mean what their values say: muscles out of place, and values that lie where others belong."""
 
-import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -11,9 +10,7 @@ from paraspinal_nnunet.evaluation.references import Label
 from paraspinal_nnunet.image_io.geometry import check_sides
 from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.measures.positions import check_positions
-from paraspinal_nnunet.utils.text import pluralize
-
-log = logging.getLogger(__name__)
+from paraspinal_nnunet.utils.text import pluralize, some
 
 COARSE = 48
 """Places are judged on a map thinned to about so many voxels along each axis. Source: ours."""
@@ -21,8 +18,6 @@ COARSE = 48
 CLEAR_DICE = 0.5
 """A predicted label lies where another belongs if it agrees with that one by this, and less than half as well with its
 own. Source: ours; a model that has learnt little agrees with no label by so much."""
-
-NAMED = 5
 
 
 def place_fault(reference: Volume, labels: Sequence[Label]) -> str | None:
@@ -80,7 +75,7 @@ def reference_warnings(faults: Mapping[str, str]) -> list[str]:
     if not faults:
         return []
     first = next(iter(faults.values()))
-    return [f"references of {pluralize(len(faults), 'case')} ({_named(faults)}) are out of place: {first}"]
+    return [f"references of {pluralize(len(faults), 'case')} ({some(sorted(faults))}) are out of place: {first}"]
 
 
 def model_warnings(exchanged: Mapping[str, Mapping[str, Sequence[tuple[Label, Label, float, float]]]]) -> list[str]:
@@ -98,13 +93,9 @@ def model_warnings(exchanged: Mapping[str, Mapping[str, Sequence[tuple[Label, La
             for label, other, theirs, own in first[:2]
         )
         rest = f" and {len(first) - 2} more" if len(first) > 2 else ""
+        where = f"{pluralize(len(cases), 'case')} ({some(sorted(cases))})"
         found.append(
-            f"model {model}: labels of {pluralize(len(cases), 'case')} ({_named(cases)}) are exchanged: {pairs}{rest}; "
+            f"model {model}: labels of {where} are exchanged: {pairs}{rest}; "
             "the values seem to be another scheme's, or right and left are exchanged: translate the predictions first"
         )
     return found
-
-
-def _named(cases: Iterable[str]) -> str:
-    names = sorted(cases)
-    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")

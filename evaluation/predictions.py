@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.evaluation.references import References, label_files, some
+from paraspinal_nnunet.evaluation.references import References, label_files
 from paraspinal_nnunet.image_io.pairing import paired
 from paraspinal_nnunet.nnunet.splits import FILE_NAME as SPLITS_FILE
 from paraspinal_nnunet.nnunet.splits import Split, read_splits
 from paraspinal_nnunet.utils.files import read_json
+from paraspinal_nnunet.utils.text import some
 
 log = logging.getLogger(__name__)
 

@@ -120,16 +120,6 @@ def label_files(folder: Path) -> dict[str, Path]:
     return dict(sorted(files.items()))
 
 
-def some(names: Iterable[str], most: int = 5) -> str:
-    """The first few names for a message.
-
-    >>> some(["b", "a", "c"], most=2)
-    'a, b and 1 more'
-    """
-    ordered = sorted(names)
-    return ", ".join(ordered[:most]) + (f" and {len(ordered) - most} more" if len(ordered) > most else "")
-
-
 def _beside(folder: Path, name: str) -> Path | None:
     return next((p for p in (folder / name, folder.parent / name) if p.is_file()), None)
 

@@ -21,10 +21,10 @@ from paraspinal_nnunet.evaluation.record import (
     read_metrics_file,
     read_record,
 )
-from paraspinal_nnunet.evaluation.references import some
 from paraspinal_nnunet.evaluation.run import evaluate
 from paraspinal_nnunet.nnunet.datasets import CASES_FILE, SECOND_LABELS, read_case_table
 from paraspinal_nnunet.utils.tables import read_table
+from paraspinal_nnunet.utils.text import some
 
 MEASURES = (*METRICS, *VOLUME_COLUMNS)
 _MUSCLE_ORDER = [muscle.value for muscle in Muscle]

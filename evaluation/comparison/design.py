@@ -11,10 +11,10 @@ import pandas as pd
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.evaluation.paper.published import MODEL_OF_ARM
 from paraspinal_nnunet.evaluation.record import EvaluationRecord, ModelRecord
-from paraspinal_nnunet.evaluation.references import some
 from paraspinal_nnunet.protocol.paper import PAPER
 from paraspinal_nnunet.utils.forms import read_form
 from paraspinal_nnunet.utils.tables import read_table
+from paraspinal_nnunet.utils.text import some
 
 DESIGN_FILE = "design.csv"
 COLUMNS = ("model", "dimension", "augmentation", "depth", "is_baseline")

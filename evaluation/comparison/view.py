@@ -13,7 +13,8 @@ from paraspinal_nnunet.evaluation.comparison.data import StudyData, load_study, 
 from paraspinal_nnunet.evaluation.comparison.design import Plan, plan_analyses
 from paraspinal_nnunet.evaluation.comparison.parts import best_model
 from paraspinal_nnunet.evaluation.record import EvaluationRecord, read_metrics, read_record
-from paraspinal_nnunet.evaluation.references import Label, some
+from paraspinal_nnunet.evaluation.references import Label
+from paraspinal_nnunet.utils.text import some
 
 NEUTRAL_COLOUR = "#777777"
 """Of labels that are none of the known muscles."""

@@ -14,12 +14,12 @@ from paraspinal_nnunet.evaluation.comparison.files import JSON_FILE, as_json, so
 from paraspinal_nnunet.evaluation.comparison.markdown import analysis_title, main_tables
 from paraspinal_nnunet.evaluation.comparison.run import Analysis, Omission, Options, StudyStatistics, study_statistics
 from paraspinal_nnunet.evaluation.record import METRICS_FILE
-from paraspinal_nnunet.evaluation.references import some
 from paraspinal_nnunet.evaluation.tables.frames import anova_table, study_tables
 from paraspinal_nnunet.evaluation.tables.table import Table
 from paraspinal_nnunet.utils.files import atomic_path, write_json
 from paraspinal_nnunet.utils.forms import ANY, read_form
 from paraspinal_nnunet.utils.guards import guarded
+from paraspinal_nnunet.utils.text import some
 
 STATISTICS_FOLDER = "statistics"
 

@@ -73,5 +73,5 @@ def check_configuration(resolved: dict[str, Any], path: Path) -> None:
     patch, spacing_mm = resolved["patch_size"], resolved["spacing"]
     if not all(0 < n <= LARGEST_PATCH for n in patch) or prod(patch) > LARGEST_PATCH_VOXELS or not 2 <= len(patch) <= 3:
         raise InputError(f"{path}: the patch size {str(patch)[:80]} cannot be; {ADVICE}")
-    if len(spacing_mm) != 3 or not all(SMALLEST_SPACING_MM <= mm <= LARGEST_SPACING_MM for mm in spacing_mm):
+    if not 2 <= len(spacing_mm) <= 3 or not all(SMALLEST_SPACING_MM <= mm <= LARGEST_SPACING_MM for mm in spacing_mm):
         raise InputError(f"{path}: the spacing {str(spacing_mm)[:80]} cannot be; {ADVICE}")

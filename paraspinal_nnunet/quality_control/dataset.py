@@ -10,8 +10,8 @@ import pandas as pd
 from paraspinal_nnunet.errors import DatasetError, one_line
 from paraspinal_nnunet.nnunet.datasets import CASES_FILE, read_case_table, read_dataset_json
 from paraspinal_nnunet.quality_control.classes import LabelClass, classes_of
-from paraspinal_nnunet.quality_control.findings import Finding, Severity, some
-from paraspinal_nnunet.utils.text import pluralize
+from paraspinal_nnunet.quality_control.findings import Finding, Severity
+from paraspinal_nnunet.utils.text import pluralize, some
 
 REORIENTING_READER = "NibabelIOWithReorient"
 """The only reader of nnU-Net's that hands every scan to the network in one orientation."""

@@ -74,9 +74,3 @@ def counts(findings: Iterable[Finding]) -> dict[str, int]:
     """Severity -> number of findings, all severities named."""
     found = [finding.severity for finding in findings]
     return {severity.word: found.count(severity) for severity in Severity}
-
-
-def some(names: Iterable[object], most: int = 5) -> str:
-    """The first few names, and how many more there are."""
-    ordered = [str(name) for name in names]
-    return ", ".join(ordered[:most]) + (f" and {len(ordered) - most} more" if len(ordered) > most else "")

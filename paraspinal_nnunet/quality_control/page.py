@@ -15,11 +15,11 @@ from paraspinal_nnunet.quality_control.checks.volumes import PAPER_SOURCE
 from paraspinal_nnunet.quality_control.classes import LabelClass
 from paraspinal_nnunet.quality_control.dataset import CaseFiles
 from paraspinal_nnunet.quality_control.display import legend, load_shown
-from paraspinal_nnunet.quality_control.findings import Severity, counts, some
+from paraspinal_nnunet.quality_control.findings import Severity, counts
 from paraspinal_nnunet.quality_control.run import Inspection
 from paraspinal_nnunet.quality_control.strip_plot import volume_strips
 from paraspinal_nnunet.quality_control.text import fold_rows, opening, summary_rows, volume_rows
-from paraspinal_nnunet.utils.text import pluralize
+from paraspinal_nnunet.utils.text import pluralize, some
 from paraspinal_nnunet.utils.workers import each
 
 MOST_CASES = 30

@@ -7,9 +7,9 @@ import numpy as np
 
 from paraspinal_nnunet.quality_control.checks.outliers import LEAST_VALUES, RULE
 from paraspinal_nnunet.quality_control.checks.volumes import PAPER_SOURCE
-from paraspinal_nnunet.quality_control.findings import Severity, counts, some
+from paraspinal_nnunet.quality_control.findings import Severity, counts
 from paraspinal_nnunet.quality_control.run import Inspection
-from paraspinal_nnunet.utils.text import pluralize, quantity
+from paraspinal_nnunet.utils.text import pluralize, quantity, some
 from paraspinal_nnunet.utils.text_table import aligned
 
 MOST_FINDINGS = 60

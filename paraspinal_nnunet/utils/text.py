@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Set
 from pathlib import PurePosixPath, PureWindowsPath
 
 _ABSOLUTE_PATH = re.compile(r"""(?<![\w.:/~-])(?:~|[A-Za-z]:)?[/\\](?:[^\s"'<>|,;:/\\]+[/\\])+(?=[^\s"'<>|,;:/\\])""")
@@ -95,3 +95,15 @@ def without_folders(text: str) -> str:
         if path.is_absolute() and ": " not in text and ", " not in text:
             return path.name
     return _ABSOLUTE_PATH.sub("", text)
+
+
+def some(names: Iterable[object], most: int = 5) -> str:
+    """The first few names for a message, and how many more there are; those of a set in order.
+
+    >>> some(["b", "a", "c"], most=2), some({"b", "a"})
+    ('b, a and 1 more', 'a, b')
+    """
+    every = [str(name) for name in names]
+    if isinstance(names, Set):
+        every.sort()
+    return ", ".join(every[:most]) + (f" and {len(every) - most} more" if len(every) > most else "")

@@ -3,7 +3,6 @@
 import json
 import logging
 import sys
-import time
 from functools import cache
 from pathlib import Path
 
@@ -79,21 +78,15 @@ def abbreviation(muscle):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """statistics.json of the whole data set, its folder, and how long the command took."""
+    """statistics.json of the whole data set, and its folder."""
     root = tmp_path_factory.mktemp("study")
     write(root / "in", study_metrics(), DESIGN + "deep,2D,no,6,\n")
     second = pd.read_csv(DATA / "raters.csv").assign(arm="rater", dice=0.91)
     write(root / "rater2", as_metrics(second, first="rater1_ml", second="rater2_ml"), None)
-    start = time.perf_counter()
     rater2 = ["--rater2", str(root / "rater2")]
     code = main(["statistics", str(root / "in"), "-o", str(root / "out"), *rater2, "--no-mixed-model"])
-    seconds = time.perf_counter() - start
     assert code == 0
-    return json.loads((root / "out" / "statistics.json").read_text()), root, seconds
-
-
-def test_a_whole_study_takes_seconds(written):
-    assert written[2] < 10
+    return json.loads((root / "out" / "statistics.json").read_text()), root
 
 
 @pytest.mark.parametrize(
@@ -167,7 +160,7 @@ def test_raters_and_equivalence_are_those_of_r(written):
 
 
 def test_every_table_is_a_file_and_every_file_is_listed(written):
-    result, root, _ = written
+    result, root = written
     assert sorted(result["files"]) == sorted(path.name for path in (root / "out").iterdir())
     for name, rows in result["tables"].items():
         numbers = root / "out" / f"{name}_numbers.csv"

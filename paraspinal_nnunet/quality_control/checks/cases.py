@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from paraspinal_nnunet.measures.quality import WRONG_SIDE_ML, WRONG_SIDE_SHARE
 from paraspinal_nnunet.quality_control.classes import LabelClass, side_pairs_of
 from paraspinal_nnunet.quality_control.dataset import Dataset
-from paraspinal_nnunet.quality_control.findings import Finding, Severity, some
+from paraspinal_nnunet.quality_control.findings import Finding, Severity
 from paraspinal_nnunet.quality_control.measurements import CaseMeasurements, ClassMeasurements, LabelMeasurements
-from paraspinal_nnunet.utils.text import pluralize, slice_ranges
+from paraspinal_nnunet.utils.text import pluralize, slice_ranges, some
 
 ISLANDS_ML, ISLANDS_SHARE = 0.5, 0.01
 """Islands of a class from so many ml on, or from such a share of it on, should be looked at; a few stray voxels are

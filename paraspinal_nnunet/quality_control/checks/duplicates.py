@@ -6,8 +6,9 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
-from paraspinal_nnunet.quality_control.findings import Finding, Severity, some
+from paraspinal_nnunet.quality_control.findings import Finding, Severity
 from paraspinal_nnunet.quality_control.measurements import CaseMeasurements
+from paraspinal_nnunet.utils.text import some
 
 NEAR_CORRELATION = 0.85
 """Thumbnails that correlate at least so well are suspected copies.

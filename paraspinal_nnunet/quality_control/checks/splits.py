@@ -12,8 +12,8 @@ from paraspinal_nnunet.errors import DatasetError, SetupError, one_line
 from paraspinal_nnunet.nnunet.datasets import nnunet_folder
 from paraspinal_nnunet.nnunet.splits import FILE_NAME, Split, read_splits
 from paraspinal_nnunet.quality_control.dataset import Dataset
-from paraspinal_nnunet.quality_control.findings import Finding, Severity, some
-from paraspinal_nnunet.utils.text import pluralize
+from paraspinal_nnunet.quality_control.findings import Finding, Severity
+from paraspinal_nnunet.utils.text import pluralize, some
 
 BALANCE_LIMIT = 2.5
 """A fold whose test subjects differ in sex or age by more than so many standard errors of dealing at random is
