@@ -17,6 +17,9 @@ _PREAMBLE = 132
 _GROUP_LENGTH = 12
 """Bytes of the element that says how long the meta information is. Source: DICOM PS3.10, section 7.1."""
 
+_GROUP_LENGTH_START = b"\x02\x00\x00\x00UL\x04\x00"
+"""Its tag, value representation and length."""
+
 
 def check_inflated(path: Path) -> None:
     """Refuse a deflated file that inflates beyond measure, in little memory and time.
@@ -29,8 +32,8 @@ def check_inflated(path: Path) -> None:
     with path.open("rb") as file:
         if not _is_deflated(file.read(4096)):
             return
-        meta = get_pydicom().filereader.read_file_meta_info(path)
-        file.seek(_PREAMBLE + _GROUP_LENGTH + int(meta.FileMetaInformationGroupLength))
+        file.seek(_PREAMBLE)
+        file.seek(_PREAMBLE + _GROUP_LENGTH + _meta_bytes(file.read(_GROUP_LENGTH)))
         inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
         while (block := inflater.unconsumed_tail or file.read(_BLOCK)) and not inflater.eof:
             try:
@@ -39,6 +42,13 @@ def check_inflated(path: Path) -> None:
                 raise ValueError(f"its deflated part is damaged: {error}") from error
             if total > limit:
                 raise ValueError(f"it inflates to more than {limit} bytes from {size}")
+
+
+def _meta_bytes(element: bytes) -> int:
+    """How long the meta information is; pydicom would read as much as any damaged element of it claims."""
+    if element[:8] != _GROUP_LENGTH_START or len(element) < _GROUP_LENGTH:
+        raise ValueError("its meta information does not begin with its length")
+    return int.from_bytes(element[8:], "little")
 
 
 def _is_deflated(start: bytes) -> bool:

@@ -268,5 +268,5 @@ def _changed(tree: Any, chance: random.Random) -> Any:
     if kind == 1:
         return {"x": tree}
     if kind == 2 and isinstance(tree, int | float):
-        return chance.choice((-tree, tree * 1e9, str(tree), tree + 0.5))
+        return chance.choice((-tree, tree * 10**9, str(tree), [tree, 0.5]))
     return copy.deepcopy(chance.choice(VALUES))
