@@ -6,7 +6,7 @@ from math import isfinite
 from typing import Any
 
 from paraspinal_nnunet.errors import ProtocolError
-from paraspinal_nnunet.protocol.paper import CONFIGURATIONS, PAPER, Entry, Protocol, entries
+from paraspinal_nnunet.protocol.paper import CONFIGURATIONS, ORTHOGONAL, PAPER, Entry, Protocol, entries
 
 FIXED_SECTIONS = ("cohort", "inference")
 """Facts about the study, and what nnU-Net's prediction commands decide: no settings."""
@@ -22,8 +22,9 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
 
     Args:
         pairs: E.g. ``["iterations=400", "patch_size=96,96", "3d_fullres.batch_size=2"]``. Lists are separated by
-            commas. ``patch_size``, ``batch_size`` and ``crops_per_case`` concern both configurations unless one is
-            named; a patch size of two numbers is the in-plane size (y, x) of both, one of three is 3d_fullres' own.
+            commas. ``patch_size``, ``batch_size`` and ``crops_per_case`` concern all configurations unless one is
+            named (what is said of 2.5d concerns 2.5d_orthogonal too); a patch size of two numbers is the in-plane size
+            (y, x) of all, one of three is 3d_fullres' own.
 
     Returns:
         Overrides by key, fit for `override` and for JSON.
@@ -52,7 +53,7 @@ def override(protocol: Protocol, overrides: Mapping[str, Any]) -> Protocol:
         ProtocolError: Unknown key.
     """
     known = settable(protocol)
-    for key, value in overrides.items():
+    for key, value in _with_inherited(overrides, known).items():
         if key not in known:
             raise ProtocolError(f"unknown protocol setting '{key}'; known are {', '.join(sorted(known))}")
         entry = known[key]
@@ -61,6 +62,18 @@ def override(protocol: Protocol, overrides: Mapping[str, Any]) -> Protocol:
         )
         protocol = replace(protocol, **{entry.section: part})
     return protocol
+
+
+def _with_inherited(overrides: Mapping[str, Any], known: Mapping[str, Entry]) -> dict[str, Any]:
+    """The orthogonal planes go by what is said of 2.5d where nothing is said of them.
+
+    Plans' names are hashes of overrides: those of other configurations must not name one that came later.
+    """
+    start = "2.5d."
+    named = {
+        f"{ORTHOGONAL}.{key.removeprefix(start)}": value for key, value in overrides.items() if key.startswith(start)
+    }
+    return {key: value for key, value in named.items() if key in known} | dict(overrides)
 
 
 def check_overrides(overrides: Mapping[str, Any]) -> None:
@@ -96,7 +109,8 @@ def _keys_of(name: str, text: str) -> list[str]:
     known = settable()
     if name in known:
         return [name]
-    keys = [f"{configuration}.{name}" for configuration in CONFIGURATIONS if f"{configuration}.{name}" in known]
+    own = [configuration for configuration in CONFIGURATIONS if configuration != ORTHOGONAL]
+    keys = [f"{configuration}.{name}" for configuration in own if f"{configuration}.{name}" in known]
     if not keys:
         raise ProtocolError(f"--set {name}: unknown setting; known are {', '.join(sorted(known))}")
     if name == "patch_size" and text.count(",") == 2:
