@@ -269,6 +269,7 @@ def test_a_finished_step_of_a_study_is_not_done_again(study, capsys, step):
     assert marker["reused"]
 
 
+@pytest.mark.slow
 def test_settings_of_a_study_are_written_only_where_they_differ(study):
     """The engine runs again what depends on a file that is newer; an arm that is new has files that are new."""
     pytest.importorskip("snakemake")

@@ -49,6 +49,7 @@ def test_every_error_is_one_line_and_one(monkeypatch, capsys, error, line):
         cli.main(["env", "--debug"])
 
 
+@pytest.mark.slow
 @posix
 def test_a_full_disk_behind_standard_output_is_told():
     done = shell("$P trainers > /dev/full")
@@ -56,6 +57,7 @@ def test_a_full_disk_behind_standard_output_is_told():
     assert b"paraspinal trainers: error: No space left on device" in done.stderr
 
 
+@pytest.mark.slow
 @posix
 def test_a_reader_that_goes_away_is_no_error_worth_a_word():
     done = shell("$P trainers | true; exit ${PIPESTATUS[0]}")
@@ -64,6 +66,7 @@ def test_a_reader_that_goes_away_is_no_error_worth_a_word():
     assert done.stderr == b""
 
 
+@pytest.mark.slow
 @posix
 def test_closed_streams_are_no_trap():
     assert shell("$P trainers >&-").stderr == b""

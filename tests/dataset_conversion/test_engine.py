@@ -259,6 +259,7 @@ def test_lpm_makes_two_cases_of_one_subject(tmp_path, raw):
     np.testing.assert_array_equal(load(dataset / "labelsTr/TUM01_fat.nii.gz")[0], labels)
 
 
+@pytest.mark.slow
 def test_two_processes_write_what_one_writes(source, raw, tmp_path):
     (tmp_path / "other").mkdir()
     assert author(source) == 0

@@ -40,6 +40,7 @@ def array(path):
     return np.asanyarray(nib.load(path).dataobj)
 
 
+@pytest.mark.slow
 def test_lpm(real, raw):
     assert convert(real, "lpm") == 0
     dataset = raw / "Dataset502_LPM"
@@ -56,6 +57,7 @@ def test_lpm(real, raw):
             np.testing.assert_array_equal(source == theirs, converted == ours)
 
 
+@pytest.mark.slow
 def test_lpm_sides_lie_on_their_sides(real, raw):
     convert(real, "lpm")
     for path in (raw / "Dataset502_LPM/labelsTr").iterdir():

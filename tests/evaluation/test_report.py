@@ -58,6 +58,7 @@ def plot_data_of(path: Path) -> dict:
 
 
 class TestPage:
+    @pytest.mark.slow
     def test_fetches_nothing(self, report):
         page = page_of(report)
         for tag, attributes in page.tags:
@@ -223,6 +224,7 @@ class TestCommand:
         assert main(["report", "-e", str(evaluation), "-o", str(output), "-np", "1", *map(str, more)]) == 0
         return page_of(output / "report.html")
 
+    @pytest.mark.slow
     def test_model_case_embed_and_correction(self, evaluation, tmp_path):
         page = self.run(evaluation, tmp_path / "r", "--model", FAR, "--embed", "1", "--correction", "holm")
         assert f"Shown in detail below, as asked for: {FAR}." in page.text
@@ -231,6 +233,7 @@ class TestCommand:
         again = self.run(evaluation, tmp_path / "r")  # an earlier report gives way
         assert "Shown in detail below" not in again.text
 
+    @pytest.mark.slow
     def test_case_and_levels_reach_the_slices(self, evaluation, tmp_path, monkeypatch):
         monkeypatch.setattr("paraspinal_nnunet.evaluation.figures.run.FIGURES", {3: FIGURES[3]})
         levels = tmp_path / "levels.csv"
@@ -239,6 +242,7 @@ class TestCommand:
         assert "of case case-4" in page.text
         assert "at the vertebral levels L2" in page.text
 
+    @pytest.mark.slow
     def test_statistics_folder(self, evaluation, tmp_path):
         study = study_statistics(load_study(evaluation), Options(mixed_models=False))
         write_statistics(study, tmp_path / "statistics")
@@ -258,6 +262,7 @@ class TestCommand:
         with pytest.raises(InputError, match="models other and 5 subjects there"):
             write_report(evaluation, tmp_path / "r", statistics=tmp_path)
 
+    @pytest.mark.slow
     def test_without_images(self, evaluation_without_images, tmp_path):
         page = self.run(evaluation_without_images, tmp_path / "r")
         assert "No images are known to this evaluation" in page.text

@@ -274,6 +274,7 @@ def test_subjects_are_unknown_without_the_data_set(papers, tmp_path, monkeypatch
     assert (manifest.training["subjects"], manifest.training["muscle_intensity"]) == (None, None)
 
 
+@pytest.mark.slow
 def test_chosen_folds_licence_and_citation(papers, tmp_path, capsys):
     out = tmp_path / "one.zip"
     flags = ["-f", "1", "--licence", "MIT", "--citation", "Doe 2030", "Roe 2031"]
@@ -346,6 +347,7 @@ def test_an_old_torch_is_named(papers, monkeypatch):
         checkpoints.read_trained(papers / "fold_0" / "checkpoint_final.pth")
 
 
+@pytest.mark.slow
 def test_predictions_of_folder_and_archive_equal_the_trained_models(papers, exported, scans, tmp_path, caplog):
     archive = tmp_path / "model.zip"
     write_zip(exported, archive)

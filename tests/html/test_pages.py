@@ -164,6 +164,7 @@ class TestCasePage:
         # What came with the drawing stands in the page, and the policy does not let it run.
         assert hash_of("alert(1)") not in page.policy
 
+    @pytest.mark.slow
     def test_a_full_scan_stays_below_three_megabytes(self):
         shape, affine = (512, 512, 50), np.diag([0.39, 0.39, 5.0, 1.0])
         x, y = np.ogrid[:512, :512]

@@ -85,6 +85,7 @@ def test_nothing_and_specks():
         surface_meshes(np.zeros((3, 3), np.uint8), AFFINE)
 
 
+@pytest.mark.slow
 def test_scattered_voxels_are_drawn_coarsely(monkeypatch):
     scattered = (np.random.default_rng(0).random((300, 300, 40)) < 0.5).astype(np.uint8)
     affine = np.diag([0.8, 0.8, 5, 1])

@@ -148,6 +148,7 @@ def studies(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_dicom_studies_from_files_to_seg_page_and_measures(studies, model, tmp_path, caplog):
     import pydicom
     from helpers import dicom_files as makers

@@ -152,6 +152,7 @@ def test_logits_that_are_no_numbers_give_no_mask(tmp_path, value, mode):
         model.segment(Volume(painted(boxes()), AFFINE), mode=mode)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_a_network_that_takes_too_long_is_stopped(runtime):
     """A chain of convolutions of 1 s or more in a run; the time is over after a tenth of that."""

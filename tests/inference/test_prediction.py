@@ -134,6 +134,7 @@ def test_an_interrupted_prediction_leaves_no_mask(scans, tmp_path, predictor, mo
     assert list((tmp_path / "masks").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_unreadable_scan_stops_no_other(scans, tmp_path, predictor, capsys):
     (scans / "aa.nii.gz").write_bytes(b"no scan")
     with pytest.raises(InputError, match=r"1 of 3 scans failed: aa\.nii\.gz \(.*aa\.nii\.gz: is no NIfTI file"):

@@ -99,6 +99,7 @@ def test_fat_maps_lie_on_the_stored_grid_and_count_as_the_numbers(cases):
     assert drawn[labels == 3].mean() == pytest.approx(rows.loc[3, "fat_fraction_dixon"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_what_changed_is_measured_again_and_said(cases, capsys):
     scans, record = ("-i", cases / "scans"), cases / "out" / "a" / "measures.json"
 

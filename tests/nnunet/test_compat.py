@@ -203,6 +203,7 @@ def test_stock_look_up_in_a_fixed_shell(tmp_path):
     assert shell.stdout.splitlines()[-1] == "True True paraspinal_nnunet.trainers.paraspinal"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attribute", ["__file__", "__path__"])
 def test_modules_that_load_lazily_do_not_hinder_the_look_up(tmp_path, attribute):
     """Each attribute access imports a new module, as lazily loading packages do while nnU-Net walks sys.modules."""

@@ -110,6 +110,7 @@ class TestFolder:
 
 
 class TestDeterminism:
+    @pytest.mark.slow
     def test_same_bytes_from_one_process_and_two(self, cohort, tmp_path):
         again = phantom.write_cohort(tmp_path / "again", cases=3, seed=5, shape=SMALL, second_rater=2, workers=2)
         assert digests(again.folder) == digests(cohort.folder)
@@ -159,6 +160,7 @@ class TestSides:
             np.testing.assert_array_equal(image, scans[0][0])
             np.testing.assert_allclose(affine, scans[0][1], atol=1e-9)
 
+    @pytest.mark.slow
     def test_several_orientations_and_tilts_occur(self, medium_cases):
         assert len({case.orientation for case in medium_cases}) >= 4
         tilted = [np.abs(case.affine[:3, :3]).max(axis=0) / spacing_mm(case.affine) < 0.9999 for case in medium_cases]
@@ -181,6 +183,7 @@ class TestSides:
 
 
 class TestAnatomy:
+    @pytest.mark.slow
     def test_volumes_are_the_papers_at_full_height(self):
         volumes = {s.key: [] for s in PARASPINAL}
         for index in range(76):
@@ -190,6 +193,7 @@ class TestAnatomy:
         for key, expected in paper_volumes_ml().items():
             assert np.mean(volumes[key]) == pytest.approx(expected, rel=0.10), key
 
+    @pytest.mark.slow
     def test_default_cohort_lies_within_15_percent(self):
         labels = [phantom.generate_labels(0, index, (128, 128, 50)) for index in range(24)]
         for structure in PARASPINAL:

@@ -67,6 +67,7 @@ def test_muscles_lie_as_in_a_body_seen_in_ras(level):
             assert inner[1] < 0 < front[1]  # the canal lies between
 
 
+@pytest.mark.slow
 def test_mirrored_examples_have_their_labels_exchanged(pool):
     examples = Examples(pool, FRAME, seed=9, count=60)
     seen = 0
@@ -139,6 +140,7 @@ def test_opposed_phase_is_dark_where_fat_and_water_share_a_voxel(monkeypatch):
     assert float(whole[:, 15].mean()) < 0.1 * float(whole[:, 5].mean())
 
 
+@pytest.mark.slow
 def test_what_is_outside_the_field_of_view_is_zero_and_unlabelled(pool):
     examples = Examples(pool, FRAME, seed=2, count=40)
     outside = 0

@@ -25,6 +25,7 @@ def planned(tiny_copy, shape, spacing, settings=(), configurations=CONFIGURATION
     return json.loads((tiny_copy.preprocessed / "P.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_cohort_like_the_papers_gets_the_papers_numbers(tiny_copy):
     plans = planned(tiny_copy, (80, 512, 512), (4.0, 0.39, 0.39))  # 64 slices of 5 mm
     two, three = (plans["configurations"][name] for name in CONFIGURATIONS)

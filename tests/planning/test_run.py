@@ -39,6 +39,7 @@ def test_planning_leaves_plans_folds_and_cases(tiny):
     assert len(list((tiny.preprocessed / "gt_segmentations").iterdir())) == 6
 
 
+@pytest.mark.slow
 def test_planning_again_preprocesses_nothing(tiny_copy):
     before = arrays(tiny_copy)
     assert len(before) == 12

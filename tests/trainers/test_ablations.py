@@ -180,6 +180,7 @@ class TestTwoAndAHalf:
         with pytest.raises(ProtocolError, match="odd number of slices"):
             build_network(spatial_dims=2, in_channels=1, out_channels=7, slices=2)
 
+    @pytest.mark.slow
     def test_it_is_planned_beside_the_others_and_trained(self, tiny_copy, thread_pools):
         overrides = json.loads(tiny_copy.plans_file.read_text())[ENTRY]["overrides"]
         overrides = {k: v for k, v in overrides.items() if not k.startswith("2.5d")} | {
@@ -230,6 +231,7 @@ class TestOrthogonal:
         assert moved[2:, 2:, :2].any()
         assert not moved[2:, 2:, 2:].any()
 
+    @pytest.mark.slow
     def test_it_is_planned_trained_and_predicts(self, tiny_copy, thread_pools):
         overrides = json.loads(tiny_copy.plans_file.read_text())[ENTRY]["overrides"]
         overrides = {k: v for k, v in overrides.items() if not k.startswith("2.5d")} | {

@@ -175,6 +175,7 @@ def test_precision_and_tf32_change_the_training_where_asked(tiny):
         assert torch.backends.cudnn.allow_tf32 == (choice == "on")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("choice", "asked", "taken"), [("off", True, False), ("on", True, True), ("on", False, False), ("auto", True, True)]
 )

@@ -258,6 +258,7 @@ def field_statistics(make):
     return np.array(rows)
 
 
+@pytest.mark.slow
 def test_field_has_monais_mean_variance_and_correlation_lengths():
     """Welch's t of each statistic over 120 independent components: below 4 but for chance of 1e-4 each."""
     theirs, ours = field_statistics(monai_field), field_statistics(our_field)
@@ -275,6 +276,7 @@ def test_noise_is_standard_normal():
     assert stats.kstest(noise.numpy(), "norm").pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_field_is_normal_with_the_variance_of_the_formula():
     """At the centre of a large image: magnitude^2 / 3 times the kernel's sum of squares to the power of three."""
     kernel = gaussian(np.arange(-21, 22), SIGMA)
@@ -398,6 +400,7 @@ def drawn(seed, fold, image):
     return transform, one(transform, SHAPE).fields.at(torch.tensor([[[4, 10, 15]]])).tolist()
 
 
+@pytest.mark.slow
 def test_the_same_image_in_other_processes_and_whatever_was_drawn_before():
     asked = [(0, 0, "0999"), (0, 0, "0000"), (0, 1, "0000"), (1, 0, "0000")]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as workers:

@@ -107,6 +107,7 @@ def test_manifest_holds_the_parameters(tiny, one_set):
         assert row["space"] == "voxel"
 
 
+@pytest.mark.slow
 def test_a_second_run_makes_only_what_is_missing(tiny, one_set, monkeypatch):
     output, _ = one_set
     before = contents(output)
@@ -172,6 +173,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(tiny, tmp_path):
         augment(request(tiny, output))
 
 
+@pytest.mark.slow
 def test_fold_all_uses_every_case(tiny, tmp_path):
     manifest = augment(request(tiny, tmp_path / "out", fold="all", count=6))
     assert len({row["case"] for row in rows(manifest)}) == 6
@@ -187,6 +189,7 @@ def test_plans_may_change_the_augmentation(tiny_copy, tmp_path):
 COMMON = ("augment", "-d", "501", "-f", "0", "-p", "Tiny", "-np", "1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "change"),
     [

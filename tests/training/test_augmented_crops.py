@@ -73,6 +73,7 @@ def start_of(reader, crop):
     return crop_start(image.labels.draw_center(generator, foreground), reader.size, SHAPE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patch", [(16, 20), (5, 16, 20)], ids=["2d", "3d"])
 @pytest.mark.parametrize("space", ["voxel", "physical"])
 @pytest.mark.parametrize("in_memory", [False, True])
@@ -124,6 +125,7 @@ def test_only_mirrored_images_exchange_labels(folder):
         assert x[1] > x[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("foreground", [True, False])
 def test_centres_are_uniform_over_the_augmented_voxels_of_their_kind(folder, foreground):
     """Against the full augmented label map: chi-square over 2 x 2 x 3 boxes, each kind on its own."""
@@ -145,6 +147,7 @@ def test_centres_are_uniform_over_the_augmented_voxels_of_their_kind(folder, for
     assert stats.chisquare(observed, expected).pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_the_share_of_foreground_centres_is_the_ratio(folder):
     for ratio in (0.0, 0.5, 1.0):
         reader = reader_of(folder, ratio=ratio)
@@ -157,6 +160,7 @@ def test_the_share_of_foreground_centres_is_the_ratio(folder):
         assert stats.binomtest(int(hits), 200, ratio).pvalue > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [64, 0])
 def test_muscles_of_any_size_are_centres_equally_often(folder, rounds, monkeypatch):
     monkeypatch.setattr(center_search, "ROUNDS", rounds)
@@ -261,6 +265,7 @@ def schedule_of(reader):
     return BatchSchedule(reader.pool.ids, batch_size=8, crops_per_case=4, seed=0, fold=0)
 
 
+@pytest.mark.slow
 def test_batches_are_the_same_in_other_processes(folder):
     reader = reader_of(folder)
     reader.read(Crop("0000", (0,)))

@@ -91,6 +91,7 @@ def test_augmented_crops_on_a_device_are_the_loading_processes_bit_for_bit(folde
     assert all(np.array_equal(a, b) for a, b in zip(there.read(crop), reader.read(crop), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by_muscle", [False, True])
 def test_centres_that_no_proposal_meets_are_those_of_the_loading_processes(tmp_path, by_muscle):
     """Two muscle voxels of 7,200: most searches go on after the proposals that were looked at in one go."""

@@ -49,6 +49,7 @@ def test_plans_that_are_damaged_are_refused_in_one_line(tiny_copy, capsys):
     assert "Tiny.json: is not valid JSON" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_changes_are_accepted_by_the_flag(tiny, tmp_path, kept_environment, monkeypatch, capsys):
     """Two iterations of three, then the plans change: refused, and with the flag recorded."""
     monkeypatch.setenv("PARASPINAL_ACCEPT_CHANGES", "")

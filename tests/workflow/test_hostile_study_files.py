@@ -107,6 +107,7 @@ def test_no_allowed_flag_is_the_beginning_of_a_dangerous_one():
 HOSTILE_FOLDER = "it's $(touch PWN) `touch PWN` {x} \"q"
 
 
+@pytest.mark.slow
 def test_hostile_paths_are_only_text_and_no_profile_of_the_folder_is_used(tmp_path):
     """The dry run evaluates everything that a run evaluates before its first job."""
     pytest.importorskip("snakemake")

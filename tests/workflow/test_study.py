@@ -294,6 +294,7 @@ def test_logs_of_the_first_failure_are_one_command_away(tmp_path, capsys):
         log_of(read_study(tmp_path), "train/a/0")
 
 
+@pytest.mark.slow
 def test_a_failed_step_leaves_its_reason_and_no_marker(tmp_path):
     """In a process of its own: its output goes to the log whatever prints it."""
     study_of(tmp_path)
