@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 
+from paraspinal_nnunet.image_io.geometry import spacing_mm, to_ras
 from paraspinal_nnunet.phantom.cohort import generate_case
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,13 +57,15 @@ def test_pages_are_there():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.stem}")
-def test_the_commands_of_the_page_run(page, folder):
+def test_the_commands_of_the_page_run(page, folder, phantoms):
     script = "\n".join(text for not_run, text in blocks(page) if not not_run)
     if "studies" in script:
         pytest.importorskip("highdicom")
         from helpers.dicom_files import save_series, slices
 
-        save_series(slices(), folder / "studies" / "one")
+        array, affine = to_ras(phantoms[0].image, phantoms[0].affine)
+        body = slices(array[::-1, ::-1].astype(np.uint16), spacing=spacing_mm(affine))
+        save_series(body, folder / "studies" / "one")
     program = Path(sys.executable).parent
     environment = {
         **os.environ,
