@@ -39,17 +39,11 @@ $(VENV)/bin:
 demo: $(VENV)/installed-demo
 	$(BIN)/paraspinal demo -o demo
 
-# Trainings in processes of their own: with the other rooms' native libraries loaded before them, torch's loading
-# processes have crashed a test process.
-TRAINING := tests/training tests/trainers tests/nnunet tests/planning tests/default_model tests/speed
-
 test: install
-	$(PYTEST) $(TRAINING)
-	$(PYTEST) $(addprefix --ignore=,$(TRAINING))
+	$(PYTEST)
 
 quick: install
-	$(PYTEST) -m "not slow" $(TRAINING)
-	$(PYTEST) -m "not slow" $(addprefix --ignore=,$(TRAINING))
+	$(PYTEST) -m "not slow"
 
 # Broken files of every kind for an hour (or SECONDS_OF_FUZZING); what breaks a reader is kept in found/.
 SECONDS_OF_FUZZING ?= 3600

@@ -171,3 +171,35 @@ def test_a_network_that_takes_too_long_is_stopped(runtime):
             pass
     with loaded.time_limit(None):
         assert next(iter(loaded.stream(patches[:1]))).shape == (1, 1, 256, 256)
+
+
+SIGNAL_AFTER_TWO_MODELS = """
+import gc, signal, sys
+from pathlib import Path
+import numpy as np
+from paraspinal_nnunet.inference.portable.runtimes import load_runtime
+
+content = Path(sys.argv[1]).read_bytes()
+loaded = [load_runtime([content], runtime=sys.argv[2], threads=1, device="cpu", parallel=True, where="m") for _ in "ab"]
+for each in loaded:
+    list(each.stream([(0, np.zeros((1, 1, 8, 8), np.float32))]))
+del each
+while loaded:  # the first one goes first
+    loaded.pop(0)
+    gc.collect()
+signal.signal(signal.SIGINT, lambda *_: print("handled"))
+signal.raise_signal(signal.SIGINT)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_signal_is_handled_after_two_models_have_come_and_gone(tmp_path, runtime):
+    """Two cores of OpenVINO left the process with a stack for signals that was no longer there."""
+    pytest.importorskip(runtime)
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [1, 1, 1, 1], np.ones(1, np.float32))
+    convolution = network(helper.make_node("Conv", ["image", "w"], ["logits"]), initializers=[weights])
+    (tmp_path / "network.onnx").write_bytes(convolution.SerializeToString())
+    command = [sys.executable, "-c", SIGNAL_AFTER_TWO_MODELS, str(tmp_path / "network.onnx"), runtime]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -181,6 +182,21 @@ _Variant = tuple[int, tuple[int, ...], bool]
 """Network, shape of the patch, and whether a shorter type is allowed."""
 
 
+@cache
+def _openvino_core() -> Any:
+    """The process's one OpenVINO core, which is never given back.
+
+    A core replaces the stack that signals are handled on and puts back the one before it when it goes. Of two cores the
+    later one puts back a stack that went with the earlier: the next signal, e.g. Ctrl-C, then ends the process or
+    writes into whatever lies there now.
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise SetupError(f"openvino cannot be imported ({error}); run: {PACKAGE_HINT}") from error
+    return openvino.Core()
+
+
 class _OpenVino(TimeLimited):
     """Networks are compiled for each shape of patch that comes; a scan has one or two.
 
@@ -191,11 +207,7 @@ class _OpenVino(TimeLimited):
 
     def __init__(self, networks: Sequence[bytes], threads: int, parallel: bool, where: str) -> None:
         super().__init__()
-        try:
-            import openvino
-        except ImportError as error:
-            raise SetupError(f"openvino cannot be imported ({error}); run: {PACKAGE_HINT}") from error
-        self._core = openvino.Core()
+        self._core = _openvino_core()
         self._streams = threads if parallel else 1
         self._settings = {
             "INFERENCE_NUM_THREADS": threads,
