@@ -192,7 +192,7 @@ def _levels(pair: Pair, muscle: str, side: str, methods: Sequence[str]) -> list[
             volumes[key[2]] = values
     if len(volumes) > 1:
         found.insert(0, _common(pair, muscle, side, volumes))
-    return [replace(c, cut=c.cut and c.measure != "csa_mid_mm2" and "_mid_" not in c.measure) for c in found]
+    return [replace(c, cut=c.cut and "_mid_" not in c.measure) for c in found]
 
 
 def _common(pair: Pair, muscle: str, side: str, volumes: dict[str, tuple[float, float]]) -> Change:

@@ -6,6 +6,7 @@ from itertools import chain
 from paraspinal_nnunet.anatomy import BY_KEY
 from paraspinal_nnunet.follow_up.changes import absent, cut_lengths, has_levels
 from paraspinal_nnunet.follow_up.pairing import Pair
+from paraspinal_nnunet.measures.quality import WEIGHTS
 from paraspinal_nnunet.measures.result import Flag
 from paraspinal_nnunet.utils.text import quantity
 
@@ -23,13 +24,11 @@ PAIR_FLAGS = {
 }
 """Kind of a flag -> what it means."""
 
-_ORDER = {"serious": 0, "warning": 1, "info": 2}
-
 
 def pair_flags(pair: Pair) -> tuple[Flag, ...]:
     """What a person should know before the changes of a pair, the worst first."""
     found = chain(_person(pair), _missing(pair), _spacing(pair), _coverage(pair), _settings(pair), _position(pair))
-    return tuple(sorted(found, key=lambda flag: _ORDER[flag.severity]))
+    return tuple(sorted(found, key=lambda flag: -WEIGHTS[flag.severity]))
 
 
 def _flag(kind: str, severity: str, text: str, subject: str = "", value: float = 0.0, limit: float = 0.0) -> Flag:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from paraspinal_nnunet.follow_up.changes import Change
 from paraspinal_nnunet.follow_up.pairing import Pair
 from paraspinal_nnunet.measures.outputs.columns import Column
 from paraspinal_nnunet.measures.result import Flag
-from paraspinal_nnunet.utils.files import write_json
+from paraspinal_nnunet.utils.files import without_nan, write_json
 from paraspinal_nnunet.utils.spreadsheet import write_tsv
 
 SCHEMA, SCHEMA_VERSION = "paraspinal-nnunet follow-up", 1
@@ -186,7 +185,7 @@ def write_follow_up(output: Path, results: Sequence[PairResult], settings: Mappi
         "schema_version": SCHEMA_VERSION,
         "version": __version__,
         "settings": dict(settings),
-        **{name: [_plain(row) for row in table.to_dict("records")] for name, table in tables.items()},
+        **{name: _records(table) for name, table in tables.items()},
     }
     write_json(output / RECORD_FILE, record)
     return [*written, output / RECORD_FILE]
@@ -209,6 +208,6 @@ def _pair_row(result: PairResult) -> dict[str, Any]:
     }
 
 
-def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
-    known = {str(name): None if value is pd.NA else value for name, value in row.items()}
-    return {name: None if isinstance(v, float) and not isfinite(v) else v for name, v in known.items()}
+def _records(table: pd.DataFrame) -> Any:
+    """A table's rows as JSON has them: null where nothing is known."""
+    return without_nan(table.astype(object).where(table.notna(), None).to_dict("records"))

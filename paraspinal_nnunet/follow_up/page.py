@@ -16,7 +16,7 @@ from paraspinal_nnunet.html.measure_tables import METHODS, MISSING, NOTHING, mus
 from paraspinal_nnunet.html.tables import Heading, PageCell, PageRow, PageTable
 from paraspinal_nnunet.html.viewer.colours import hex_colour, overlay_colour
 from paraspinal_nnunet.utils.files import write_text
-from paraspinal_nnunet.utils.text import number_text
+from paraspinal_nnunet.utils.text import number_text, pluralize
 
 MOST_PEOPLE = 200
 """People with tables on the page, the first; the tables hold all."""
@@ -56,7 +56,7 @@ def follow_up_page(results: Sequence[PairResult], *, about: str) -> str:
         "follow_up.html",
         "Follow-up: paraspinal muscles",
         parts=("follow_up", "tables"),
-        opening=f"Two scans of {'1 person' if len(results) == 1 else f'{len(results)} people'} compared.",
+        opening=f"Two scans of {pluralize(len(results), 'person', 'people')} compared.",
         about=about,
         people=[_person(result) for result in results[:MOST_PEOPLE]],
         left_out=len(results) - MOST_PEOPLE if len(results) > MOST_PEOPLE else 0,
@@ -87,7 +87,7 @@ def _whole_tables(changes: Sequence[Change]) -> list[PageTable]:
     found = []
     for measure, shown in _measures(changes, WHOLE, _WHOLES):
         own = [c for c in changes if c.scope in (WHOLE, COMMON) and c.measure == measure]
-        rows = [_row(change, shown, starts=change.muscle) for change in own]
+        rows = [_row(change, shown) for change in own]
         headings = (
             Heading("Muscle", is_name=True), Heading("Side", is_name=True), Heading("Part", is_name=True),
             *(Heading(text, shown.unit) for text in ("Earlier", "Later", "Change")),
@@ -98,7 +98,7 @@ def _whole_tables(changes: Sequence[Change]) -> list[PageTable]:
     return found
 
 
-def _row(change: Change, shown: _Shown, *, starts: str) -> tuple[PageCell, ...]:
+def _row(change: Change, shown: _Shown) -> tuple[PageCell, ...]:
     numbers = [_number(v * shown.factor, shown.digits) for v in (change.earlier, change.later)]
     limit = _number(change.detectable * shown.factor, shown.digits)
     limit = f"at most {limit}" if change.detectable_kind == "upper bound" else limit

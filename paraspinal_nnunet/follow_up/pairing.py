@@ -106,11 +106,9 @@ def pair_sessions(scans: Scans, where: Path) -> tuple[Pair, ...]:
 def _tell_alone(people: Sequence[str], where: str) -> None:
     if people:
         names = ", ".join(people[:5]) + (", ..." if len(people) > 5 else "")
-        log.warning("%s without a second scan (%s), left out: %s", _people(len(people)), where, names)
-
-
-def _people(number: int) -> str:
-    return "1 person" if number == 1 else f"{number} people"
+        log.warning(
+            "%s without a second scan (%s), left out: %s", pluralize(len(people), "person", "people"), where, names
+        )
 
 
 def _by_person(scans: Scans, which: str) -> dict[str, MeasuredScan]:

@@ -118,7 +118,7 @@ def find_dicom(path: Path, choice: InputChoice) -> FoundScans:
         raise nothing_in(path)
     scans.sort(key=lambda scan: scan.name)
     count = len(scans) + len(refused)
-    line = f"DICOM, {count} {'study' if count == 1 else 'studies'}"
+    line = f"DICOM, {pluralize(count, 'study', 'studies')}"
     return FoundScans("DICOM", line, unique(scans, path), tuple(refused), tuple(notes))
 
 

@@ -21,7 +21,7 @@ from paraspinal_nnunet.quality_control.measurements import CaseMeasurements
 from paraspinal_nnunet.quality_control.page import inspection_page
 from paraspinal_nnunet.quality_control.previews import write_previews
 from paraspinal_nnunet.quality_control.run import Inspection
-from paraspinal_nnunet.utils.files import write_json, write_text
+from paraspinal_nnunet.utils.files import without_nan, write_json, write_text
 from paraspinal_nnunet.utils.spreadsheet import SIGNIFICANT, plain_text
 
 SCHEMA, SCHEMA_VERSION = "paraspinal-nnunet/inspection", 1
@@ -69,7 +69,7 @@ def write_inspection(inspection: Inspection, folder: Path, *, workers: int = 1) 
 
 def _write(inspection: Inspection, folder: Path, workers: int) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / RECORD_FILE, _without_nan(record(inspection)))
+    write_json(folder / RECORD_FILE, without_nan(record(inspection)))
     rows = [_case_row(measured, inspection) for measured in inspection.cases]
     names = list(dict.fromkeys(name for row in rows for name in row))
     write_text(folder / CASES_FILE, _tsv(rows, names))
@@ -197,12 +197,3 @@ def _cell(value: Any) -> Any:
     if isinstance(value, float) and not unknown:
         return SIGNIFICANT % value
     return MISSING if unknown else plain_text(" ".join(value.split())) if isinstance(value, str) else value
-
-
-def _without_nan(content: Any) -> Any:
-    """The same with null for NaN and infinity, which JSON does not have."""
-    if isinstance(content, Mapping):
-        return {str(key): _without_nan(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_without_nan(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content

@@ -1,6 +1,7 @@
 """Writing files so that nothing half-written ever stands under a final name."""
 
 import json
+import math
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -72,6 +73,15 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file whole or not at all."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def without_nan(content: Any) -> Any:
+    """The same with null for NaN and infinity, which JSON does not have."""
+    if isinstance(content, Mapping):
+        return {str(key): without_nan(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [without_nan(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def read_json(path: Path) -> dict[str, Any]:

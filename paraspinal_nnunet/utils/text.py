@@ -58,13 +58,18 @@ def quantity(number: float, *, digits: int = 4) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def pluralize(number: int, noun: str) -> str:
+def pluralize(number: int, noun: str, plural: str = "") -> str:
     """A number with its noun, in the plural unless there is just one.
 
-    >>> pluralize(1, "case"), pluralize(0, "case"), pluralize(3, "labelled slice")
-    ('1 case', '0 cases', '3 labelled slices')
+    >>> pluralize(1, "case"), pluralize(0, "case"), pluralize(3, "person", "people")
+    ('1 case', '0 cases', '3 people')
+
+    Args:
+        number: How many.
+        noun: Of one.
+        plural: Of several, where that is not the noun with an s.
     """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{number} {noun}" if number == 1 else f"{number} {plural or f'{noun}s'}"
 
 
 def slice_ranges(slices: Sequence[int]) -> str:
