@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 
-import blosc2
 import torch
 
 from paraspinal_nnunet.errors import ProtocolError
 from paraspinal_nnunet.protocol.paper import Protocol
 from paraspinal_nnunet.training.augmentation.elastic import node_counts
-from paraspinal_nnunet.training.device_cache import PRECISIONS
+from paraspinal_nnunet.training.device_cache import PRECISIONS, stored_shape
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +70,7 @@ def cached_bytes(protocol: Protocol, folder: Path, cases: Sequence[str]) -> int:
 
     Only the files' headers are read. Fields are those of a pool that is made from all cases evenly.
     """
-    shapes = [blosc2.open(urlpath=str(folder / f"{case}.b2nd"), mode="r").shape for case in cases]
+    shapes = [stored_shape(folder, case) for case in cases]
     of_value = PRECISIONS[protocol.bookkeeping.cache_precision].itemsize
     total = sum(prod(shape[1:]) * (of_value * shape[0] + 2) for shape in shapes)
     if protocol.training.augmentation != "paper" or not shapes:

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from math import prod
+from pathlib import Path
 
 import blosc2
 import numpy as np
 import torch
 
 from paraspinal_nnunet.errors import DatasetError
-from paraspinal_nnunet.training.augmentation.deformation import Sources
+from paraspinal_nnunet.training.augmentation.deformation import Sources, box_voxels
 from paraspinal_nnunet.training.loading import OUTSIDE, Batch, CropReader
 from paraspinal_nnunet.training.sampling import Crop
 
@@ -36,7 +37,7 @@ class DeviceCache:
 
     def __init__(self, reader: CropReader, cases: Sequence[str], device: torch.device, precision: str = "fp32") -> None:
         self._reader = reader
-        stored = {case: stored_shape(reader, case) for case in cases}
+        stored = {case: stored_shape(reader.folder, case) for case in cases}
         channels = sorted({shape[0] for shape in stored.values()})
         if len(channels) != 1:
             raise DatasetError(f"{reader.folder}: cases have {channels} channels; run 'paraspinal plan' again")
@@ -77,7 +78,9 @@ class DeviceCache:
             (boxes, channels, *size) float32 and (boxes, 1, *size) int16.
         """
         sources = self.sources.rows(rows)
-        index = sources.index(*box_voxels(starts, size, sources.shapes))
+        last = (sources.shapes - 1).reshape(-1, 3, 1, 1, 1).unbind(1)
+        inside = [torch.minimum(v.clamp(min=0), end) for v, end in zip(box_voxels(starts, size), last, strict=True)]
+        index = sources.index(*inside)
         image = self.images.index_select(1, index.reshape(-1)).float().reshape(len(self.images), *index.shape)
         labels = self.labels.index_select(0, index.reshape(-1)).reshape(index.shape)
         return image.transpose(0, 1).contiguous(), labels[:, None]
@@ -129,9 +132,9 @@ class DeviceCropReader(CropReader):
         return image[0].cpu().numpy(), labels[0].cpu().numpy()
 
 
-def stored_shape(reader: CropReader, case: str) -> tuple[int, int, int, int]:
+def stored_shape(folder: Path, case: str) -> tuple[int, int, int, int]:
     """(channels, z, y, x) of a preprocessed case; only its header is read."""
-    path = reader.folder / f"{case}.b2nd"
+    path = folder / f"{case}.b2nd"
     if not path.is_file():
         raise DatasetError(f"{path}: preprocessed file is missing; run 'paraspinal plan' again")
     channels, z, y, x = blosc2.open(urlpath=str(path), mode="r").shape
@@ -144,16 +147,6 @@ def to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
-def box_voxels(starts: torch.Tensor, size: Sequence[int], shapes: torch.Tensor) -> list[torch.Tensor]:
-    """Voxels of boxes per axis, shapes (boxes, z, 1, 1), (boxes, 1, y, 1), (boxes, 1, 1, x); the nearest inside."""
-    found = []
-    for axis, length in enumerate(size):
-        voxels = starts[:, axis, None] + torch.arange(length, device=starts.device)
-        voxels = torch.minimum(voxels.clamp(min=0), shapes[:, axis, None] - 1)
-        found.append(voxels.reshape(len(starts), *[length if a == axis else 1 for a in range(3)]))
-    return found
-
-
 def lies_inside(starts: np.ndarray, size: Sequence[int], shapes: Sequence[Sequence[int]]) -> bool:
     """Whether all boxes lie inside their images; crops do but where an image is smaller than they are."""
     return bool((starts >= 0).all() and (starts + np.asarray(size) <= np.asarray(shapes)).all())
@@ -164,10 +157,8 @@ def filled(
 ) -> Batch:
     """Boxes with `OUTSIDE` in what lies beyond their images."""
     inside = torch.ones((), dtype=torch.bool, device=starts.device)
-    for axis, length in enumerate(size):
-        voxels = starts[:, axis, None] + torch.arange(length, device=starts.device)
-        here = (voxels >= 0) & (voxels < shapes[:, axis, None])
-        inside = inside & here.reshape(len(starts), 1, *[length if a == axis else 1 for a in range(3)])
+    for voxels, length in zip(box_voxels(starts, size), shapes.reshape(-1, 3, 1, 1, 1).unbind(1), strict=True):
+        inside = inside & ((voxels >= 0) & (voxels < length))[:, None]
     return torch.where(inside, image, OUTSIDE), torch.where(inside, labels, OUTSIDE)
 
 

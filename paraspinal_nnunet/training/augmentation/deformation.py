@@ -77,13 +77,8 @@ class PointMaps:
         """
         points = torch.empty((len(starts), 3, *size), dtype=torch.float64, device=starts.device)
         displacement = None if self.fields is None else self.fields.on_boxes(starts, size)
+        z, y, x = box_voxels(starts, size)
         for part in slabs(points):
-            z, y, x = (
-                (starts[:, axis, None] + torch.arange(n, device=starts.device)).reshape(
-                    len(starts), *[n if a == axis else 1 for a in range(3)]
-                )
-                for axis, n in enumerate(size)
-            )
             voxels = (z[:, part], y, x)
             self._map(voxels, None if displacement is None else displacement[:, :, part], points[:, :, part])
         return points
@@ -190,6 +185,21 @@ class Sources:
         lower[0] += self.offsets.reshape(form)
         upper[0] += self.offsets.reshape(form)
         return lower, upper, share
+
+
+def box_voxels(starts: torch.Tensor, size: Sequence[int]) -> list[torch.Tensor]:
+    """Voxels of boxes per axis, shapes (boxes, z, 1, 1), (boxes, 1, y, 1) and (boxes, 1, 1, x).
+
+    Args:
+        starts: First voxel (z, y, x) of each box, shape (boxes, 3).
+        size: Of all boxes, (z, y, x).
+    """
+    return [
+        (starts[:, axis, None] + torch.arange(length, device=starts.device)).reshape(
+            len(starts), *[length if a == axis else 1 for a in range(3)]
+        )
+        for axis, length in enumerate(size)
+    ]
 
 
 def slabs(points: torch.Tensor) -> Iterator[slice]:
