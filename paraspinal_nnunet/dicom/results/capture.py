@@ -7,7 +7,7 @@ import numpy as np
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.dicom.packages import get_highdicom, get_pydicom
-from paraspinal_nnunet.dicom.results.identity import MANUFACTURER, SERIES_NUMBER_STEP, Identity, fill, fitted, save
+from paraspinal_nnunet.dicom.results.identity import MANUFACTURER, Identity, fill, fitted, result_series_number, save
 from paraspinal_nnunet.dicom.results.planes import source_frames
 from paraspinal_nnunet.dicom.results.source_headers import source_datasets
 from paraspinal_nnunet.errors import InputError, reason_of
@@ -52,7 +52,7 @@ def write_capture(
                 bits_allocated=8,
                 coordinate_system="PATIENT",
                 series_instance_uid=identity.uid("capture series"),
-                series_number=(frames[0].header.series_number or 0) + SERIES_NUMBER_STEP + 3,
+                series_number=result_series_number(frames[0].header, 3),
                 sop_instance_uid=identity.uid("capture"),
                 instance_number=1,
                 manufacturer=MANUFACTURER,

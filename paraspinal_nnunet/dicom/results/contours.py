@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from paraspinal_nnunet import __version__
-from paraspinal_nnunet.anatomy import MUSCLE_CODES, PARASPINAL, Structure
+from paraspinal_nnunet.anatomy import PARASPINAL, Structure
 from paraspinal_nnunet.dicom.packages import get_pydicom
 from paraspinal_nnunet.dicom.records import Frame
 from paraspinal_nnunet.dicom.results.identity import (
     MANUFACTURER,
-    SERIES_NUMBER_STEP,
     Identity,
-    coded,
     fill,
     fitted,
+    muscle_code,
+    result_series_number,
     save,
 )
 from paraspinal_nnunet.dicom.results.outlines import outlines
@@ -102,7 +102,7 @@ def _with_headers(
     made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID = pydicom.uid.UID(_CLASS)
     made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID = identity.uid("contours")
     made.SeriesInstanceUID, made.InstanceNumber = identity.uid("contours series"), 1
-    made.SeriesNumber = (frames[0].header.series_number or 0) + SERIES_NUMBER_STEP + 2
+    made.SeriesNumber = result_series_number(frames[0].header, 2)
     return fill(
         made,
         Modality="RTSTRUCT",
@@ -175,13 +175,11 @@ def _contours_of_slices(mask: np.ndarray, frames: Sequence[Frame]) -> Iterator["
 
 
 def _observation(number: int, structure: Structure) -> "Dataset":
-    code = MUSCLE_CODES[structure.muscle]
-    muscle = coded(code.value, code.scheme, code.meaning)
     return _item(
         ObservationNumber=number,
         ReferencedROINumber=number,
         ROIObservationLabel=structure.abbreviation,
-        RTROIIdentificationCodeSequence=[muscle],
+        RTROIIdentificationCodeSequence=[muscle_code(structure)],
         RTROIInterpretedType="ORGAN",
         ROIInterpreter=None,
     )

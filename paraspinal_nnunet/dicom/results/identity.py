@@ -7,7 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from paraspinal_nnunet.anatomy import MUSCLE_CODES, SIDE_CODES, Structure
 from paraspinal_nnunet.dicom.packages import get_highdicom, get_pydicom
+from paraspinal_nnunet.dicom.records import Header
 from paraspinal_nnunet.utils.files import atomic_path
 
 if TYPE_CHECKING:
@@ -104,6 +106,23 @@ def fitted(text: str) -> str:
     return f"{text[:26]}...{text[-26:]} {hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
+def result_series_number(source: Header, place: int = 0) -> int:
+    """The number of a result's series: the source's, a step, and the result's place among results."""
+    return (source.series_number or 0) + SERIES_NUMBER_STEP + place
+
+
 def coded(value: str, scheme: str, meaning: str) -> Any:
     """A coded concept."""
     return get_highdicom().sr.CodedConcept(value=value, scheme_designator=scheme, meaning=meaning)
+
+
+def muscle_code(structure: Structure) -> Any:
+    """The coded concept of a structure's muscle."""
+    code = MUSCLE_CODES[structure.muscle]
+    return coded(code.value, code.scheme, code.meaning)
+
+
+def side_code(structure: Structure) -> Any:
+    """The coded concept of a structure's side."""
+    code = SIDE_CODES[structure.side]
+    return coded(code.value, code.scheme, code.meaning)

@@ -6,19 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paraspinal_nnunet import __version__
-from paraspinal_nnunet.anatomy import MUSCLE_CODES, SIDE_CODES, Structure
+from paraspinal_nnunet.anatomy import Structure
 from paraspinal_nnunet.dicom.packages import get_highdicom, get_pydicom
 from paraspinal_nnunet.dicom.results.identity import (
     ANATOMICAL_STRUCTURE,
     ARTIFICIAL_INTELLIGENCE,
     MANUFACTURER,
-    SERIES_NUMBER_STEP,
     Identity,
     coded,
     fill,
     fitted,
+    muscle_code,
     restore_class,
+    result_series_number,
     save,
+    side_code,
 )
 from paraspinal_nnunet.dicom.results.planes import source_frames
 from paraspinal_nnunet.dicom.results.source_headers import MR_IMAGE_STORAGE, source_datasets
@@ -126,7 +128,7 @@ def write_report(
                 evidence=[seg, *source_datasets(frames)],
                 content=_content(groups, identity, version),
                 series_instance_uid=identity.uid("report series"),
-                series_number=(header.series_number or 0) + SERIES_NUMBER_STEP + 1,
+                series_number=result_series_number(header, 1),
                 sop_instance_uid=identity.uid("report"),
                 instance_number=1,
                 manufacturer=MANUFACTURER,
@@ -168,9 +170,8 @@ def _group(reported: ReportedStructure, seg: "Dataset", algorithm: Any, name: st
     item = next((i for i in seg.SegmentSequence if i.get("TrackingID") == structure.key), None)
     if item is None:
         raise InputError(f"{name}: has no segment {structure.key} that a report could refer to; make it again")
-    code, side = MUSCLE_CODES[structure.muscle], SIDE_CODES[structure.side]
-    muscle = coded(code.value, code.scheme, code.meaning)
-    site = sr.FindingSite(muscle, laterality=coded(side.value, side.scheme, side.meaning))
+    muscle = muscle_code(structure)
+    site = sr.FindingSite(muscle, laterality=side_code(structure))
     shared = {
         "tracking_identifier": sr.TrackingIdentifier(uid=item.TrackingUID, identifier=structure.display_name),
         "finding_category": coded(*ANATOMICAL_STRUCTURE),

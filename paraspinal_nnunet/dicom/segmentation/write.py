@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from paraspinal_nnunet import __version__
-from paraspinal_nnunet.anatomy import MUSCLE_CODES, PARASPINAL, SIDE_CODES, Structure
+from paraspinal_nnunet.anatomy import PARASPINAL, Structure
 from paraspinal_nnunet.dicom.packages import get_highdicom, get_pydicom
 from paraspinal_nnunet.dicom.records import Frame
 from paraspinal_nnunet.dicom.results.identity import (
     ANATOMICAL_STRUCTURE,
     ARTIFICIAL_INTELLIGENCE,
     MANUFACTURER,
-    SERIES_NUMBER_STEP,
     Identity,
     coded,
     fitted,
+    muscle_code,
     restore_class,
+    result_series_number,
     save,
+    side_code,
 )
 from paraspinal_nnunet.dicom.results.planes import mask_planes, numbered, source_frames
 from paraspinal_nnunet.dicom.results.source_headers import MR_IMAGE_STORAGE, source_datasets
@@ -75,7 +77,7 @@ def write_segmentation(
     described = [_described(n, s, model_name, version, identity) for n, s in enumerate(structures, start=1)]
     datasets = source_datasets(frames)
     absent = missing_structures(labels, structures)
-    number = (frames[0].header.series_number or 0) + SERIES_NUMBER_STEP if series_number is None else series_number
+    number = result_series_number(frames[0].header) if series_number is None else series_number
     try:
         with get_pydicom().config.disable_value_validation():
             seg = _segmentation(
@@ -96,9 +98,7 @@ def write_segmentation(
     restore_class(seg, frames[0].header.sop_class_uid, MR_IMAGE_STORAGE)
     identity.stamp(seg)
     for item, structure in zip(seg.SegmentSequence, structures, strict=True):
-        side = SIDE_CODES[structure.side]
-        modifier = [coded(side.value, side.scheme, side.meaning)]
-        item.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = modifier
+        item.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [side_code(structure)]
     return save(seg, path)
 
 
@@ -147,7 +147,6 @@ def _content(absent: Sequence[Structure], structures: Sequence[Structure]) -> st
 
 def _described(number: int, structure: Structure, model_name: str, version: str, identity: Identity) -> Any:
     highdicom = get_highdicom()
-    code = MUSCLE_CODES[structure.muscle]
     algorithm = highdicom.AlgorithmIdentificationSequence(
         name=fitted(model_name),
         family=coded(*ARTIFICIAL_INTELLIGENCE),
@@ -158,7 +157,7 @@ def _described(number: int, structure: Structure, model_name: str, version: str,
         segment_number=number,
         segment_label=structure.display_name,
         segmented_property_category=coded(*ANATOMICAL_STRUCTURE),
-        segmented_property_type=coded(code.value, code.scheme, code.meaning),
+        segmented_property_type=muscle_code(structure),
         algorithm_type="AUTOMATIC",
         algorithm_identification=algorithm,
         tracking_uid=identity.uid(structure.key),
