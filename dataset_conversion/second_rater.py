@@ -8,7 +8,7 @@ from pathlib import Path
 from paraspinal_nnunet.dataset_conversion.case import Case, Found, Refusal
 from paraspinal_nnunet.dataset_conversion.patterns.pairing import pattern, walk
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.image_io.images import ending_of
+from paraspinal_nnunet.image_io.images import ending_of, without_ending
 
 
 def with_second_labels(found: Found, folder: Path, rater2: bool | str | None) -> Found:
@@ -82,7 +82,9 @@ def _by_folder(found: Found, folder: Path, place: Path) -> dict[str, list[Path]]
     collected: dict[str, list[Path]] = defaultdict(list)
     for relative in files:
         name = Path(relative).name
-        known = next((names[key] for key in (relative, name, _stem(name)) if key in names), {_stem(name)})
+        known = next(
+            (names[key] for key in (relative, name, without_ending(name)) if key in names), {without_ending(name)}
+        )
         if len(known) > 1:
             raise InputError(
                 f"{place / relative}: is called like the labels of {', '.join(sorted(known))}; name the files "
@@ -103,10 +105,6 @@ def _names(cases: tuple[Case, ...], folder: Path) -> Mapping[str, set[str]]:
         for name in (relative, case.label.name, case.case):
             names[name].add(case.case)
     return names
-
-
-def _stem(name: str) -> str:
-    return name[: len(name) - len(ending_of(name))]
 
 
 def _assigned(found: Found, files: Mapping[str, list[Path]]) -> Found:

@@ -8,7 +8,7 @@ from pathlib import Path
 from paraspinal_nnunet.anatomy import BY_KEY, PARASPINAL, Side
 from paraspinal_nnunet.errors import InputError, LabelError
 from paraspinal_nnunet.evaluation.metrics.confusion import LABEL_LIMIT
-from paraspinal_nnunet.image_io.images import ENDINGS, ending_of, images_in
+from paraspinal_nnunet.image_io.images import ENDINGS, images_in, without_ending
 from paraspinal_nnunet.image_io.pairing import no_images, warn_left_out
 from paraspinal_nnunet.nnunet.datasets import CASES_FILE, read_case_table
 from paraspinal_nnunet.utils.files import read_json
@@ -110,7 +110,7 @@ def label_files(folder: Path) -> dict[str, Path]:
     """
     files: dict[str, Path] = {}
     for path in images_in(folder):
-        case = path.name[: len(path.name) - len(ending_of(path.name))]
+        case = without_ending(path.name)
         if fault := name_fault(case, written=False):
             raise InputError(f"{folder}: {fault}; rename the file")
         if case in files:

@@ -37,13 +37,22 @@ def with_small_ending(name: str, endings: Sequence[str] = ENDINGS) -> str:
     return name[: len(name) - len(ending)] + ending
 
 
+def without_ending(name: str, endings: Sequence[str] = ENDINGS) -> str:
+    """A file's name without its ending, in whatever case.
+
+    >>> without_ending("sub-01_0000.nii.gz"), without_ending("notes.txt")
+    ('sub-01_0000', 'notes.txt')
+    """
+    return name[: len(name) - len(ending_of(name, endings))]
+
+
 def stem_of(name: str, endings: Sequence[str] = ENDINGS) -> str:
     """A file's name without its ending, in whatever case, and nnU-Net's channel number.
 
     >>> stem_of("sub-01_0000.nii.gz"), stem_of("SUB-01.NII"), stem_of("notes.txt")
     ('sub-01', 'SUB-01', 'notes.txt')
     """
-    return name[: len(name) - len(ending_of(name, endings))].removesuffix("_0000")
+    return without_ending(name, endings).removesuffix("_0000")
 
 
 def images_in(folder: Path, endings: Sequence[str] = ENDINGS) -> list[Path]:

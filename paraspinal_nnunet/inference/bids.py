@@ -4,10 +4,9 @@ Source: BIDS specification 1.10, 'Derivatives' (common data types and metadata, 
 assessment data'.
 """
 
-import os
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, metadata
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from paraspinal_nnunet.anatomy import Structure
@@ -22,7 +21,7 @@ from paraspinal_nnunet.inference.records import (
     WIDE_TABLE,
     PredictionRecord,
 )
-from paraspinal_nnunet.utils.files import read_json, write_json, write_text
+from paraspinal_nnunet.utils.files import read_json, relative_path, write_json, write_text
 
 VERSION = "1.10.0"
 TABLE, IGNORE_FILE, README = "dseg.tsv", ".bidsignore", "README.md"
@@ -134,10 +133,8 @@ def _described(source: Path) -> dict[str, Any]:
 
 def _link(output: Path, source: Path) -> str:
     """From the derivative to its source, so that nothing of the machine is told where both are moved together."""
-    try:
-        return PurePosixPath(Path(os.path.relpath(source.resolve(), output.resolve()))).as_posix()
-    except ValueError:  # on another drive
-        return source.resolve().as_uri()
+    place = relative_path(source, output)
+    return source.resolve().as_uri() if Path(place).is_absolute() else place  # on another drive
 
 
 def _code_address() -> str:
