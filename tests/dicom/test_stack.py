@@ -3,11 +3,7 @@
 import copy
 import dataclasses
 import itertools
-import os
-import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -32,6 +28,7 @@ from helpers.dicom_files import (
     slices,
     voxels,
 )
+from helpers.tools import tool
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
@@ -161,10 +158,7 @@ def test_the_same_phantom_through_nifti_is_identical(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("plane", PLANES)
 def test_dcm2niix_writes_the_same(tmp_path, plane):
-    beside_python = str(Path(sys.executable).parent)
-    program = shutil.which("dcm2niix", path=os.pathsep.join([beside_python, os.environ["PATH"]]))
-    if program is None:
-        pytest.skip("dcm2niix is not installed")
+    program = tool("dcm2niix", "pip install dcm2niix")
     save_series(slices(orientation=PLANES[plane]), tmp_path / "series")
     (tmp_path / "out").mkdir()
     command = [program, "-f", "x", "-o", str(tmp_path / "out"), str(tmp_path / "series")]

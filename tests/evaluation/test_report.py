@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.html_pages import Page, with_program
+from helpers.tools import chromium
 from scipy import stats
 
 from paraspinal_nnunet.cli import main
@@ -288,15 +289,6 @@ class TestCommand:
             write_report(evaluation, tmp_path)
         with pytest.raises(InputError, match="is the evaluation itself"):
             write_report(evaluation, evaluation)
-
-
-def chromium() -> str:
-    found = next(
-        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
-    )
-    if not found:
-        pytest.skip("no Chromium or Chrome on this machine")
-    return found
 
 
 def browse(page: Path, hash_text: str, tmp_path: Path, *, budget_ms: int = 8000) -> tuple[str, str]:

@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -11,16 +10,16 @@ from typing import Any
 
 import pytest
 
+from helpers.tools import chromium
+
 
 class Browser:
     """Chromium through its debugging pipe; one page."""
 
     def __init__(self, folder: Path) -> None:
-        command = next(
-            (p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), ""
-        )
-        if not command or os.name != "posix":
-            pytest.skip("no Chromium or Chrome on this machine")
+        command = chromium()
+        if os.name != "posix":
+            pytest.skip("the browser's pipe needs descriptors")
         to_browser, self._write = os.pipe()
         self._read, from_browser = os.pipe()
         self.downloads = folder / "downloads"

@@ -3,13 +3,13 @@
 import html
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.html_pages import with_program
+from helpers.tools import chromium
 from PIL import Image
 
 from paraspinal_nnunet.html import PageCase, batch_page, case_page
@@ -123,15 +123,6 @@ def one_case(name: str = "case") -> PageCase:
     image[::2] = 300
     image += 10 * np.arange(SHAPE[2], dtype=np.int16)  # equal pictures would be stored once in a PDF
     return PageCase(name, Volume(image, AFFINE), Volume(labels_ras(), AFFINE), flags=[])
-
-
-def chromium() -> str:
-    found = next(
-        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
-    )
-    if not found:
-        pytest.skip("no Chromium or Chrome on this machine")
-    return found
 
 
 def browse(page: Path, tmp_path: Path, *options: str, fragment: str = "") -> tuple[str, str]:
