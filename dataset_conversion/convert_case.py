@@ -21,7 +21,7 @@ from paraspinal_nnunet.image_io.checks import check_classes, check_image, match_
 from paraspinal_nnunet.image_io.geometry import axis_codes, side_evidence, through_plane_axis
 from paraspinal_nnunet.image_io.nifti import write_image, write_labels
 from paraspinal_nnunet.image_io.volume import Volume
-from paraspinal_nnunet.measures.positions import check_positions
+from paraspinal_nnunet.measures.places.positions import check_positions
 from paraspinal_nnunet.nnunet.datasets import SECOND_LABELS
 
 IMAGES = "imagesTr"

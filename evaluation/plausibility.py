@@ -9,7 +9,7 @@ from paraspinal_nnunet.errors import LabelError, one_line
 from paraspinal_nnunet.evaluation.references import Label
 from paraspinal_nnunet.image_io.geometry import check_sides
 from paraspinal_nnunet.image_io.volume import Volume
-from paraspinal_nnunet.measures.positions import check_positions
+from paraspinal_nnunet.measures.places.positions import check_positions
 from paraspinal_nnunet.utils.text import pluralize, some
 
 COARSE = 48

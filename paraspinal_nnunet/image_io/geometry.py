@@ -234,17 +234,22 @@ def check_sides(labels: np.ndarray, affine: np.ndarray, structures: tuple[Struct
 
 
 def centroids_x_mm(labels: np.ndarray, affine: np.ndarray) -> dict[int, float]:
-    """Label value -> x of its centroid; one pass over the map, in the order in which it lies in memory."""
-    order: Literal["F", "C"] = "F" if labels.flags.f_contiguous else "C"
-    flat = labels.ravel(order)
-    labelled = np.flatnonzero(flat)
-    values = flat[labelled]
+    """Label value -> x of its centroid."""
+    values, where = labelled_voxels(labels)
     counts = np.bincount(values)
-    sums = [np.bincount(values, weights=index) for index in np.unravel_index(labelled, labels.shape, order)]
+    sums = [np.bincount(values, weights=index) for index in where]
     return {
         int(value): float(affine[0, :3] @ [total[value] / counts[value] for total in sums] + affine[0, 3])
         for value in np.flatnonzero(counts)
     }
+
+
+def labelled_voxels(labels: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """Values other than 0 and their i, j and k; one pass over the map, in the order in which it lies in memory."""
+    order: Literal["F", "C"] = "F" if labels.flags.f_contiguous else "C"
+    flat = labels.ravel(order)
+    labelled = np.flatnonzero(flat)
+    return flat[labelled], np.unravel_index(labelled, labels.shape, order)
 
 
 def by_text(values: Sequence[float] | np.ndarray) -> str:

@@ -9,10 +9,9 @@ import numpy as np
 from paraspinal_nnunet.anatomy import BY_KEY, Structure, side_pairs
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.geometry import SideEvidence, lone_side_evidence, side_evidence
-from paraspinal_nnunet.measures.positions import (
-    BeyondMidline,
+from paraspinal_nnunet.measures.places.midline import BeyondMidline, all_beyond_midline
+from paraspinal_nnunet.measures.places.positions import (
     Misplaced,
-    all_beyond_midline,
     fitting_schemes,
     misplaced,
 )

@@ -10,7 +10,7 @@ from paraspinal_nnunet.measures.comparison import asymmetries, field_of_view_not
 from paraspinal_nnunet.measures.evidence import Evidence
 from paraspinal_nnunet.measures.evidence import TrainingDescription as TrainingDescription
 from paraspinal_nnunet.measures.evidence import gather_evidence as gather_evidence
-from paraspinal_nnunet.measures.positions import LEAST_SHARE, scheme_text
+from paraspinal_nnunet.measures.places.positions import LEAST_SHARE, scheme_text
 from paraspinal_nnunet.measures.result import Flag, Severity
 from paraspinal_nnunet.models.manifest import CAUTION
 from paraspinal_nnunet.protocol.paper import PAPER

@@ -18,7 +18,7 @@ from paraspinal_nnunet.image_io.geometry import axis_codes, centroids_x_mm, grid
 from paraspinal_nnunet.image_io.images import read_image
 from paraspinal_nnunet.image_io.nifti import read_header
 from paraspinal_nnunet.image_io.nifti_header import affine_mm
-from paraspinal_nnunet.measures.positions import check_positions
+from paraspinal_nnunet.measures.places.positions import check_positions
 from paraspinal_nnunet.nnunet.datasets import case_ids, read_cases
 from paraspinal_nnunet.planning.dataset_json import CONVERT, FILE_ENDING, IGNORE, Description, read_description
 from paraspinal_nnunet.utils.progress import progress

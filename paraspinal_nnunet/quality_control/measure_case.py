@@ -12,9 +12,8 @@ from paraspinal_nnunet.image_io.checks import check_image, voxel_hash
 from paraspinal_nnunet.image_io.geometry import axis_codes, grid_difference, spacing_mm, to_ras
 from paraspinal_nnunet.image_io.images import read_image, read_labels
 from paraspinal_nnunet.image_io.volume import Volume
-from paraspinal_nnunet.measures.positions import (
-    BeyondMidline,
-    all_beyond_midline,
+from paraspinal_nnunet.measures.places.midline import BeyondMidline, all_beyond_midline
+from paraspinal_nnunet.measures.places.positions import (
     fitting_schemes,
     misplaced,
     scheme_text,

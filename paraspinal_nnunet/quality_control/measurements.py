@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from paraspinal_nnunet.measures.positions import BeyondMidline
+from paraspinal_nnunet.measures.places.midline import BeyondMidline
 from paraspinal_nnunet.quality_control.fingerprint import Fingerprint
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)

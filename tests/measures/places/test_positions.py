@@ -8,7 +8,8 @@ import pytest
 from paraspinal_nnunet import measure
 from paraspinal_nnunet.anatomy import BY_LABEL, LABEL_SCHEMES, PARASPINAL, Side
 from paraspinal_nnunet.errors import LabelError
-from paraspinal_nnunet.measures.positions import beyond_midline, check_positions, fitting_schemes, midlines, misplaced
+from paraspinal_nnunet.measures.places.midline import beyond_midline, midlines
+from paraspinal_nnunet.measures.places.positions import check_positions, fitting_schemes, label_places, misplaced
 from paraspinal_nnunet.measures.shapes import Stack, measure_shapes
 
 AFFINE = np.array([[2.0, 0, 0, -100], [0, 2.0, 0, -50], [0, 0, 8.0, 0], [0, 0, 0, 1.0]])
@@ -37,6 +38,21 @@ def read_as(table, labels=None):
 
 def flags(labels, kind, affine=AFFINE):
     return [f for f in measure(None, (labels, affine)).flags if f.kind == kind]
+
+
+@pytest.mark.parametrize("turn", [(0, 1, 2), (2, 0, 1)])
+def test_places_are_those_of_the_shapes_however_the_map_is_stored(turn):
+    labels = body()
+    labels[50:53, 20:24, 5] = 4  # a second piece
+    labels[0, 0, 0] = 200  # not asked for
+    stored = labels[::-1].transpose(turn)
+    affine = (AFFINE @ np.array([[-1, 0, 0, 100], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]))[:, [*turn, 3]]
+    for array in (stored, np.asfortranarray(stored)):
+        places = label_places(array, affine, range(1, 9))
+        for value, shape in shapes_of(labels).items():
+            np.testing.assert_allclose(places[value].centres_mm, shape.centres_mm, rtol=1e-12)
+            np.testing.assert_allclose(places[value].centre_mm, shape.centre_mm, rtol=1e-12)
+            assert places[value].voxels == shape.voxels
 
 
 def test_a_body_is_as_it_should_be():

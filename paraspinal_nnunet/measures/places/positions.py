@@ -1,22 +1,16 @@
-"""Where muscles lie to one another: pieces beyond the midline, and maps whose values are another scheme's."""
+"""Where muscles lie to one another, and maps whose values are another scheme's."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
-from typing import TypeVar
+from typing import Protocol
 
 import numpy as np
 
 from paraspinal_nnunet.anatomy import BY_KEY, LABEL_SCHEMES, Muscle, Side, Structure, side_pairs
 from paraspinal_nnunet.errors import LabelError
-from paraspinal_nnunet.image_io.geometry import to_ras
-from paraspinal_nnunet.measures.shapes import LabelShape, Stack, measure_shapes
-
-MIDLINE_MARGIN_MM = 3.0
-"""A piece of a slice counts as beyond the midline when its centroid lies so far beyond. Source: ours."""
-
-WINDOW_SLICES = 4
-"""The midline of a slice is the median over the muscles there and in so many slices below and above."""
+from paraspinal_nnunet.image_io.geometry import labelled_voxels, through_plane_axis
 
 MARGIN_MM = 5.0
 """Muscles are out of place in a slice if their centroids lie so far the wrong way round. Source: ours."""
@@ -46,21 +40,6 @@ vertebral bodies, multifidus on the laminae beside the spinous processes, erecto
 
 
 @dataclass(frozen=True)
-class BeyondMidline:
-    """Pieces of a structure that lie on the other side of the body.
-
-    Attributes:
-        slices: Where, from 1 at the feet.
-        volume_ml: How much.
-        share: Of the structure's volume.
-    """
-
-    slices: tuple[int, ...]
-    volume_ml: float
-    share: float
-
-
-@dataclass(frozen=True)
 class Misplaced:
     """Two structures that do not lie to one another as they do in a body.
 
@@ -75,64 +54,45 @@ class Misplaced:
     share: float
 
 
-Shapes = Mapping[Structure, LabelShape]
-Key = TypeVar("Key")
+class Placed(Protocol):
+    """What is asked of a structure's place; see `LabelShape`."""
+
+    @property
+    def voxels(self) -> int: ...  # noqa: D102
+    @property
+    def centres_mm(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def centre_mm(self) -> np.ndarray: ...  # noqa: D102
 
 
-def midlines(pairs: Sequence[tuple[LabelShape, LabelShape]], slices: int) -> np.ndarray:
-    """RAS x in mm of the body's midline in each slice: half-way between the largest pieces of the two sides.
+@dataclass(frozen=True)
+class LabelPlace:
+    """Where one label of a map lies, without its shape.
 
-    Args:
-        pairs: Right and left shape of every muscle that has both.
-        slices: Of the stack.
-
-    Returns:
-        (slices,), between and beyond known slices as in the nearest; NaN without any slice that holds both sides.
+    Attributes:
+        counts: (slices,) voxels in each slice, in stored order.
+        centres_mm: (slices, 3) RAS x, y, z of the centroid in each slice; NaN where the label is not.
     """
-    return _smoothed(np.array([(_largest_x(right) + _largest_x(left)) / 2 for right, left in pairs]), slices)
+
+    counts: np.ndarray
+    centres_mm: np.ndarray
+
+    @property
+    def voxels(self) -> int:
+        """How many there are."""
+        return int(self.counts.sum())
+
+    @cached_property
+    def centre_mm(self) -> np.ndarray:
+        """(3,) RAS x, y, z of the centroid; NaN without voxels."""
+        present = self.counts > 0
+        return self.counts[present] @ self.centres_mm[present] / self.voxels if self.voxels else np.full(3, np.nan)
 
 
-def beyond_midline(shape: LabelShape, side: Side, midline_mm: np.ndarray) -> BeyondMidline | None:
-    """What of a structure lies on the other side, or None.
-
-    Args:
-        shape: The structure's.
-        side: On which it belongs.
-        midline_mm: See `midlines`.
-    """
-    if not shape.voxels:
-        return None
-    pieces = shape.slice_pieces
-    away = (pieces.x_mm - midline_mm[pieces.slice_index]) * (1 if side is Side.RIGHT else -1)
-    wrong = away < -MIDLINE_MARGIN_MM  # NaN compares as False
-    voxels = int(pieces.voxels[wrong].sum())
-    if not voxels:
-        return None
-    slices = tuple(int(k) + 1 for k in np.unique(pieces.slice_index[wrong]))
-    return BeyondMidline(slices, voxels * shape.stack.voxel_ml, voxels / shape.voxels)
+Places = Mapping[Structure, Placed]
 
 
-def all_beyond_midline(
-    sided: Mapping[Key, tuple[LabelShape, Side]], pairs: Sequence[tuple[LabelShape, LabelShape]]
-) -> dict[Key, BeyondMidline]:
-    """What of each structure lies beyond the midline; most often nothing, which costs little to see.
-
-    Args:
-        sided: Name -> shape of each structure and the side on which it belongs.
-        pairs: Right and left shape of every muscle that has both.
-    """
-    if not sided:
-        return {}
-    slices = next(iter(sided.values()))[0].stack.slices
-    rough = _smoothed(np.array([(right.centres_mm[:, 0] + left.centres_mm[:, 0]) / 2 for right, left in pairs]), slices)
-    if not any(_reaches_beyond(shape, side, rough) for shape, side in sided.values()):
-        return {}
-    middle = midlines(pairs, slices)
-    found = {key: beyond_midline(shape, side, middle) for key, (shape, side) in sided.items()}
-    return {key: pieces for key, pieces in found.items() if pieces is not None}
-
-
-def misplaced(shapes: Shapes) -> tuple[Misplaced, ...]:
+def misplaced(shapes: Places) -> tuple[Misplaced, ...]:
     """Structures that do not lie to one another as they do in a body, slice by slice.
 
     Muscles whose two sides are exchanged are no matter of this; see `image_io.geometry.side_evidence`.
@@ -146,7 +106,7 @@ def misplaced(shapes: Shapes) -> tuple[Misplaced, ...]:
     return (*_medial(present), *_front(present), *_across(present), *_sides(present))
 
 
-def fitting_schemes(shapes: Mapping[int, LabelShape]) -> tuple[str, ...]:
+def fitting_schemes(shapes: Mapping[int, Placed]) -> tuple[str, ...]:
     """The known label schemes by which no muscle of a map would be out of place.
 
     Args:
@@ -175,13 +135,35 @@ def check_positions(labels: np.ndarray, affine: np.ndarray, structures: Sequence
     Raises:
         LabelError: Naming what lies where, and the scheme that would fit.
     """
-    array, ras = to_ras(labels, affine)
-    shapes = measure_shapes(
-        array, Stack((array.shape[0], array.shape[1], array.shape[2]), ras), [s.label for s in structures]
-    )
-    faults = misplaced({s: shapes[s.label] for s in structures})
+    places = label_places(labels, affine, [s.label for s in structures])
+    faults = misplaced({s: places[s.label] for s in structures})
     if faults:
-        raise LabelError(f"{name}: {scheme_text(faults, fitting_schemes(shapes))}")
+        raise LabelError(f"{name}: {scheme_text(faults, fitting_schemes(places))}")
+
+
+def label_places(labels: np.ndarray, affine: np.ndarray, values: Sequence[int]) -> dict[int, LabelPlace]:
+    """Where labels lie, in one pass over the map.
+
+    Args:
+        labels: (i, j, k) small integers, 0 or more.
+        affine: Its affine.
+        values: Which ones; they need not be in the map.
+
+    Returns:
+        Value -> its place.
+    """
+    rows, axis = max(values, default=0) + 1, through_plane_axis(affine)
+    found, where = labelled_voxels(labels)
+    known = found < rows
+    found, where = found[known], tuple(index[known] for index in where)
+    slices = labels.shape[axis]
+    key = found.astype(np.intp) * slices + where[axis]
+    counts = np.bincount(key, minlength=rows * slices)
+    with np.errstate(invalid="ignore"):
+        means = [np.bincount(key, weights=index, minlength=rows * slices) / counts for index in where]
+    centres = (np.stack(means, axis=-1) @ affine[:3, :3].T + affine[:3, 3]).reshape(rows, slices, 3)
+    counts = counts.reshape(rows, slices)
+    return {value: LabelPlace(counts[value], centres[value]) for value in values}
 
 
 def scheme_text(faults: Sequence[Misplaced], fitting: Sequence[str]) -> str:
@@ -193,43 +175,7 @@ def scheme_text(faults: Sequence[Misplaced], fitting: Sequence[str]) -> str:
     )
 
 
-def _smoothed(middles: np.ndarray, slices: int) -> np.ndarray:
-    middles = middles.reshape(-1, slices)
-    found = np.full(slices, np.nan)
-    for k in range(slices):
-        window = middles[:, max(0, k - WINDOW_SLICES) : k + WINDOW_SLICES + 1]
-        if np.isfinite(window).any():
-            found[k] = np.nanmedian(window)
-    known = np.flatnonzero(np.isfinite(found))
-    return np.interp(np.arange(slices), known, found[known]) if known.size else found
-
-
-def _reaches_beyond(shape: LabelShape, side: Side, midline_mm: np.ndarray) -> bool:
-    """Whether any voxel lies beyond the midline by more than the margin."""
-    if not shape.voxels:
-        return False
-    inside = shape.present - shape.corner[2]
-    columns = np.count_nonzero(shape.mask, axis=1)[:, inside] > 0  # (x, slices)
-    sign = 1 if side is Side.RIGHT else -1
-    ends = shape.corner[0] + (columns.argmax(axis=0) if sign > 0 else len(columns) - 1 - columns[::-1].argmax(axis=0))
-    rows = np.count_nonzero(shape.mask, axis=0)[:, inside]  # (y, slices)
-    middle_y = shape.corner[1] + np.arange(len(rows)) @ rows / rows.sum(axis=0)
-    affine = shape.stack.affine
-    x_mm = affine[0, 0] * ends + affine[0, 1] * middle_y + affine[0, 2] * shape.present + affine[0, 3]
-    return bool(((x_mm - midline_mm[shape.present]) * sign < -MIDLINE_MARGIN_MM).any())
-
-
-def _largest_x(shape: LabelShape) -> np.ndarray:
-    """(slices,) RAS x of the largest piece in each slice; NaN where there is none."""
-    found = np.full(shape.stack.slices, np.nan)
-    if shape.voxels:
-        pieces = shape.slice_pieces
-        order = np.argsort(pieces.voxels, kind="stable")
-        found[pieces.slice_index[order]] = pieces.x_mm[order]  # of several the last, the largest, stays
-    return found
-
-
-def _medial(shapes: Shapes) -> Iterator[Misplaced]:
+def _medial(shapes: Places) -> Iterator[Misplaced]:
     for inner, outer in _MEDIAL_OF:
         for side, sign in ((Side.RIGHT, 1), (Side.LEFT, -1)):
             first, second = (_structure(muscle, side) for muscle in (inner, outer))
@@ -237,7 +183,7 @@ def _medial(shapes: Shapes) -> Iterator[Misplaced]:
             yield from _judged(shapes, first, second, 0, _wrong_way(sign), text)
 
 
-def _front(shapes: Shapes) -> Iterator[Misplaced]:
+def _front(shapes: Places) -> Iterator[Misplaced]:
     for side, front, back in product(Side, _FRONT, _BACK):
         first, second = _structure(front, side), _structure(back, side)
         text = f"{first.display_name} lies behind {_low(second)}"
@@ -248,7 +194,7 @@ def _front(shapes: Shapes) -> Iterator[Misplaced]:
         yield from _judged(shapes, first, second, 1, lambda away: away > MOST_BEFORE_MM, text)
 
 
-def _across(shapes: Shapes) -> Iterator[Misplaced]:
+def _across(shapes: Places) -> Iterator[Misplaced]:
     """Every right structure lies to the right of the left ones of other muscles."""
     for first, second in product(shapes, shapes):
         if first.side is Side.RIGHT and second.side is Side.LEFT and first.muscle is not second.muscle:
@@ -256,7 +202,7 @@ def _across(shapes: Shapes) -> Iterator[Misplaced]:
             yield from _judged(shapes, first, second, 0, lambda away: away < -MARGIN_MM, text)
 
 
-def _sides(shapes: Shapes) -> Iterator[Misplaced]:
+def _sides(shapes: Places) -> Iterator[Misplaced]:
     """The two sides of a muscle lie at one height, and not in one place."""
     for right, left in side_pairs(tuple(shapes)):
         apart, before, _ = shapes[right].centre_mm - shapes[left].centre_mm
@@ -267,13 +213,13 @@ def _sides(shapes: Shapes) -> Iterator[Misplaced]:
             yield Misplaced((right, left), f"{who} {abs(before):.0f} mm before one another", 1.0)
 
 
-def _exchanged(shapes: Shapes) -> set[Muscle]:
+def _exchanged(shapes: Places) -> set[Muscle]:
     pairs = side_pairs(tuple(shapes))
     return {right.muscle for right, left in pairs if shapes[right].centre_mm[0] < shapes[left].centre_mm[0]}
 
 
 def _judged(
-    shapes: Shapes, first: Structure, second: Structure, axis: int, wrong: Callable[[np.ndarray], np.ndarray], text: str
+    shapes: Places, first: Structure, second: Structure, axis: int, wrong: Callable[[np.ndarray], np.ndarray], text: str
 ) -> Iterator[Misplaced]:
     """Slice by slice, how far the first lies from the second along an axis (0 to the right, 1 to the front)."""
     if first not in shapes or second not in shapes:
