@@ -10,8 +10,7 @@ from typing import Any, Literal
 
 from paraspinal_nnunet.dataset_conversion.case import Case, CaseOutcome, Refusal
 from paraspinal_nnunet.image_io.geometry import by_text
-from paraspinal_nnunet.utils.text import pluralize
-from paraspinal_nnunet.utils.text_table import aligned
+from paraspinal_nnunet.utils.text import aligned, pluralize
 
 Mode = Literal["whole", "without refused", "dry run"]
 """Whether a refusal keeps the data set from being written, leaves out the case, or nothing is written at all."""

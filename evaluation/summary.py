@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from paraspinal_nnunet.evaluation.metrics.overlap import METRICS
-from paraspinal_nnunet.utils.text import pluralize
-from paraspinal_nnunet.utils.text_table import aligned
+from paraspinal_nnunet.utils.text import aligned, pluralize
 
 ALL_MUSCLES = "all muscles"
 

@@ -1,6 +1,7 @@
 """Editable install, wheel and sdist hold the same modules, from the root and from elsewhere."""
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -22,6 +23,23 @@ FOLDERS = {"dataset_conversion", "trainers", "evaluation"}
 @pytest.fixture(scope="module")
 def project():
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+NOT_FOR_USERS = {"demo", "test", "validators", "docs", "dev"}
+"""Extras that gather others, and those of developers."""
+
+
+def test_the_doctor_knows_every_extra(project):
+    from paraspinal_nnunet.cli.machine.checks import PARTS
+
+    extras = project["project"]["optional-dependencies"]
+    wanted = {
+        extra: {re.split(r"[ <>=;\[]", requirement)[0] for requirement in requirements}
+        for extra, requirements in extras.items()
+        if extra not in NOT_FOR_USERS
+    }
+    wanted["fast"] |= wanted.pop("openvino")  # one of them is enough
+    assert {part.extra: set(part.packages) for part in PARTS} == wanted
 
 
 def tracked_files():

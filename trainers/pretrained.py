@@ -9,11 +9,12 @@ import torch
 from torch._dynamo import OptimizedModule
 from torch.nn.parallel import DistributedDataParallel
 
-from paraspinal_nnunet.errors import InputError, SetupError, TrainingRefusedError
+from paraspinal_nnunet.errors import InputError, TrainingRefusedError
 from paraspinal_nnunet.models.checkpoints import check_weights, read_trained
 from paraspinal_nnunet.models.shipped import DEFAULT_NAME, resolve_model, shipped_models
 from paraspinal_nnunet.utils.files import read_json
 from paraspinal_nnunet.utils.fingerprint import file_sha256
+from paraspinal_nnunet.utils.packages import optional_package
 
 LAST_LAYER = "model.2."
 """How the names of the weights begin that depend on the number of labels: MONAI's last upward layer."""
@@ -115,11 +116,7 @@ def exported_weights(archive: Path, fold: str = "0") -> dict[str, torch.Tensor]:
         SetupError: The onnx package is missing.
         InputError: No such archive.
     """
-    try:
-        import onnx
-        from onnx import numpy_helper
-    except ImportError as error:
-        raise SetupError("the program's own weights need onnx; run: pip install 'paraspinal-nnunet[export]'") from error
+    onnx = optional_package("onnx", "onnx.numpy_helper", purpose="the program's own weights need", extra="export")
     try:
         with zipfile.ZipFile(archive) as opened:
             graph = onnx.load_model_from_string(opened.read(f"fold_{fold}.onnx")).graph
@@ -129,7 +126,7 @@ def exported_weights(archive: Path, fold: str = "0") -> dict[str, torch.Tensor]:
     for tensor in graph.initializer:
         name = tensor.name.removesuffix(_HALF)
         if name.startswith(_WRAPPED):
-            values = numpy_helper.to_array(tensor).astype("float32")
+            values = onnx.numpy_helper.to_array(tensor).astype("float32")
             weights[name.removeprefix(_WRAPPED)] = torch.from_numpy(values)
     return weights
 

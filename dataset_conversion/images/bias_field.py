@@ -4,8 +4,9 @@ from types import ModuleType
 
 import numpy as np
 
-from paraspinal_nnunet.errors import InputError, SetupError
+from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.volume import Volume
+from paraspinal_nnunet.utils.packages import optional_package
 
 FITTED_SPACING_MM = 4.0
 """The field is smooth: it is fitted on voxels of about this size and evaluated on all."""
@@ -21,11 +22,7 @@ def get_simpleitk() -> ModuleType:
     Raises:
         SetupError: It is not installed.
     """
-    try:
-        import SimpleITK
-    except ImportError as error:
-        raise SetupError(f"N4 needs SimpleITK ({error}); run: pip install 'paraspinal-nnunet[itk]'") from error
-    return SimpleITK
+    return optional_package("SimpleITK", purpose="N4 needs", extra="itk")
 
 
 def check_magnitudes(image: Volume, name: str) -> None:

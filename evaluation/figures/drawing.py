@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from paraspinal_nnunet.errors import SetupError
 from paraspinal_nnunet.utils.files import atomic_path
+from paraspinal_nnunet.utils.packages import optional_package
 
 WIDTH_IN = 7.2
 """Width of a page of two columns in inches."""
@@ -20,7 +20,6 @@ FORMATS = ("png", "svg", "pdf")
 HATCHES = ("", "///", "...", "xxx")
 """Patterns of neighbouring bars: they tell models apart where a copy shows neither hue nor grey."""
 
-_EXTRA = "pip install 'paraspinal-nnunet[report]'"
 _STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["Arial", "Helvetica", "DejaVu Sans"],
@@ -89,12 +88,7 @@ def get_matplotlib() -> ModuleType:
     Raises:
         SetupError: It is not installed; names the extra that brings it.
     """
-    try:
-        import matplotlib
-        import matplotlib.figure
-    except ImportError as error:
-        raise SetupError(f"figures need matplotlib, which is not installed: {_EXTRA}") from error
-    return matplotlib
+    return optional_package("matplotlib", "matplotlib.figure", purpose="figures need", extra="report")
 
 
 def get_skimage_measure() -> ModuleType:
@@ -103,11 +97,7 @@ def get_skimage_measure() -> ModuleType:
     Raises:
         SetupError: It is not installed; names the extra that brings it.
     """
-    try:
-        from skimage import measure
-    except ImportError as error:
-        raise SetupError(f"3D renderings need scikit-image, which is not installed: {_EXTRA}") from error
-    return measure
+    return optional_package("skimage.measure", purpose="3D renderings need", extra="report", called="scikit-image")
 
 
 @contextmanager

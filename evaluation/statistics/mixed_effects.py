@@ -12,9 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from paraspinal_nnunet.errors import SetupError, StatisticsError
+from paraspinal_nnunet.errors import StatisticsError
 from paraspinal_nnunet.evaluation.statistics.anova import effect_contrasts
 from paraspinal_nnunet.evaluation.statistics.long_table import CellTable, arrange, rounding
+from paraspinal_nnunet.utils.packages import optional_package
 
 logger = logging.getLogger(__name__)
 
@@ -28,13 +29,7 @@ def get_statsmodels() -> ModuleType:
     Raises:
         SetupError: statsmodels is not installed; names the extra that brings it.
     """
-    try:
-        from statsmodels import api
-    except ImportError as error:
-        raise SetupError(
-            "the mixed model needs statsmodels, which is not installed: pip install 'paraspinal-nnunet[statistics]'"
-        ) from error
-    return api
+    return optional_package("statsmodels.api", purpose="the mixed model needs", extra="statistics")
 
 
 def mixed_model(table: pd.DataFrame, *, value: str, subject: str, within: Sequence[str]) -> pd.DataFrame:

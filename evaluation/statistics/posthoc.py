@@ -10,8 +10,7 @@ from scipy import stats
 
 from paraspinal_nnunet.errors import StatisticsError
 from paraspinal_nnunet.evaluation.statistics.long_table import CellTable, Missing, balance, rounding
-from paraspinal_nnunet.utils.text import number_text, p_text
-from paraspinal_nnunet.utils.text_table import aligned
+from paraspinal_nnunet.utils.text import aligned, number_text, p_text
 
 
 def paired_t_tests(

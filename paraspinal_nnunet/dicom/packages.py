@@ -2,9 +2,7 @@
 
 from types import ModuleType
 
-from paraspinal_nnunet.errors import SetupError
-
-EXTRA = "pip install 'paraspinal-nnunet[dicom]'"
+from paraspinal_nnunet.utils.packages import optional_package
 
 
 def get_pydicom() -> ModuleType:
@@ -13,11 +11,7 @@ def get_pydicom() -> ModuleType:
     Raises:
         SetupError: It is not installed.
     """
-    try:
-        import pydicom
-    except ImportError as error:
-        raise SetupError(f"DICOM needs pydicom, which is not installed ({error}); {EXTRA}") from error
-    return pydicom
+    return optional_package("pydicom", purpose="DICOM needs", extra="dicom")
 
 
 def get_highdicom() -> ModuleType:
@@ -26,10 +20,5 @@ def get_highdicom() -> ModuleType:
     Raises:
         SetupError: It is not installed.
     """
-    try:
-        import highdicom
-        import highdicom.seg
-        import highdicom.spatial
-    except ImportError as error:
-        raise SetupError(f"DICOM needs highdicom, which is not installed ({error}); {EXTRA}") from error
-    return highdicom
+    modules = ("highdicom.seg", "highdicom.spatial")
+    return optional_package("highdicom", *modules, purpose="DICOM needs", extra="dicom")

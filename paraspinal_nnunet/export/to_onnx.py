@@ -17,6 +17,7 @@ from paraspinal_nnunet.export.to_nnunet import size_multiple, trainer_class
 from paraspinal_nnunet.models.trained import TrainedModel
 from paraspinal_nnunet.nnunet.plans_network import build_from_plans
 from paraspinal_nnunet.utils.files import atomic_path
+from paraspinal_nnunet.utils.packages import install_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +49,7 @@ def export_files(model: TrainedModel, plans_name: str, folder: Path) -> None:
 
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise SetupError(f"exporting to ONNX needs {missing[0]}; run: pip install 'paraspinal-nnunet[export]'")
+        raise SetupError(f"exporting to ONNX needs {missing[0]}; run: {install_line('export')}")
     read_pipeline(preprocessing_entry(model), str(model.folder))
     network = build_from_plans(trainer_class(model), model.plans, model.configuration, model.dataset_json).eval()
     patch = model.resolved_configuration()["patch_size"]

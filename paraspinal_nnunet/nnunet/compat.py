@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from paraspinal_nnunet.errors import SetupError
 from paraspinal_nnunet.utils.machine import keep_freed_memory
+from paraspinal_nnunet.utils.packages import install_line
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +52,7 @@ def check_nnunet() -> None:
     """
     found = installed("nnunetv2")
     if found is None or importlib.util.find_spec("torch") is None or importlib.util.find_spec("monai") is None:
-        raise SetupError("this needs nnunetv2, torch and monai; run: pip install 'paraspinal-nnunet[train]'")
+        raise SetupError(f"this needs nnunetv2, torch and monai; run: {install_line('train')}")
     first, end = (_numbers(v) for v in NNUNET_SUPPORTED)
     if not first <= _numbers(found) < end:
         raise SetupError(

@@ -9,8 +9,7 @@ from paraspinal_nnunet.quality_control.checks.outliers import LEAST_VALUES, RULE
 from paraspinal_nnunet.quality_control.checks.volumes import PAPER_SOURCE
 from paraspinal_nnunet.quality_control.findings import Severity, counts
 from paraspinal_nnunet.quality_control.run import Inspection
-from paraspinal_nnunet.utils.text import pluralize, quantity, some
-from paraspinal_nnunet.utils.text_table import aligned
+from paraspinal_nnunet.utils.text import aligned, pluralize, quantity, some
 
 MOST_FINDINGS = 60
 """Findings printed at most; files hold them all."""

@@ -14,7 +14,7 @@ from paraspinal_nnunet.protocol.paper import PAPER
 from paraspinal_nnunet.speed.arms import ARMS, DATASET, ArmTiming, measure_arm
 from paraspinal_nnunet.utils.files import read_json, write_json
 from paraspinal_nnunet.utils.progress import progress
-from paraspinal_nnunet.utils.text_table import aligned
+from paraspinal_nnunet.utils.text import aligned
 from paraspinal_nnunet.utils.workplace import workplace
 
 PLANS = "Benchmark"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from paraspinal_nnunet.errors import SetupError
 from paraspinal_nnunet.utils.files import atomic_path
+from paraspinal_nnunet.utils.packages import optional_package
 
 SIGNIFICANT = "%.6g"
 """How numbers stand in tables for people; records hold them in full."""
@@ -48,10 +48,7 @@ def write_workbook(sheets: Mapping[str, pd.DataFrame], path: Path) -> None:
     Raises:
         SetupError: openpyxl is not installed.
     """
-    try:
-        import openpyxl  # noqa: F401
-    except ImportError as error:
-        raise SetupError("workbooks need openpyxl; run: pip install 'paraspinal-nnunet[xlsx]'") from error
+    optional_package("openpyxl", purpose="workbooks need", extra="xlsx")
     with atomic_path(path) as temporary, pd.ExcelWriter(temporary, engine="openpyxl") as writer:
         for name, table in sheets.items():
             safe_table(table).to_excel(writer, sheet_name=name, index=False, freeze_panes=(1, 1))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from paraspinal_nnunet.errors import InputError, ParaspinalError, SetupError
+from paraspinal_nnunet.utils.packages import install_line
 from paraspinal_nnunet.workflow.layout import lay_down
 from paraspinal_nnunet.workflow.settings import Workflow
 from paraspinal_nnunet.workflow.state import HeldError, held
@@ -127,7 +128,7 @@ def check_engine(profile: str) -> None:
     wanted = ["snakemake"] + (["snakemake_executor_plugin_slurm"] if profile == "slurm" else [])
     for module in wanted:
         if importlib.util.find_spec(module) is None:
-            advice = "pip install 'paraspinal-nnunet[study]' (Python 3.11 or newer)"
+            advice = f"{install_line('study')} (Python 3.11 or newer)"
             raise SetupError(f"studies need {module.replace('_', '-')}; run: {advice}")
     if profile == "slurm" and shutil.which("sbatch") is None:
         raise SetupError("there is no sbatch on this machine; run on a login node of the cluster, or --profile local")

@@ -348,7 +348,7 @@ class TestFiles:
         from paraspinal_nnunet.evaluation.figures import drawing
 
         monkeypatch.setitem(sys.modules, "matplotlib", None)
-        monkeypatch.setitem(sys.modules, "skimage", None)
+        monkeypatch.setitem(sys.modules, "skimage.measure", None)
         for get in (drawing.get_matplotlib, drawing.get_skimage_measure):
             with pytest.raises(SetupError, match=r"paraspinal-nnunet\[report\]"):
                 get()

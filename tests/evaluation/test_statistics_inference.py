@@ -1,6 +1,5 @@
 """Bootstrap, equivalence, power and the mixed model against R, closed forms and simulation."""
 
-import builtins
 import json
 import math
 import subprocess
@@ -235,14 +234,7 @@ def test_equivalence_of_volumes_per_muscle():
 
 
 def test_the_mixed_model_needs_an_extra(monkeypatch):
-    real = builtins.__import__
-
-    def without_statsmodels(name, *arguments, **options):
-        if name.startswith("statsmodels"):
-            raise ImportError(name)
-        return real(name, *arguments, **options)
-
-    monkeypatch.setattr(builtins, "__import__", without_statsmodels)
+    monkeypatch.setitem(sys.modules, "statsmodels.api", None)
     with pytest.raises(SetupError, match=r"pip install 'paraspinal-nnunet\[statistics\]'"):
         get_statsmodels()
 

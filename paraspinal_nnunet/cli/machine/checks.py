@@ -12,6 +12,7 @@ from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import SetupError
 from paraspinal_nnunet.nnunet.compat import PLUGIN_FOLDER, check_nnunet, installed, torchvision_state
 from paraspinal_nnunet.nnunet.datasets import nnunet_folder
+from paraspinal_nnunet.utils.packages import install_line
 
 State = Literal["good", "note", "wrong"]
 LOOKUP_TIMEOUT_S = 300
@@ -53,12 +54,15 @@ class Part:
 
 
 PARTS = (
-    Part("train", "training, and prediction with nnU-Net's models", ("nnunetv2", "torch", "monai")),
+    Part("train", "training, and prediction with nnU-Net's models", ("nnunetv2", "torch", "batchgenerators", "monai")),
+    Part("export", "writing portable models", ("onnx", "onnxscript", "onnxruntime")),
     Part("fast", "prediction with portable models", ("onnxruntime", "openvino"), any_of=True),
-    Part("dicom", "DICOM in and out", ("pydicom", "highdicom")),
+    Part("dicom", "DICOM in and out", ("pydicom", "highdicom", "python-gdcm")),
     Part("report", "figures and reports", ("matplotlib", "scikit-image")),
     Part("statistics", "the mixed model", ("statsmodels",)),
-    Part("study", "workflows on several cores, GPUs or machines", ("snakemake",)),
+    Part("study", "workflows on several cores, GPUs or machines", ("snakemake", "snakemake-executor-plugin-slurm")),
+    Part("itk", "bias fields corrected while converting", ("SimpleITK",)),
+    Part("xlsx", "measures as Excel workbooks", ("openpyxl",)),
 )
 
 
@@ -80,7 +84,7 @@ def _part(part: Part) -> Finding:
     missing = [name for name, found in versions.items() if not found]
     if not missing or (part.any_of and present):
         return Finding("good", f"{part.about}: {', '.join(present)}")
-    install = f"pip install 'paraspinal-nnunet[{part.extra}]'"
+    install = install_line(part.extra)
     lacking = f" ({', '.join(missing)})" if present else ""
     return Finding("note", f"not installed{lacking}: {part.about}", install)
 

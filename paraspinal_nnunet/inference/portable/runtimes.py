@@ -17,10 +17,12 @@ import numpy as np
 
 from paraspinal_nnunet.errors import InputError, SetupError, one_line
 from paraspinal_nnunet.inference.portable.time_limit import TimeLimited
+from paraspinal_nnunet.utils.packages import install_line, optional_package
 
 RUNTIMES = ("auto", "onnxruntime", "openvino")
 CUDA = "CUDAExecutionProvider"
-PACKAGE_HINT = "pip install 'paraspinal-nnunet[fast]'"
+_PURPOSE = "portable models need"
+_EXTRAS = {"onnxruntime": "fast", "openvino": "openvino"}
 
 
 SHORT_TO_THE_END = "enforceBF16evenForGraphTail"
@@ -92,10 +94,10 @@ def _chosen(runtime: str, device: str | None) -> str:
     wanted = {"onnxruntime": has_onnxruntime, "openvino": has_openvino}
     if runtime != "auto":
         if not wanted[runtime]:
-            raise SetupError(f"{runtime} is not installed; run: {PACKAGE_HINT}")
+            raise SetupError(f"{runtime} is not installed; run: {install_line(_EXTRAS[runtime])}")
         return runtime
     if not any(wanted.values()):
-        raise SetupError(f"portable models need onnxruntime or openvino; run: {PACKAGE_HINT}")
+        raise SetupError(f"{_PURPOSE} onnxruntime or openvino; run: {install_line('fast')}")
     if device == "cuda" or not has_openvino:
         return "onnxruntime"
     if device is None and has_onnxruntime and _has_cuda():
@@ -119,10 +121,7 @@ def _has_cuda() -> bool:
 class _OnnxRuntime(TimeLimited):
     def __init__(self, networks: Sequence[bytes], threads: int, parallel: bool, device: str | None, where: str) -> None:
         super().__init__()
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise SetupError(f"onnxruntime cannot be imported ({error}); run: {PACKAGE_HINT}") from error
+        onnxruntime = optional_package("onnxruntime", purpose=_PURPOSE, extra=_EXTRAS["onnxruntime"])
         provider = self._provider(onnxruntime, device)
         self.name = "onnxruntime-cuda" if provider == CUDA else "onnxruntime"
         self._workers = threads if parallel and provider != CUDA else 1
@@ -190,11 +189,7 @@ def _openvino_core() -> Any:
     later one puts back a stack that went with the earlier: the next signal, e.g. Ctrl-C, then ends the process or
     writes into whatever lies there now.
     """
-    try:
-        import openvino
-    except ImportError as error:
-        raise SetupError(f"openvino cannot be imported ({error}); run: {PACKAGE_HINT}") from error
-    return openvino.Core()
+    return optional_package("openvino", purpose=_PURPOSE, extra=_EXTRAS["openvino"]).Core()
 
 
 class _OpenVino(TimeLimited):
