@@ -51,6 +51,18 @@ def read_file(path: Path, shown: str) -> list[Frame] | None:
     Raises:
         InputError: A DICOM file that is damaged.
     """
+    found = read_header(path, shown, only=tags.READ)
+    return None if found is None else found[1]
+
+
+def read_header(path: Path, shown: str, *, only: Iterable[str] | None = None) -> "tuple[Dataset, list[Frame]] | None":
+    """As `read_file`, with the header itself.
+
+    Args:
+        path: The file.
+        shown: What messages call it.
+        only: Keywords of the elements that are read; all but the voxels when None.
+    """
     pydicom = get_pydicom()
     preamble = _has_preamble(path, shown)
     if preamble is None:
@@ -59,8 +71,10 @@ def read_file(path: Path, shown: str) -> list[Frame] | None:
         with pydicom.config.disable_value_validation():
             if preamble:
                 check_inflated(path)
-            dataset = pydicom.dcmread(path, stop_before_pixels=True, force=not preamble, specific_tags=list(tags.READ))
-            return _frames(dataset, path, shown) if preamble or _is_plausible(dataset) else None
+            wanted = None if only is None else list(only)
+            dataset = pydicom.dcmread(path, stop_before_pixels=True, force=not preamble, specific_tags=wanted)
+            frames = _frames(dataset, path, shown) if preamble or _is_plausible(dataset) else None
+            return None if frames is None else (dataset, frames)
     except ParaspinalError:
         raise
     except Exception as error:  # whatever the parser meets in a file is that file's fault

@@ -62,12 +62,18 @@ class StudyFiles:
     @contextmanager
     def opened(self) -> Iterator[Series]:
         """The series with files that exist meanwhile; errors inside lose what identifies the patient."""
-        try:
+        with self.errors_without_patient():
             if self.archive is None:
                 yield self.series
             else:
                 with opened_source(self.archive) as folder:
                     yield self.series.moved(folder)
+
+    @contextmanager
+    def errors_without_patient(self) -> Iterator[None]:
+        """Errors inside lose what identifies the patient."""
+        try:
+            yield
         except Exception as error:
             kind = type(error) if isinstance(error, ParaspinalError) else InputError
             raise kind(self._without_places(without_identifiers(one_line(error), [self.patient]))) from error

@@ -37,16 +37,17 @@ def write_object(name: str, case: "CaseOutputs", measures: "CaseMeasures | None"
     structures = case.model.structures or ()
     _check_complete(name, case)
     path, model = case.paths.dicom(name), case.model.name
-    with case.scan.study.opened() as series:
+    with case.scan.study.errors_without_patient():
+        series, source = case.scan.study.series, case.source_series
         more: dict[str, Any] = {"model_name": model, "identity": _identity(case, series.uid, series.part, measures)}
         if name == SEGMENTATION:
             from paraspinal_nnunet.dicom.segmentation.write import write_segmentation
 
-            write_segmentation(path, case.labels, series.files, structures, **more)
+            write_segmentation(path, case.labels, source, structures, **more)
         elif name == CONTOURS:
             from paraspinal_nnunet.dicom.results.contours import write_contours
 
-            write_contours(path, case.labels, series.files, structures, **more)
+            write_contours(path, case.labels, source, structures, **more)
         elif name == CAPTURE:
             from paraspinal_nnunet.dicom.results.capture import write_capture
             from paraspinal_nnunet.html.sheet import result_sheet
@@ -54,12 +55,12 @@ def write_object(name: str, case: "CaseOutputs", measures: "CaseMeasures | None"
             table = None if measures is None else measures.table("measures")
             by = f"{model}, paraspinal-nnunet {__version__}, {case.record.made:%Y-%m-%d}"
             sheet = result_sheet(case.image, case.labels, table, title="Paraspinal muscles", lines=(by, CAUTION))
-            write_capture(path, sheet, series.files, **more)
+            write_capture(path, sheet, source, **more)
         elif measures is not None:
             from paraspinal_nnunet.dicom.results.report import write_report
 
             reported = [_reported(each) for each in measures.structures if each.structure in structures]
-            write_report(path, case.paths.dicom(SEGMENTATION), series.files, reported, **more)
+            write_report(path, case.paths.dicom(SEGMENTATION), source, reported, **more)
 
 
 def _check_complete(name: str, case: "CaseOutputs") -> None:

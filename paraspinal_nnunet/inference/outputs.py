@@ -32,6 +32,7 @@ from paraspinal_nnunet.utils.files import atomic_path, write_text
 from paraspinal_nnunet.utils.fingerprint import fingerprint
 
 if TYPE_CHECKING:
+    from paraspinal_nnunet.dicom.results.source_series import SourceSeries
     from paraspinal_nnunet.html import PageCase
     from paraspinal_nnunet.measures.case import Measured
 
@@ -224,6 +225,20 @@ class CaseOutputs:
                 "review_order": summary.review_order,
             },
         )
+
+    @cached_property
+    def source_series(self) -> "SourceSeries":
+        """The DICOM series that all objects refer to.
+
+        Raises:
+            InputError: No DICOM study, or headers that no object can refer to.
+        """
+        from paraspinal_nnunet.dicom.results.source_series import SourceSeries
+
+        if self.scan.study is None:
+            raise InputError(f"{self.scan.name}: is no DICOM study, so that no DICOM object can refer to it")
+        with self.scan.study.opened() as series:
+            return SourceSeries.of(series.files)
 
     @cached_property
     def _measured(self) -> "Measured":

@@ -1,8 +1,10 @@
 """DICOM results besides SEG: read back by others' rules and programs, bound to their scan, the same when made again."""
 
 import json
+import shutil
 import subprocess
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,6 +47,7 @@ from paraspinal_nnunet.dicom.results.report import (
     ReportedStructure,
     write_report,
 )
+from paraspinal_nnunet.dicom.results.source_series import SourceSeries
 from paraspinal_nnunet.dicom.segmentation.write import write_segmentation
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.volume import Volume
@@ -115,6 +118,17 @@ def test_patient_study_and_frame_of_reference_are_the_scans(scan, results):
             assert found.FrameOfReferenceUID == source.FrameOfReferenceUID
     numbers = {kind: int(found.SeriesNumber) for kind, found in results[1].items()}
     assert numbers == {"seg": 1005, "report": 1006, "contours": 1007, "capture": 1008}
+
+
+def test_a_series_that_was_read_once_carries_the_same_objects(scan, results, tmp_path):
+    """Without the files too: all four come from one reading, and none changes what the next one finds."""
+    away = [shutil.copy(file, tmp_path) for file in scan[1]]
+    source = SourceSeries.of([Path(file) for file in away])
+    for file in away:
+        Path(file).unlink()
+    write_all(tmp_path, source)
+    for kind in KINDS:
+        assert (tmp_path / f"{kind}.dcm").read_bytes() == (results[0] / f"{kind}.dcm").read_bytes(), kind
 
 
 def test_made_again_they_are_the_same_files(scan, results, tmp_path):

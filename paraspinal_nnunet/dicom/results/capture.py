@@ -8,15 +8,14 @@ import numpy as np
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.dicom.packages import get_highdicom, get_pydicom
 from paraspinal_nnunet.dicom.results.identity import MANUFACTURER, Identity, fill, fitted, result_series_number, save
-from paraspinal_nnunet.dicom.results.planes import source_frames
-from paraspinal_nnunet.dicom.results.source_headers import source_datasets
+from paraspinal_nnunet.dicom.results.source_series import SourceSeries
 from paraspinal_nnunet.errors import InputError, reason_of
 
 
 def write_capture(
     path: Path,
     picture: np.ndarray,
-    source_files: Sequence[Path],
+    source: SourceSeries | Sequence[Path],
     *,
     model_name: str,
     version: str = __version__,
@@ -27,7 +26,7 @@ def write_capture(
     Args:
         path: The file to write.
         picture: (rows, columns, 3) uint8, red, green, blue; nothing on it may tell who the patient is.
-        source_files: The series that it was made from.
+        source: The series that it was made from, as `write_segmentation` takes it.
         model_name: What made the mask on it.
         version: Of the program.
         identity: Gives the UIDs and dates; None for new ones.
@@ -41,18 +40,17 @@ def write_capture(
     """
     highdicom, pydicom = get_highdicom(), get_pydicom()
     identity = identity or Identity.new()
-    frames = source_frames(source_files)
+    source = SourceSeries.of(source)
     with pydicom.config.disable_value_validation():
-        source = source_datasets(frames)[0]
         try:
             capture = highdicom.sc.SCImage.from_ref_dataset(
-                source,
+                source.datasets[0],
                 np.ascontiguousarray(picture, dtype=np.uint8),
                 photometric_interpretation="RGB",
                 bits_allocated=8,
                 coordinate_system="PATIENT",
                 series_instance_uid=identity.uid("capture series"),
-                series_number=result_series_number(frames[0].header, 3),
+                series_number=result_series_number(source.header, 3),
                 sop_instance_uid=identity.uid("capture"),
                 instance_number=1,
                 manufacturer=MANUFACTURER,

@@ -20,8 +20,9 @@ from paraspinal_nnunet.dicom.results.identity import (
     save,
 )
 from paraspinal_nnunet.dicom.results.outlines import outlines
-from paraspinal_nnunet.dicom.results.planes import mask_planes, numbered, pixel_affine, source_frames
-from paraspinal_nnunet.dicom.results.source_headers import MAY_BE_EMPTY, source_datasets
+from paraspinal_nnunet.dicom.results.planes import mask_planes, numbered, pixel_affine
+from paraspinal_nnunet.dicom.results.source_headers import MAY_BE_EMPTY
+from paraspinal_nnunet.dicom.results.source_series import SourceSeries
 from paraspinal_nnunet.image_io.geometry import RAS_FROM_LPS
 from paraspinal_nnunet.image_io.volume import Volume
 
@@ -41,7 +42,7 @@ _COPIED = (*MAY_BE_EMPTY, "StudyInstanceUID", "StudyDescription", "SpecificChara
 def write_contours(
     path: Path,
     labels: Volume,
-    source_files: Sequence[Path],
+    source: SourceSeries | Sequence[Path],
     structures: Sequence[Structure] = PARASPINAL,
     *,
     model_name: str,
@@ -56,7 +57,7 @@ def write_contours(
     Args:
         path: The file to write.
         labels: Canonical labels on the series' grid, stored in any orientation.
-        source_files: The series: single-frame files in any order, or one enhanced file.
+        source: The series, as `write_segmentation` takes it.
         structures: One ROI each, in this order; those without voxels have no contours.
         model_name: What made the mask.
         version: Of the program.
@@ -72,10 +73,11 @@ def write_contours(
         SetupError: The extra ``[dicom]`` is not installed.
     """
     identity = identity or Identity.new()
-    frames = source_frames(source_files)
+    source = SourceSeries.of(source)
+    frames = source.frames
     planes = mask_planes(numbered(labels, structures), frames, path.name)
     with get_pydicom().config.disable_value_validation():
-        made = _with_headers(source_datasets(frames)[0], frames, identity, model_name, version)
+        made = _with_headers(source, identity, model_name, version)
         made.ReferencedFrameOfReferenceSequence = [_frame_of_reference(frames, made.StudyInstanceUID)]
         made.StructureSetROISequence = [
             _roi(n, structure, frames, model_name) for n, structure in enumerate(structures, start=1)
@@ -92,17 +94,15 @@ def _item(**values: Any) -> "Dataset":
     return fill(get_pydicom().Dataset(), **values)
 
 
-def _with_headers(
-    source: "Dataset", frames: Sequence[Frame], identity: Identity, model_name: str, version: str
-) -> "Dataset":
-    pydicom = get_pydicom()
-    made = _item(**{keyword: source[keyword].value for keyword in _COPIED if keyword in source})
+def _with_headers(source: SourceSeries, identity: Identity, model_name: str, version: str) -> "Dataset":
+    pydicom, first = get_pydicom(), source.datasets[0]
+    made = _item(**{keyword: first[keyword].value for keyword in _COPIED if keyword in first})
     made.file_meta = pydicom.dataset.FileMetaDataset()
     made.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
     made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID = pydicom.uid.UID(_CLASS)
     made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID = identity.uid("contours")
     made.SeriesInstanceUID, made.InstanceNumber = identity.uid("contours series"), 1
-    made.SeriesNumber = result_series_number(frames[0].header, 2)
+    made.SeriesNumber = result_series_number(source.header, 2)
     return fill(
         made,
         Modality="RTSTRUCT",
@@ -112,7 +112,7 @@ def _with_headers(
         SoftwareVersions=fitted(version),
         DeviceSerialNumber="none",
         OperatorsName=None,
-        FrameOfReferenceUID=frames[0].header.frame_of_reference_uid,
+        FrameOfReferenceUID=source.header.frame_of_reference_uid,
         PositionReferenceIndicator=None,
         StructureSetLabel="PARASPINAL",
         StructureSetName="Paraspinal muscles",

@@ -1,55 +1,17 @@
 """Masks on the pixels of a source series: which voxels a frame shows is found by geometry, never by order."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from paraspinal_nnunet.anatomy import Structure
-from paraspinal_nnunet.dicom.grid import with_one_geometry
-from paraspinal_nnunet.dicom.headers import read_file
-from paraspinal_nnunet.dicom.records import Frame, Kind
-from paraspinal_nnunet.dicom.splitting import POSITION_TOLERANCE_MM
-from paraspinal_nnunet.errors import GeometryError, InputError, LabelError
+from paraspinal_nnunet.dicom.records import Frame
+from paraspinal_nnunet.errors import GeometryError, LabelError
 from paraspinal_nnunet.image_io.geometry import RAS_FROM_LPS
 from paraspinal_nnunet.image_io.volume import Volume
 
 ON_GRID_TOLERANCE = 0.02
 """Pixels of the source lie on the mask's voxels within this share of a voxel: positions have few digits."""
-
-
-def source_frames(files: Sequence[Path]) -> list[Frame]:
-    """One frame per place, in the order of their places along the normal; of several at one place the first."""
-    found = [frame for path in files for frame in _frames_of(Path(path))]
-    if not found:
-        raise InputError("a DICOM result needs the files of the series that was segmented, and none were given")
-    first = found[0]
-    series = {frame.header.series_uid for frame in found}
-    references = {frame.header.frame_of_reference_uid for frame in found}
-    if len(series) > 1 or len(references) > 1:
-        raise InputError(f"{first.header.path}: {len(series)} series were given together; give the files of one")
-    if not first.header.frame_of_reference_uid:
-        raise InputError(f"{first.header.path}: has no FrameOfReferenceUID, so that no result could say where it lies")
-    if len({frame.header.path for frame in found}) > 1 and any(frame.header.frames > 1 for frame in found):
-        raise InputError(f"{first.header.path}: several multi-frame files make no single source; give one of them")
-    normal = np.cross(first.orientation[:3], first.orientation[3:])  # type: ignore[index]
-    places = np.array([frame.position_mm for frame in found]) @ normal
-    order = np.argsort(places, kind="stable")
-    kept = [order[0]]
-    for n in order[1:]:
-        if places[n] - places[kept[-1]] > POSITION_TOLERANCE_MM:
-            kept.append(n)
-    return with_one_geometry([found[n] for n in kept])
-
-
-def _frames_of(path: Path) -> list[Frame]:
-    frames = read_file(path, path.name)
-    if frames is None or frames[0].header.kind is not Kind.IMAGE:
-        raise InputError(f"{path}: is no DICOM image; give the files of the series that was segmented")
-    for frame in frames:
-        if frame.position_mm is None or frame.orientation is None or frame.pixel_spacing_mm is None:
-            raise GeometryError(f"{path}: {frame.shown} does not say where it lies; results need the original series")
-    return frames
 
 
 def numbered(labels: Volume, structures: Sequence[Structure]) -> Volume:

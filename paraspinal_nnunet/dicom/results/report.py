@@ -22,8 +22,8 @@ from paraspinal_nnunet.dicom.results.identity import (
     save,
     side_code,
 )
-from paraspinal_nnunet.dicom.results.planes import source_frames
-from paraspinal_nnunet.dicom.results.source_headers import MR_IMAGE_STORAGE, source_datasets
+from paraspinal_nnunet.dicom.results.source_headers import MR_IMAGE_STORAGE
+from paraspinal_nnunet.dicom.results.source_series import SourceSeries
 from paraspinal_nnunet.errors import InputError, reason_of
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class ReportedStructure:
 def write_report(
     path: Path,
     segmentation: Path,
-    source_files: Sequence[Path],
+    source: SourceSeries | Sequence[Path],
     reported: Sequence[ReportedStructure],
     *,
     model_name: str,
@@ -100,7 +100,7 @@ def write_report(
     Args:
         path: The file to write.
         segmentation: The DICOM SEG that the numbers are of.
-        source_files: The series that was segmented.
+        source: The series that was segmented, as `write_segmentation` takes it.
         reported: The structures, each a segment of the SEG.
         model_name: What made the mask; whole, whatever its length.
         version: Of the program.
@@ -115,8 +115,7 @@ def write_report(
     """
     highdicom, pydicom = get_highdicom(), get_pydicom()
     identity = identity or Identity.new()
-    frames = source_frames(source_files)
-    header = frames[0].header
+    source = SourceSeries.of(source)
     with pydicom.config.disable_value_validation():
         seg = pydicom.dcmread(segmentation, stop_before_pixels=True)
         algorithm = highdicom.sr.AlgorithmIdentification(
@@ -125,10 +124,10 @@ def write_report(
         groups = [_group(each, seg, algorithm, segmentation.name) for each in reported]
         try:
             report = highdicom.sr.Comprehensive3DSR(
-                evidence=[seg, *source_datasets(frames)],
+                evidence=[seg, *source.datasets],
                 content=_content(groups, identity, version),
                 series_instance_uid=identity.uid("report series"),
-                series_number=result_series_number(header, 1),
+                series_number=result_series_number(source.header, 1),
                 sop_instance_uid=identity.uid("report"),
                 instance_number=1,
                 manufacturer=MANUFACTURER,
@@ -146,7 +145,7 @@ def write_report(
             fill(pydicom.Dataset(), CodingSchemeDesignator=OWN_SCHEME, CodingSchemeName=MANUFACTURER)
         ],
     )
-    restore_class(report, header.sop_class_uid, MR_IMAGE_STORAGE)
+    restore_class(report, source.header.sop_class_uid, MR_IMAGE_STORAGE)
     identity.stamp(report)
     return save(report, path)
 

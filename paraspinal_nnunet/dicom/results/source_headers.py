@@ -1,6 +1,5 @@
 """Headers of a source series made fit for objects that refer to it: what the standard lets be empty may be missing."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from paraspinal_nnunet.dicom.headers import completed_syntax, legible
@@ -31,8 +30,8 @@ _DATES, _TIMES = ("PatientBirthDate", "StudyDate"), ("StudyTime",)
 _SEXES = ("M", "F", "O", "")
 
 
-def source_datasets(frames: Sequence[Frame]) -> list["Dataset"]:
-    """The files of the frames, in their order, without voxels, with complete and legible headers.
+def complete(dataset: "Dataset", frame: Frame) -> None:
+    """Make the header of a file complete and legible; `frame` is its first.
 
     Texts are read by the file's character sets, where an empty first one is the default repertoire (PS3.3 C.12.1.1.2),
     and stand for Unicode from here on. Values of dates, times and sex that the standard does not know become empty.
@@ -40,17 +39,6 @@ def source_datasets(frames: Sequence[Frame]) -> list["Dataset"]:
     Raises:
         InputError: Elements without which nothing can refer to the series.
     """
-    pydicom = get_pydicom()
-    paths = dict.fromkeys(frame.header.path for frame in frames)
-    first_of = {frame.header.path: frame for frame in reversed(frames)}
-    with pydicom.config.disable_value_validation():
-        found = [pydicom.dcmread(path, stop_before_pixels=True, force=True) for path in paths]
-        for dataset, path in zip(found, paths, strict=True):
-            _complete(dataset, first_of[path])
-    return found
-
-
-def _complete(dataset: "Dataset", frame: Frame) -> None:
     if get_pydicom().uid.UID(dataset.SOPClassUID).is_private:
         dataset.SOPClassUID = MR_IMAGE_STORAGE
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):

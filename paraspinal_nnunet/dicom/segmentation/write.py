@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,19 +23,17 @@ from paraspinal_nnunet.dicom.results.identity import (
     save,
     side_code,
 )
-from paraspinal_nnunet.dicom.results.planes import mask_planes, numbered, source_frames
-from paraspinal_nnunet.dicom.results.source_headers import MR_IMAGE_STORAGE, source_datasets
+from paraspinal_nnunet.dicom.results.planes import mask_planes, numbered
+from paraspinal_nnunet.dicom.results.source_headers import MR_IMAGE_STORAGE
+from paraspinal_nnunet.dicom.results.source_series import SourceSeries
 from paraspinal_nnunet.errors import InputError, reason_of
 from paraspinal_nnunet.image_io.volume import Volume
-
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
 
 
 def write_segmentation(
     path: Path,
     labels: Volume,
-    source_files: Sequence[Path],
+    source: SourceSeries | Sequence[Path],
     structures: Sequence[Structure] = PARASPINAL,
     *,
     model_name: str,
@@ -53,7 +51,8 @@ def write_segmentation(
     Args:
         path: The file to write.
         labels: Canonical labels on the series' grid, stored in any orientation.
-        source_files: The series: single-frame files in any order, or one enhanced file.
+        source: The series: single-frame files in any order, or one enhanced file; read already where several results
+            are made of it.
         structures: One segment each, in this order; those without voxels are described all the same, and the content
             description names them.
         model_name: Of the algorithm; one of more than 64 characters stands whole in its parameters.
@@ -71,20 +70,19 @@ def write_segmentation(
         LabelError: Labels that are not among the structures.
         SetupError: The extra ``[dicom]`` is not installed.
     """
-    frames = source_frames(source_files)
+    source = SourceSeries.of(source)
+    frames = source.frames
     planes = mask_planes(numbered(labels, structures), frames, path.name)
     identity = identity or Identity.new()
     described = [_described(n, s, model_name, version, identity) for n, s in enumerate(structures, start=1)]
-    datasets = source_datasets(frames)
     absent = missing_structures(labels, structures)
-    number = result_series_number(frames[0].header) if series_number is None else series_number
+    number = result_series_number(source.header) if series_number is None else series_number
     try:
         with get_pydicom().config.disable_value_validation():
             seg = _segmentation(
-                datasets,
+                source,
                 planes,
                 described,
-                frames,
                 series_instance_uid=identity.uid("segmentation series"),
                 sop_instance_uid=identity.uid("segmentation"),
                 series_number=number,
@@ -95,20 +93,18 @@ def write_segmentation(
             )
     except Exception as error:  # highdicom's checks end in many kinds
         raise InputError(f"{path.name}: the source series cannot carry a DICOM SEG ({reason_of(error)})") from error
-    restore_class(seg, frames[0].header.sop_class_uid, MR_IMAGE_STORAGE)
+    restore_class(seg, source.header.sop_class_uid, MR_IMAGE_STORAGE)
     identity.stamp(seg)
     for item, structure in zip(seg.SegmentSequence, structures, strict=True):
         item.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [side_code(structure)]
     return save(seg, path)
 
 
-def _segmentation(
-    sources: Sequence["Dataset"], planes: np.ndarray, described: list[Any], frames: Sequence[Frame], **more: Any
-) -> Any:
+def _segmentation(source: SourceSeries, planes: np.ndarray, described: list[Any], **more: Any) -> Any:
     highdicom = get_highdicom()
-    header, content = frames[0].header, highdicom.content
+    frames, content = source.frames, highdicom.content
     return highdicom.seg.Segmentation(
-        source_images=sources,
+        source_images=source.datasets,
         pixel_array=planes,
         segmentation_type="BINARY",
         segment_descriptions=described,
@@ -117,7 +113,7 @@ def _segmentation(
         device_serial_number="none",
         content_label="PARASPINAL",
         pixel_measures=highdicom.PixelMeasuresSequence(
-            frames[0].pixel_spacing_mm, header.slice_thickness_mm, _distance_mm(frames)
+            frames[0].pixel_spacing_mm, source.header.slice_thickness_mm, _distance_mm(frames)
         ),
         plane_orientation=highdicom.PlaneOrientationSequence("PATIENT", frames[0].orientation),
         plane_positions=[content.PlanePositionSequence("PATIENT", frame.position_mm) for frame in frames],
