@@ -171,7 +171,8 @@ def test_the_doctor_finds_nothing_wrong_where_only_portable_models_are_wanted(mo
     assert "note   not installed: training, and prediction with nnU-Net's models" in text
     assert "pip install 'paraspinal-nnunet[train]'" in text
     there["pydicom"] = "3.0.2"  # another program may have brought it
-    assert "note   not installed (highdicom, python-gdcm): DICOM in and out" in [str(f).splitlines()[0] for f in doctor.examine()]
+    lines = [str(finding).splitlines()[0] for finding in doctor.examine()]
+    assert "note   not installed (highdicom, python-gdcm): DICOM in and out" in lines
 
 
 def test_the_doctor_ends_with_1_when_something_is_wrong(monkeypatch, capsys):
