@@ -12,15 +12,18 @@ CASES, EXAMPLES = 3, 6
 FRAME = Frame((160, 192), 1.5)
 
 
-def generator_hash(seed: int) -> str:
+def generator_hash(seed: int, ovals: float = 0.0) -> str:
     """SHA-256 of the first cases' tissue and fat and of the first examples' labels; images are left out, since their
     last bits differ between processors.
 
     Args:
         seed: Of the recipe.
+        ovals: Of the recipe.
     """
     digest = hashlib.sha256()
-    pool = Pool(*(np.concatenate(arrays) for arrays in zip(*(draw_case(seed, c) for c in range(CASES)), strict=True)))
+    pool = Pool(
+        *(np.concatenate(arrays) for arrays in zip(*(draw_case(seed, c, ovals) for c in range(CASES)), strict=True))
+    )
     for array in (pool.tissue, pool.fat):
         digest.update(array.tobytes())
     examples = Examples(pool, FRAME, seed=seed, count=EXAMPLES)

@@ -50,22 +50,22 @@ class BothSides(torch.nn.Module):
 Weights = Mapping[str, torch.Tensor]
 
 
-def pack(weights: Sequence[Weights], recipe: Recipe, output: Path, training: Mapping[str, Any]) -> Path:
+def pack(members: Sequence[tuple[Weights, Recipe]], output: Path, training: Mapping[str, Any]) -> Path:
     """Write the model.
 
     Args:
-        weights: Of the recipe's network, and of others of the same build whose answers are averaged with its own.
-        recipe: What the first were trained by.
+        members: Networks of one build whose answers are averaged, each with what it was trained by; scans are prepared
+            by the first's.
         output: A new folder, or a name that ends in .zip.
-        training: Goes into the manifest beside the recipe, e.g. how many steps were made.
+        training: Goes into the manifest beside the first recipe.
     """
     if output.suffix != ".zip":
         with atomic_folder(output) as folder:
-            _fill(folder, weights, recipe, training)
+            _fill(folder, members, training)
         return output
     output.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".packing-", dir=output.parent) as place:
-        _fill(Path(place), weights, recipe, training)
+        _fill(Path(place), members, training)
         write_zip(Path(place), output)
     return output
 
@@ -77,12 +77,13 @@ def network_of(weights: Weights, recipe: Recipe) -> BothSides:
     return BothSides(network, recipe.added).eval()
 
 
-def _fill(folder: Path, weights: Sequence[Weights], recipe: Recipe, training: Mapping[str, Any]) -> None:
+def _fill(folder: Path, members: Sequence[tuple[Weights, Recipe]], training: Mapping[str, Any]) -> None:
+    recipe = members[0][1]
     multiple = 2 ** len(recipe.strides)
     generator = torch.Generator().manual_seed(0)
     example = torch.randn(2, 1, *recipe.patch_size, generator=generator)
-    for number, each in enumerate(weights):
-        network, path = network_of(each, recipe), folder / f"fold_{number}.onnx"
+    for number, (weights, own) in enumerate(members):
+        network, path = network_of(weights, own), folder / f"fold_{number}.onnx"
         write_network(network, example, [multiple, multiple], path)
         store_in_half(path)
         check_network(network, path, example[:1], str(folder))
@@ -93,7 +94,7 @@ def _fill(folder: Path, weights: Sequence[Weights], recipe: Recipe, training: Ma
         trainer=TRAINER,
         plans_name="ParaspinalDefault",
         configuration="2d",
-        folds=tuple(str(number) for number in range(len(weights))),
+        folds=tuple(str(number) for number in range(len(members))),
         mirroring_axes=None,
         labels=label_entries(labels),
         protocol=None,

@@ -1,6 +1,6 @@
 """Every number of the default model's training."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 VERSION = "3"
@@ -13,6 +13,7 @@ class Recipe:
 
     Attributes:
         cases: Persons drawn, each with some slices.
+        ovals: Share of them whose multifidus is drawn as an oval within erector spinae.
         iterations: Steps of the optimiser.
         batch: Slices per step.
         seed: Of pool, batches and weights.
@@ -36,6 +37,7 @@ class Recipe:
     """
 
     cases: int = 900
+    ovals: float = 0.0
     iterations: int = 11000
     batch: int = 8
     seed: int = 2026
@@ -61,3 +63,8 @@ class Recipe:
 
 
 DEFAULT = Recipe()
+"""Of the first network."""
+
+MEMBERS = (DEFAULT, replace(DEFAULT, seed=2027, ovals=0.6, iterations=13000, emphasis_steps=3000))
+"""Of the networks whose answers are averaged, alike in all but pool, seed and steps: each has learnt another idea of
+where multifidus ends."""

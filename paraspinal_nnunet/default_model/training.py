@@ -49,7 +49,7 @@ def train(folder: Path, recipe: Recipe, *, workers: int = 1) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     _check_recipe(folder, recipe)
-    pool = draw_pool(folder / "pool", cases=recipe.cases, seed=recipe.seed)
+    pool = draw_pool(folder / "pool", cases=recipe.cases, seed=recipe.seed, ovals=recipe.ovals)
     state = _start(folder, recipe)
     frame = Frame(recipe.patch_size, recipe.spacing_mm)
     examples = Examples(pool, frame, seed=recipe.seed, count=recipe.iterations * recipe.batch)

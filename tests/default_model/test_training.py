@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from paraspinal_nnunet.default_model import run, training
+from paraspinal_nnunet.default_model.generator import generator_hash
 from paraspinal_nnunet.default_model.packing import EXCHANGED, BothSides, network_of, pack
-from paraspinal_nnunet.default_model.recipe import DEFAULT
-from paraspinal_nnunet.default_model.run import ARCHIVE, pack_checkpoint, train_default
+from paraspinal_nnunet.default_model.recipe import DEFAULT, MEMBERS
+from paraspinal_nnunet.default_model.run import ARCHIVE, pack_trained, train_default
 from paraspinal_nnunet.errors import InputError, ProtocolError
 from paraspinal_nnunet.inference.portable import open_model
 from paraspinal_nnunet.models.manifest import COMPUTED_ONLY
-from paraspinal_nnunet.utils.fingerprint import file_sha256
+from paraspinal_nnunet.trainers.pretrained import exported_weights
 
 TINY = replace(
     DEFAULT, cases=1, iterations=4, batch=2, patch_size=(32, 48), channels=(4, 8), strides=(2,), warm_up=2, seed=1
@@ -76,25 +77,37 @@ def test_a_stopped_training_ends_in_the_same_weights(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_from_an_empty_folder_to_an_archive_that_opens(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "scan_ranges", lambda seed: {"pixel_mm": [0.25, 2.0]})  # drawing 24 scans takes a minute
-    archive = train_default(tmp_path, TINY, workers=0)
+    second = replace(TINY, seed=2, ovals=1.0, iterations=3)
+    archive = train_default(tmp_path, (TINY, second), workers=0)
     assert archive.name == ARCHIVE
     model = open_model(archive)
-    assert model.manifest.training[COMPUTED_ONLY] is True
-    assert model.manifest.training["recipe"]["iterations"] == 4
+    assert model.folds == ("0", "1")
+    told = model.manifest.training
+    assert told[COMPUTED_ONLY] is True
+    assert told["recipe"]["iterations"] == 4
+    assert [(other["recipe"]["iterations"], other["recipe"]["seed"]) for other in told["others"]] == [(3, 2)]
+    assert told["others"][0]["generator"] == generator_hash(2, 1.0) != told["generator"] == generator_hash(1)
     assert model.pipeline.spacing_mm == (1.5, 1.5)  # slices stay where they are
-    both = open_model(pack_checkpoint(tmp_path / training.CHECKPOINT, TINY, tmp_path / "both.zip", [archive]))
-    assert both.folds == ("0", "1")
-    (earlier,) = both.manifest.training["averaged_with"]
-    assert earlier["sha256"] == file_sha256(archive)
-    with pytest.raises(InputError, match="holds no network"):
-        pack_checkpoint(tmp_path / training.CHECKPOINT, TINY, tmp_path / "other.zip", [tmp_path / "none.zip"])
-    lines = (tmp_path / training.LOG_FILE).read_text().splitlines() if (tmp_path / training.LOG_FILE).exists() else []
-    assert len(lines) == 0  # a line every 50 steps
+    for fold, folder in zip(model.folds, ("network-1", "network-2"), strict=True):
+        trained = weights(tmp_path / folder / training.CHECKPOINT)
+        for name, packed in exported_weights(archive, fold).items():
+            torch.testing.assert_close(packed, trained[name], rtol=1e-3, atol=1e-4)  # half precision
+    with pytest.raises(InputError, match="3 of 9 steps are made"):
+        pack_trained([(tmp_path / "network-2", replace(second, iterations=9))], tmp_path / "other.zip")
 
 
 def test_numbers_that_cannot_be(tmp_path):
     with pytest.raises(ProtocolError, match="1 or more"):
-        train_default(tmp_path, replace(TINY, iterations=0))
+        train_default(tmp_path, [TINY, replace(TINY, iterations=0)])
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_networks_that_are_averaged_are_of_one_build_and_each_of_its_own_seed():
+    first = MEMBERS[0].to_json()
+    apart = {"seed", "ovals", "iterations", "emphasis_steps"}
+    for other in MEMBERS[1:]:
+        assert {name for name, value in other.to_json().items() if value != first[name]} <= apart
+    assert len({recipe.seed for recipe in MEMBERS}) == len(MEMBERS)
 
 
 def test_both_sides_gives_a_mirrored_scan_mirrored_labels():
@@ -109,7 +122,7 @@ def test_both_sides_gives_a_mirrored_scan_mirrored_labels():
 def test_weights_stored_in_half_precision_give_the_labels_of_single_precision(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     content = training.build(TINY).state_dict()
-    folder = pack([content], TINY, tmp_path / "model", {})
+    folder = pack([(content, TINY)], tmp_path / "model", {})
     session = onnxruntime.InferenceSession(str(folder / "fold_0.onnx"), providers=["CPUExecutionProvider"])
     image = np.random.default_rng(0).normal(size=(1, 1, 64, 96)).astype(np.float32)
     found = session.run(None, {"image": image})[0]

@@ -14,6 +14,7 @@ from paraspinal_nnunet.phantom.randomised.body import draw_body
 from paraspinal_nnunet.phantom.randomised.canvas import SHAPE, X_MM, Y_MM
 from paraspinal_nnunet.phantom.randomised.cohort import draw_stack, write_cohort
 from paraspinal_nnunet.phantom.randomised.examples import Examples
+from paraspinal_nnunet.phantom.randomised.multifidus import oval_outline
 from paraspinal_nnunet.phantom.randomised.negatives import draw_negative
 from paraspinal_nnunet.phantom.randomised.painting import paint, scan
 from paraspinal_nnunet.phantom.randomised.pool import SLICES_PER_CASE, Pool, draw_case, draw_pool
@@ -78,6 +79,27 @@ def test_mirrored_examples_have_their_labels_exchanged(pool):
                 assert np.where(labels == right)[1].mean() > np.where(labels == left)[1].mean()
                 seen += 1
     assert seen > 20
+
+
+def test_a_multifidus_that_is_an_oval_is_widest_between_its_deep_face_and_its_end():
+    for seed in range(12):
+        oval = draw_body(np.random.default_rng(seed), ovals=1.0).oval
+        for level in (1.0, 3.0):
+            outline = oval_outline(oval, level, 0)
+            widest = outline[np.argmax(outline[:, 0]), 1]
+            assert outline[:, 1].min() + 4 < widest < outline[:, 1].max() - 4
+
+
+def test_a_share_of_persons_has_ovals_and_the_rest_of_each_is_as_without():
+    bodies = [draw_body(np.random.default_rng(seed), ovals=0.3) for seed in range(200)]
+    # 60 expected of 200, standard deviation sqrt(200 * 0.3 * 0.7) = 6.5
+    assert 40 <= sum(body.oval is not None for body in bodies) <= 80
+    for seed, body in enumerate(bodies[:20]):
+        without = draw_body(np.random.default_rng(seed))
+        assert without.oval is None
+        assert (body.size, body.border, body.disc, body.fat) == (
+            without.size, without.border, without.disc, without.fat,
+        )  # fmt: skip
 
 
 def test_levels_beyond_the_muscles_have_none_of_them():
@@ -178,11 +200,11 @@ def test_a_pool_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     whole = draw_pool(tmp_path / "whole", cases=2, seed=4, workers=1)
     real, calls = pools.draw_case, []
 
-    def stopping(seed, case):
+    def stopping(seed, case, ovals):
         calls.append(case)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return real(seed, case)
+        return real(seed, case, ovals)
 
     monkeypatch.setattr(pools, "draw_case", stopping)
     with pytest.raises(KeyboardInterrupt):

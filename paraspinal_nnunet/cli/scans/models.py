@@ -16,10 +16,14 @@ def run(args: argparse.Namespace) -> int:
 
     for model in shipped_models():
         manifest = model.manifest
-        recipe = manifest["training"]["recipe"]
+        training = manifest["training"]
+        recipes = [training["recipe"], *(other["recipe"] for other in training.get("others", ()))]
         print(f"{model.name}: version {model.version}, {model.path.stat().st_size / 1e6:.1f} MB, {CAUTION}")
         print(f"  labels: {', '.join(entry['key'] for entry in manifest['labels'])}")
-        print(f"  trained on {recipe['cases']} drawn persons in {recipe['iterations']} steps, seed {recipe['seed']}")
+        for recipe in recipes:
+            print(
+                f"  trained on {recipe['cases']} drawn persons in {recipe['iterations']} steps, seed {recipe['seed']}"
+            )
         print(f"  made {manifest['created']}; sha256 {model.sha256}")
         print(f"  {model.path}")
     return 0

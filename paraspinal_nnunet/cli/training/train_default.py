@@ -13,12 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--iterations", type=int, metavar="N", help="steps (default: the recipe's)")
     parser.add_argument("--cases", type=int, metavar="N", help="drawn persons (default: the recipe's)")
-    parser.add_argument("--seed", type=int, help="of everything (default: the recipe's)")
+    parser.add_argument("--seed", type=int, help="of the first network, one more of each other (default: the recipe's)")
     parser.add_argument("-np", "--workers", type=int, default=1, help="processes that make batches (default: 1)")
-    parser.add_argument(
-        "--average-with", type=Path, nargs="*", default=(), metavar="ZIP",
-        help="earlier models of the program's own, whose answers are averaged with the new one's",
-    )  # fmt: skip
     parser.add_argument("--threads", type=int, default=1, help="of the network (default: 1)")
 
 
@@ -26,13 +22,12 @@ def run(args: argparse.Namespace) -> int:
     """Train and export."""
     from dataclasses import replace
 
-    from paraspinal_nnunet.default_model.recipe import DEFAULT
+    from paraspinal_nnunet.default_model.recipe import MEMBERS
     from paraspinal_nnunet.default_model.run import train_default
 
-    given = {name: getattr(args, name) for name in ("iterations", "cases", "seed")}
-    recipe = replace(DEFAULT, **{name: value for name, value in given.items() if value is not None})
-    archive = train_default(
-        args.output, recipe, workers=args.workers, threads=args.threads, average_with=args.average_with
-    )
-    print(archive)
+    given = {n: getattr(args, n) for n in ("iterations", "cases") if getattr(args, n) is not None}
+    members = [replace(recipe, **given) for recipe in MEMBERS]
+    if args.seed is not None:
+        members = [replace(recipe, seed=args.seed + number) for number, recipe in enumerate(members)]
+    print(train_default(args.output, members, workers=args.workers, threads=args.threads))
     return 0

@@ -1,10 +1,10 @@
 """Whose trunk is drawn: sizes of skeleton, muscles and fat, far beyond those of the paper's cohort."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from paraspinal_nnunet.phantom.randomised.multifidus import Border, draw_border
+from paraspinal_nnunet.phantom.randomised.multifidus import Border, Oval, draw_border, draw_oval
 
 WAVES = 10
 """Waves of which a body's irregularity is the sum."""
@@ -52,6 +52,7 @@ class Body:
         depth: Of the back muscles' compartment from front to back, against the average.
         width: Of the same from the midline to the side.
         border: Between multifidus and erector spinae.
+        oval: Multifidus as an oval, instead of by its border; None for most.
         fascia: Thickness of the sheet around the back muscles; below zero it is of fat, 0 where none is seen.
         psoas_area: Against the average.
         psoas_aspect: Width over depth against the average.
@@ -68,6 +69,7 @@ class Body:
         fat: Mean share of fat in the muscles at the middle lumbar levels.
         texture: Of that fat: how soft the edges of its streaks are, share that is spread evenly, and fat in the sheets
             between bundles.
+        medial: How much more of it multifidus has deep and near the midline than elsewhere.
         unequal: Logarithms of what multifidus and erector spinae have more of it.
         marrow: Share of fat in bone, and how much that varies.
         deep_fat: Thickness of fat between bone and the deep face of multifidus that belongs to the muscle's outline.
@@ -113,10 +115,26 @@ class Body:
     implant: float
     organs: np.ndarray
     waves: Waves
+    oval: Oval | None = None
+    medial: float = 0.8
 
 
-def draw_body(rng: np.random.Generator) -> Body:
-    """Draw a person."""
+def draw_body(rng: np.random.Generator, ovals: float = 0.0) -> Body:
+    """Draw a person.
+
+    Args:
+        rng: Of everything.
+        ovals: Share of persons whose multifidus is an oval within erector spinae, mostly with a sheet of fibre around
+            both; where it is not, the same person is drawn as with 0.
+    """
+    body = _draw_bordered(rng)
+    if not ovals or rng.random() >= ovals:
+        return body
+    fascia = float(rng.uniform(0.9, 1.8)) if rng.random() < 0.75 else body.fascia
+    return replace(body, oval=draw_oval(rng), fascia=fascia, medial=float(rng.uniform(0.5, 2.0)))
+
+
+def _draw_bordered(rng: np.random.Generator) -> Body:
     size = float(np.clip(rng.normal(1, 0.06), 0.84, 1.17))
     build = float(rng.normal(0, 0.12))  # strong people have all muscles strong
     thick = float(np.exp(rng.uniform(np.log(4), np.log(45))))

@@ -43,12 +43,13 @@ class Stack:
     affine: np.ndarray
 
 
-def draw_stack(seed: int, case: int) -> Stack:
-    """Draw a whole scan: a function of seed and case alone.
+def draw_stack(seed: int, case: int, ovals: float = 0.0) -> Stack:
+    """Draw a whole scan: a function of its arguments alone.
 
     Args:
         seed: 0 or greater.
         case: From 0.
+        ovals: Share of persons with an oval multifidus.
 
     Raises:
         ProtocolError: A negative number.
@@ -56,7 +57,7 @@ def draw_stack(seed: int, case: int) -> Stack:
     if seed < 0 or case < 0:
         raise ProtocolError(f"seed {seed}, case {case}: give numbers of 0 or greater")
     rng = np.random.default_rng([seed, case, 1])
-    body, pose = draw_body(rng), Pose.draw(rng)
+    body, pose = draw_body(rng, ovals), Pose.draw(rng)
     middle = (float(np.clip(pose.middle[0], -30, 30)), float(np.clip(pose.middle[1], -30, 30)))
     pose = replace(pose, elastic=(0.0, 0.0), patch=(0.0, 0.0), middle=middle)
     spacing = float(rng.uniform(0.5, 1.2))

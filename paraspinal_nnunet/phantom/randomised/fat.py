@@ -35,7 +35,8 @@ def fat_share(canvas: Canvas, tissue: np.ndarray, rng: np.random.Generator) -> n
             field = texture[place]
             if muscle == Tissue.MF_RIGHT:
                 x, y = _coordinates(place)
-                field = (field + 0.8 * (1.0 - np.abs(x) / 30 + (y + 28) / 20)) / 1.25
+                deep = 1.0 - np.abs(x) / 30 + (y + 28) / 20
+                field = (field + body.medial * deep) / (1 + 0.3125 * body.medial)
             streaks = np.clip((field + ndtri(max((1 - even) * mean, 1e-4))) / softness + 0.5, 0, 1)
             between = sheets * mean**0.5 * np.clip(1 - np.abs(broad[place] + 0.3 * fine[place]) / 0.25, 0, 1)
             share[place] = np.maximum(even * mean + (1 - even * mean) * streaks, between)

@@ -2,13 +2,19 @@
 
 From L1 to S1 multifidus grows wider, and its border, which leans towards the midline behind at the upper levels, stands
 upright at L5 and leans outwards on the sacrum; above L4 erector spinae closes behind it, below it meets the fascia.
+In some scans it is rather seen as an oval that lies within erector spinae: the other idea of it that is drawn here.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from paraspinal_nnunet.phantom.muscles import LEVELS
+from paraspinal_nnunet.anatomy import Muscle
+from paraspinal_nnunet.phantom.muscles import COURSES, LEVELS
+from paraspinal_nnunet.phantom.points import between, smooth
+
+ANCHOR = np.array([3.0, -12.0])
+"""The point of the back muscles' compartment that stays where it is, whatever their size."""
 
 DEEP_X_MM = (12.5, 15.0, 18.0, 21.0, 24.5, 29.0, 33.0, 33.0)
 """Where the border begins at the deep face, from the midline, at `LEVELS`."""
@@ -47,6 +53,54 @@ class Border:
     covered: float
     blunt: float
     gap_mm: float
+
+
+OVALS = np.array([smooth(np.array(p, float)) for p in COURSES[Muscle.MULTIFIDUS].outlines])
+"""Outlines of an average oval multifidus at `LEVELS`."""
+
+
+@dataclass(frozen=True)
+class Oval:
+    """One person's multifidus where it is an oval. Pairs are values at L1 and S1, against the average.
+
+    Attributes:
+        width: Across.
+        depth: From front to back.
+        sides: Width of (right, left), on top of it.
+    """
+
+    width: tuple[float, float]
+    depth: tuple[float, float]
+    sides: tuple[float, float]
+
+
+def draw_oval(rng: np.random.Generator) -> Oval:
+    """Draw one person's."""
+    asymmetry = float(rng.normal(0, 0.05))
+    return Oval(
+        width=(_around(rng, 1.02, 0.24), _around(rng, 1.02, 0.17)),
+        depth=(float(rng.uniform(0.5, 1.05)), float(rng.uniform(0.92, 1.25))),
+        sides=(float(np.exp(asymmetry)), float(np.exp(-asymmetry))),
+    )
+
+
+def oval_outline(oval: Oval, level: float, side: int) -> np.ndarray:
+    """Outline of an oval multifidus that is to be cut by that of the compartment.
+
+    Args:
+        oval: The person's.
+        level: 0 is the middle of L1, 5 of S1.
+        side: 0 right, 1 left; the outline is that of a right one.
+
+    Returns:
+        (n, 2) mm in the frame of an average body.
+    """
+    part = float(np.clip(level / 5, -0.3, 1.2))
+    width, depth = (first + part * (last - first) for first, last in (oval.width, oval.depth))
+    taper = 1 - 0.6 * max(level - WASTES_BELOW, 0)
+    own = np.array([width * oval.sides[side] * taper, depth * taper])
+    outline: np.ndarray = ANCHOR + (between(OVALS, LEVELS, level) - ANCHOR) * own + (-1.5, 1.0)
+    return outline
 
 
 def draw_border(rng: np.random.Generator) -> Border:

@@ -6,12 +6,10 @@ import numpy as np
 
 from paraspinal_nnunet.anatomy import Muscle
 from paraspinal_nnunet.phantom.muscles import COURSES, LEVELS
-from paraspinal_nnunet.phantom.randomised.canvas import Canvas, oval, smooth
-from paraspinal_nnunet.phantom.randomised.multifidus import gap_outline, multifidus_outline
+from paraspinal_nnunet.phantom.points import between, oval, smooth
+from paraspinal_nnunet.phantom.randomised.canvas import Canvas
+from paraspinal_nnunet.phantom.randomised.multifidus import ANCHOR, gap_outline, multifidus_outline, oval_outline
 from paraspinal_nnunet.phantom.randomised.tissues import Tissue
-
-ANCHOR = np.array([3.0, -12.0])
-"""The point of the back muscles' compartment that stays where it is, whatever their size."""
 
 COMPARTMENT = np.array(
     (
@@ -187,16 +185,20 @@ def outlines(canvas: Canvas, side: int) -> Outlines:
     compartment = multifidus = gap = psoas = quadratus = None
     if level < LAST_BACK_LEVEL:
         scale = np.array([body.width[side], body.depth[side]])
-        table = _between(COMPARTMENT, COMPARTMENT_LEVELS, level)
+        table = between(COMPARTMENT, COMPARTMENT_LEVELS, level)
         compartment = smooth(ANCHOR + (table - ANCHOR) * scale) * flip
         back = float(table[:, 1].min())
-        multifidus = (ANCHOR + (multifidus_outline(body.border, level, side, back) - ANCHOR) * scale) * flip
+        if body.oval is None:
+            inner = multifidus_outline(body.border, level, side, back)
+        else:
+            inner = oval_outline(body.oval, level, side)
+        multifidus = (ANCHOR + (inner - ANCHOR) * scale) * flip
         free = gap_outline(body.border, level, back)
         gap = None if free is None else (ANCHOR + (free - ANCHOR) * scale) * flip
     if PSOAS_LEVELS[0] < level < PSOAS_LEVELS[1]:
         psoas = _psoas(canvas, side) * flip
     if QUADRATUS_LEVELS[0] < level < QUADRATUS_LEVELS[1]:
-        points = _between(QUADRATUS, LEVELS, level) * body.quadratus[0]
+        points = between(QUADRATUS, LEVELS, level) * body.quadratus[0]
         middle = points.mean(axis=0)
         axis = np.array([0.93, -0.37])
         across = np.array([0.37, 0.93])
@@ -209,7 +211,7 @@ def outlines(canvas: Canvas, side: int) -> Outlines:
 
 def _psoas(canvas: Canvas, side: int) -> np.ndarray:
     body, level = canvas.body, canvas.level
-    points = _between(PSOAS, LEVELS, level)
+    points = between(PSOAS, LEVELS, level)
     middle = points.mean(axis=0)
     scale = np.sqrt(1.2 * body.psoas_area[side])
     if body.organs[19] < 0.5:  # rounder than the table
@@ -235,14 +237,6 @@ def _start_of(offset: np.ndarray) -> np.ndarray:
     angle = np.arctan2(offset[:, 1], offset[:, 0]) % (2 * np.pi)
     index: np.ndarray = np.rint(angle / (2 * np.pi) * count).astype(int) % count
     return index
-
-
-def _between(table: np.ndarray, levels: tuple[float, ...], level: float) -> np.ndarray:
-    """A table's outline at a level; the first or last one beyond its ends."""
-    place = float(np.interp(level, levels, np.arange(len(levels))))
-    low = min(int(place), len(levels) - 2)
-    found: np.ndarray = table[low] + (place - low) * (table[low + 1] - table[low])
-    return found
 
 
 def _grown(outline: np.ndarray, by_mm: float) -> np.ndarray:

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from paraspinal_nnunet.phantom.points import bar, oval, smooth
 from paraspinal_nnunet.phantom.randomised.body import draw_body
-from paraspinal_nnunet.phantom.randomised.canvas import BACK_MM, FRONT_MM, LEFT_MM, RIGHT_MM, Canvas, bar, oval, smooth
+from paraspinal_nnunet.phantom.randomised.canvas import BACK_MM, FRONT_MM, LEFT_MM, RIGHT_MM, Canvas
 from paraspinal_nnunet.phantom.randomised.slices import Slice
 from paraspinal_nnunet.phantom.randomised.tissues import Tissue
 

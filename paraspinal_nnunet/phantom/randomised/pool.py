@@ -1,7 +1,7 @@
 """A pool of drawn slices, kept as two arrays that training reads."""
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +17,8 @@ from paraspinal_nnunet.phantom.randomised.slices import draw_slice
 
 SLICES_PER_CASE = 6
 NEGATIVE_SHARE = 0.08
+Case = tuple[np.ndarray, np.ndarray, np.ndarray]
+
 LEVELS = (-2.2, 7.3)
 """Reach of the levels that are drawn."""
 
@@ -36,10 +38,10 @@ class Pool:
     level: np.ndarray
 
 
-def draw_case(seed: int, case: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def draw_case(seed: int, case: int, ovals: float = 0.0) -> Case:
     """The slices of one person: tissue and fat (SLICES_PER_CASE, rows, columns) and their levels."""
     rng = np.random.default_rng([seed, case])
-    body = draw_body(rng)
+    body = draw_body(rng, ovals)
     slices, levels = [], []
     low, high = LEVELS
     for number in range(SLICES_PER_CASE):
@@ -55,13 +57,14 @@ def draw_case(seed: int, case: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return np.stack([s.tissue for s in slices]), np.stack([s.fat for s in slices]), np.array(levels, np.float32)
 
 
-def draw_pool(folder: Path, *, cases: int, seed: int, workers: int = 2) -> Pool:
+def draw_pool(folder: Path, *, cases: int, seed: int, ovals: float = 0.0, workers: int = 2) -> Pool:
     """Draw a pool, or go on where an earlier call was stopped.
 
     Args:
         folder: Where it stands.
         cases: How many persons, SLICES_PER_CASE slices each.
         seed: 0 or greater; a case depends on the seed and its number alone.
+        ovals: Share of persons with an oval multifidus.
         workers: Processes.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,15 +76,18 @@ def draw_pool(folder: Path, *, cases: int, seed: int, workers: int = 2) -> Pool:
     level = np.lib.format.open_memmap(folder / "level.npy", mode, np.float32, shape[:1])
     done = np.lib.format.open_memmap(done_file, mode, bool, (cases,))
     todo = np.flatnonzero(~done).tolist()
-    for case, (a, b, c) in zip(todo, tqdm(_map(seed, todo, workers), "drawing", len(todo), unit="case"), strict=True):
+    for case, (a, b, c) in zip(
+        todo,
+        tqdm(_map(partial(draw_case, seed, ovals=ovals), todo, workers), "drawing", len(todo), unit="case"),
+        strict=True,
+    ):
         place = slice(case * SLICES_PER_CASE, (case + 1) * SLICES_PER_CASE)
         tissue[place], fat[place], level[place] = a, b, c
         done[case] = True
     return Pool(tissue, fat, level)
 
 
-def _map(seed: int, cases: list[int], workers: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    task = partial(draw_case, seed)
+def _map(task: Callable[[int], Case], cases: list[int], workers: int) -> Iterator[Case]:
     if workers == 1 or len(cases) < 2:
         yield from map(task, cases)
         return

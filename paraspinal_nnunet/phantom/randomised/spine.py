@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from paraspinal_nnunet.phantom.randomised.canvas import Canvas, bar, oval, smooth
+from paraspinal_nnunet.phantom.points import bar, oval, smooth
+from paraspinal_nnunet.phantom.randomised.canvas import Canvas
 from paraspinal_nnunet.phantom.randomised.tissues import Tissue
 
 

@@ -3,8 +3,9 @@
 import numpy as np
 from scipy.ndimage import gaussian_filter, zoom
 
+from paraspinal_nnunet.phantom.points import bar, oval
 from paraspinal_nnunet.phantom.randomised.body import Body
-from paraspinal_nnunet.phantom.randomised.canvas import SHAPE, X_MM, Y_MM, Canvas, bar, oval
+from paraspinal_nnunet.phantom.randomised.canvas import SHAPE, X_MM, Y_MM, Canvas
 from paraspinal_nnunet.phantom.randomised.tissues import Tissue
 
 MIDDLE_Y_MM = 25.0
