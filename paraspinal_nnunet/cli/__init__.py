@@ -11,6 +11,7 @@ from typing import Any
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.cli.guard import check_writable, guarded, prepare_streams
+from paraspinal_nnunet.image_io.limits import voxel_limit
 from paraspinal_nnunet.utils.machine import wait_asleep
 
 VERBS = {
@@ -65,7 +66,8 @@ def _run(given: Sequence[str]) -> int:
     output = getattr(args, "output", None)
     if isinstance(output, Path):
         check_writable(output)
-    return int(_module(args.verb).run(args) or 0)
+    with voxel_limit(getattr(args, "max_voxels", None)):
+        return int(_module(args.verb).run(args) or 0)
 
 
 def _module(verb: str) -> Any:

@@ -10,12 +10,17 @@ import numpy as np
 from paraspinal_nnunet.dicom.packages import get_pydicom
 from paraspinal_nnunet.dicom.records import Frame
 from paraspinal_nnunet.errors import InputError, ParaspinalError, one_line, reason_of
+from paraspinal_nnunet.image_io.limits import check_voxels
+from paraspinal_nnunet.utils.processes.child import Child, CrashedError
 from paraspinal_nnunet.utils.progress import progress
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _DECODERS = "pip install python-gdcm pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
+
+DECODER = Child(__name__, "decode")
+"""GDCM and its like are native code."""
 
 _SAFE_INTEGER_TYPES = ("uint8", "int8", "int16", "uint16", "int32", "uint32")
 """In this order of preference; NIfTI has them all."""
@@ -37,9 +42,10 @@ def read_voxels(frames: Sequence[Frame], name: str) -> np.ndarray:
         (columns, rows, slices).
 
     Raises:
-        InputError: An encoding that nothing installed can decode, voxels that are missing or damaged, a scaling that
-            makes all of them one value.
+        InputError: An encoding that nothing installed can decode, voxels that are missing, damaged or more than
+            `limits.max_voxels`, a scaling that makes all of them one value.
     """
+    check_voxels((frames[0].columns, frames[0].rows, len(frames)), name)
     for frame in frames:
         if not abs(frame.slope) > 0 or frame.intercept != frame.intercept:
             raise InputError(f"{frame.shown}: RescaleSlope or RescaleIntercept is 0 or no number; export it again")
@@ -89,31 +95,59 @@ def _planes(frames: Sequence[Frame]) -> Iterator[tuple[int, np.ndarray]]:
 def _decoded(frames: Sequence[Frame]) -> list[np.ndarray]:
     """Stored voxels of frames of one file."""
     header = frames[0].header
+    return decoded(header.path, header.shown, header.transfer_syntax, [frame.index for frame in frames])
+
+
+def decoded(path: Path, shown: str, transfer_syntax: str, indices: Sequence[int] | None) -> list[np.ndarray]:
+    """Stored voxels of a file; what is compressed is decoded in a process that may die of it.
+
+    Args:
+        path: The file.
+        shown: What messages call it.
+        transfer_syntax: How it is encoded.
+        indices: Which frames, from 0; None for all.
+
+    Returns:
+        (rows, columns) of each frame.
+
+    Raises:
+        InputError: Voxels that are missing, damaged or encoded as nothing installed can decode.
+    """
+    if not _is_compressed(transfer_syntax):
+        return decode(path, shown, transfer_syntax, indices)
+    try:
+        planes: list[np.ndarray] = DECODER.call(path.absolute(), shown, transfer_syntax, indices)
+    except CrashedError as error:
+        raise InputError(f"{shown}: voxels are damaged ({error}); copy the file again") from error
+    return planes
+
+
+def decode(path: Path, shown: str, transfer_syntax: str, indices: Sequence[int] | None) -> list[np.ndarray]:
+    """As `decoded`, in this process."""
     pydicom = get_pydicom()
     try:
         with pydicom.config.disable_value_validation():
-            dataset = pydicom.dcmread(header.path, force=True)
-            dataset.file_meta.TransferSyntaxUID = header.transfer_syntax
+            dataset = pydicom.dcmread(path, force=True)
+            dataset.file_meta.TransferSyntaxUID = transfer_syntax
             if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
-                raise InputError(f"{header.shown}: holds no voxels")
-            return [_bright(plane, dataset) for plane in _stored(dataset, frames)]
+                raise InputError(f"{shown}: holds no voxels")
+            return [_bright(plane, dataset) for plane in _stored(dataset, shown, transfer_syntax, indices)]
     except ParaspinalError:
         raise
     except Exception as error:  # whatever a decoder meets in a file is that file's fault
         reason = one_line(error) if isinstance(error, ValueError | RuntimeError) else reason_of(error)
-        raise InputError(f"{header.shown}: voxels are damaged or incomplete ({reason}); copy the file again") from error
+        raise InputError(f"{shown}: voxels are damaged or incomplete ({reason}); copy the file again") from error
 
 
-def _stored(dataset: "Dataset", frames: Sequence[Frame]) -> list[np.ndarray]:
-    header = frames[0].header
-    if not _is_decodable(header.transfer_syntax):
-        encoding = get_pydicom().uid.UID(header.transfer_syntax).name
-        raise InputError(
-            f"{header.shown}: voxels are encoded as {encoding}, for which no decoder is installed; {_DECODERS}"
-        )
+def _stored(
+    dataset: "Dataset", shown: str, transfer_syntax: str, indices: Sequence[int] | None
+) -> Iterator[np.ndarray]:
+    if not _is_decodable(transfer_syntax):
+        encoding = get_pydicom().uid.UID(transfer_syntax).name
+        raise InputError(f"{shown}: voxels are encoded as {encoding}, for which no decoder is installed; {_DECODERS}")
     from pydicom.pixels import iter_pixels
 
-    return list(iter_pixels(dataset, indices=[f.index for f in frames], raw=True))
+    yield from iter_pixels(dataset, indices=indices, raw=True)
 
 
 def _bright(plane: np.ndarray, dataset: "Dataset") -> np.ndarray:
@@ -126,6 +160,11 @@ def _bright(plane: np.ndarray, dataset: "Dataset") -> np.ndarray:
     if plane.dtype.kind == "u" and plane.max(initial=0) > highest:
         raise ValueError(f"values above {highest} in {dataset.BitsStored} bits, so that MONOCHROME1 cannot be turned")
     return np.invert(plane) if plane.dtype.kind == "i" else (highest - plane.astype(np.int64)).astype(plane.dtype)
+
+
+def _is_compressed(transfer_syntax: str) -> bool:
+    uid = get_pydicom().uid.UID(transfer_syntax)
+    return bool(transfer_syntax and uid.is_transfer_syntax and uid.is_encapsulated)
 
 
 def _is_decodable(transfer_syntax: str) -> bool:

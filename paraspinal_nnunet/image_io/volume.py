@@ -1,6 +1,5 @@
 """A three-dimensional scan or label map in memory, and what is demanded of its voxels whatever file they come from."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,12 +7,10 @@ import numpy as np
 
 from paraspinal_nnunet.errors import InputError, LabelError
 from paraspinal_nnunet.image_io.geometry import spacing_mm
+from paraspinal_nnunet.image_io.limits import check_voxels
 
 INTEGER_TOLERANCE = 1e-4
 """Label values off an integer by less than this come from a rounded scl_slope and are taken as the integer."""
-
-MAX_VOXELS = 2**31
-"""More than any scan has (1024 x 1024 x 2048): a header that states more is wrong, whatever memory there is."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ def volume_shape(sizes: tuple[int, ...], path: Path) -> tuple[int, int, int]:
         path: For messages.
 
     Raises:
-        InputError: Not one 3D volume, without voxels, or with more than `MAX_VOXELS`.
+        InputError: Not one 3D volume, without voxels, or with more than `limits.max_voxels`.
     """
     if len(sizes) < 3 or any(n != 1 for n in sizes[3:]):
         raise InputError(
@@ -63,8 +60,7 @@ def volume_shape(sizes: tuple[int, ...], path: Path) -> tuple[int, int, int]:
         )
     if min(sizes) < 1:
         raise InputError(f"{path}: has no voxels {sizes}")
-    if math.prod(sizes) > MAX_VOXELS:
-        raise InputError(f"{path}: header states {sizes} voxels, more than any scan has; copy or export it again")
+    check_voxels(sizes, path)
     i, j, k = sizes[:3]
     return i, j, k
 

@@ -6,6 +6,7 @@ A case depends on the seed, its index and the shape alone: neither the number of
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ from scipy.spatial.transform import Rotation
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.anatomy import PARASPINAL
 from paraspinal_nnunet.errors import InputError, ProtocolError
+from paraspinal_nnunet.image_io.checks import SPACING_RANGE_MM
 from paraspinal_nnunet.image_io.nifti import write_image, write_labels
-from paraspinal_nnunet.phantom.anatomy import FULL_SHAPE, Grid, Trunk, build_trunk
+from paraspinal_nnunet.phantom.anatomy import FIELD_OF_VIEW_MM, FULL_SHAPE, Grid, Trunk, build_trunk
 from paraspinal_nnunet.phantom.image import render
 from paraspinal_nnunet.phantom.person import Person, draw_person
 from paraspinal_nnunet.protocol.paper import PAPER
@@ -37,7 +39,9 @@ OBLIQUE_SHARE = 0.4
 OBLIQUE_SD_DEGREES = (7.0, 2.0, 2.0)
 """Share of scans whose slices are tilted, and by how much about the patient's x, y and z axis."""
 
-MIN_IN_PLANE, MIN_SLICES = 32, 4
+MIN_IN_PLANE = 32
+MIN_SLICES = ceil(FIELD_OF_VIEW_MM[2] / SPACING_RANGE_MM[1])
+"""With fewer, over the same field of view, slices are further apart than in any scan that is converted."""
 
 _PERSON, _TRUNK, _IMAGE, _SCANNER, _RATER2 = range(5)
 """Independent random streams of a case."""

@@ -1,12 +1,16 @@
-"""This machine: its memory used again, what records may tell of it, and how programs share it with others."""
+"""This machine: its memory, what records may tell of it, and how programs share it with others."""
 
 import ctypes
 import os
 import socket
 import sys
+from pathlib import Path
 
 RECORD_HOST = "PARASPINAL_RECORD_HOST"
 """The variable that asks for the host's name; without it results that are handed on name no machine of the hospital."""
+
+_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+"""Where a container's limit stands: control groups of version 2, and of version 1."""
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8  # malloc.h of the GNU C library
 _NEVER = 2**31 - 1
@@ -16,6 +20,25 @@ _TOP_PAD_BYTES = 64 * 2**20
 def host_entry() -> dict[str, str]:
     """The entry ``host`` of a record, where it was asked for."""
     return {"host": socket.gethostname()} if os.environ.get(RECORD_HOST, "0") not in ("", "0") else {}
+
+
+def memory_bytes() -> int | None:
+    """The memory that this process may have: the machine's, or its container's where that has less.
+
+    Returns:
+        None on systems that do not tell.
+    """
+    try:
+        known = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    except (AttributeError, OSError, ValueError):
+        return None
+    for path in _CGROUP_LIMITS:
+        try:
+            text = Path(path).read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            continue
+        known += [int(text)] if text.isdecimal() else []  # "max": no limit
+    return min(known)
 
 
 def wait_asleep() -> None:

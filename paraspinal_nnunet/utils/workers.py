@@ -118,7 +118,7 @@ def _call(do: Callable[..., Result], arguments: tuple[Any, ...]) -> Result:
 def _in_order(
     pool: "list[_Worker]", items: Sequence[Item], name: Callable[[Item], object]
 ) -> Generator[Any, None, None]:
-    idle, answers = deque(pool), dict[int, _Answer]()
+    idle, answers = deque(pool), dict[int, Answer]()
     given = due = 0
     while due < len(items):
         while idle and given < min(len(items), due + AHEAD * len(pool)):
@@ -150,7 +150,7 @@ class _Worker:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it died; `take` tells so
             self.connection.send((place, item))
 
-    def take(self, name: object) -> "tuple[int, _Answer]":
+    def take(self, name: object) -> "tuple[int, Answer]":
         """The answer, when it is there.
 
         Raises:
@@ -174,7 +174,7 @@ class _Worker:
 
 
 @dataclass(frozen=True)
-class _Answer:
+class Answer:
     """What came of an item."""
 
     value: Any = None
@@ -184,11 +184,11 @@ class _Answer:
     def result(self) -> Any:
         """The value, or the error."""
         if self.error is not None:
-            raise self.error from _RemoteError(self.trace)
+            raise self.error from RemoteError(self.trace)
         return self.value
 
 
-class _RemoteError(Exception):
+class RemoteError(Exception):
     """Where in a worker process an error arose."""
 
     def __str__(self) -> str:
@@ -203,19 +203,19 @@ def _work(connection: Connection, do: Callable[[Any], Any]) -> None:
         except (EOFError, OSError):
             return
         try:
-            answer = _Answer(do(item))
+            answer = Answer(do(item))
         except BaseException as error:
-            answer = _Answer(error=_travelling(error), trace=traceback.format_exc())
+            answer = Answer(error=travelling(error), trace=traceback.format_exc())
         try:
             connection.send((place, answer))
         except (BrokenPipeError, ConnectionResetError):
             return
         except (pickle.PicklingError, TypeError, AttributeError, ValueError) as error:
             problem = TypeError(f"a result that cannot travel: {error}")
-            connection.send((place, _Answer(error=problem, trace=traceback.format_exc())))
+            connection.send((place, Answer(error=problem, trace=traceback.format_exc())))
 
 
-def _travelling(error: BaseException) -> BaseException:
+def travelling(error: BaseException) -> BaseException:
     """The error, or one that says the same where it cannot go from process to process."""
     try:
         if type(pickle.loads(pickle.dumps(error))) is type(error) and isinstance(error, Exception):

@@ -1,6 +1,9 @@
-"""A verb that is killed or whose disk is full leaves nothing half-done: the next run makes what it would have made."""
+"""A verb that is stopped or whose disk is full leaves nothing half-done: the next run makes what it would have made.
 
-import shutil
+`helpers.faults.hunt` goes over all verbs; here is a sample.
+"""
+
+import random
 import sys
 
 import pytest
@@ -10,6 +13,8 @@ pytest.importorskip("onnx")
 pytest.importorskip("nnunetv2")
 
 from helpers import faults
+from helpers.faults import disks, kills
+from helpers.faults.verbs import VERBS
 
 pytestmark = [
     pytest.mark.slow,
@@ -18,23 +23,29 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def verbs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("faults")
-    return folder, faults.prepare(folder)
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("faults")
 
 
-@pytest.mark.parametrize("name", ["convert", "measure", "evaluate"])
-def test_killed_and_full(verbs, name):
-    folder, known = verbs
-    verb = known[name]
-    shutil.rmtree(folder / verb.output, ignore_errors=True)
-    code, lines, seconds = faults.run(name, verb, folder)
-    assert code == 0, lines
-    expected = faults.hashes(folder / verb.output)
+@pytest.mark.parametrize(
+    ("name", "way"), [("convert", "worker"), ("measure", "kill"), ("evaluate", "ctrl-c"), ("predict", "term")]
+)
+def test_stopped_and_full(folder, name, way):
+    verb = VERBS[name](folder)
+    expected, first, seconds = kills.undisturbed(verb, folder)
     assert expected
-    assert faults.kill_and_rerun(name, verb, folder, 0.6 * seconds, expected) == ""
-    shutil.rmtree(folder / verb.output)
-    code, lines, _ = faults.run(name, verb, folder, preexec_fn=faults.small_files(300))
-    assert faults.fault_of_full_disk(code, lines) == ""
-    assert faults.run(name, verb, folder)[0] == 0
-    assert faults.hashes(folder / verb.output) == expected
+    moment = first + 0.3 * (seconds - first)
+    assert kills.kill_and_rerun(verb, folder, moment, expected, way=way, chance=random.Random(0)) == ""
+    faults.prepare_output(verb, folder)
+    code, lines, _ = faults.run(verb, folder, preexec_fn=disks.small_files(300))
+    assert faults.fault_of_line(code, lines) == ""
+    assert faults.run(verb, folder)[0] == 0
+    assert verb.contents(faults.out_of(folder)) == expected
+
+
+def test_every_verb_that_writes_is_killed():
+    from paraspinal_nnunet.cli import VERBS as ALL
+
+    write_nothing = {"trainers", "models", "env", "doctor"}
+    of_others = {"demo"}  # phantoms and a study
+    assert {name.split()[0] for name in VERBS} == set(ALL) - write_nothing - of_others

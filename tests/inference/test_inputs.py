@@ -194,6 +194,34 @@ def test_dicom_studies_from_files_to_seg_page_and_measures(studies, model, tmp_p
         assert not any(secret.encode() in content for secret in makers.SECRETS), file
 
 
+def test_a_file_that_ends_its_decoder_costs_its_own_study_alone(studies, model, tmp_path, capsys, monkeypatch):
+    import pydicom
+    from pydicom.uid import RLELossless
+
+    from paraspinal_nnunet.dicom import voxels
+    from paraspinal_nnunet.utils.processes.child import Child
+
+    shutil.rmtree(studies / "Geheimrat" / "sagittal")
+    with zipfile.ZipFile(studies / "second.zip") as archive:
+        archive.extractall(studies)
+    (studies / "second.zip").unlink()
+    for path in [*studies.rglob("*")]:
+        if path.is_file():
+            packed = pydicom.dcmread(path)
+            packed.compress(RLELossless)
+            packed.save_as(path.with_name(f"{'fatal' if path.parent.name == 'DICOM' else 'sound'}_{path.name}"))
+            path.unlink()
+    monkeypatch.setattr(voxels, "DECODER", Child("helpers.fragile", "decode"))
+    out = tmp_path / "out"
+    assert predict(studies, out, model, "--no-pages", "--no-measures", "--dicom") == 1
+    (mask,) = out.glob("*.nii.gz")
+    np.testing.assert_array_equal(read_labels(mask).array[::-1, ::-1], boxes())
+    said = capsys.readouterr().err
+    assert "1 of 2 scans failed" in said
+    assert "voxels are damaged (the process that read it was killed (SIGSEGV)); copy the file again" in said
+    voxels.DECODER.end()
+
+
 def test_dicom_names_and_facts_of_patients_only_where_asked_for(studies, model, tmp_path):
     out = tmp_path / "out"
     flags = ("--keep-identifiers", "--with-patient-facts", "--no-seg", "--no-measures")

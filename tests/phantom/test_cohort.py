@@ -30,7 +30,7 @@ from paraspinal_nnunet.phantom.person import draw_person
 from paraspinal_nnunet.phantom.shapes import ANGLES, Section, Tube, capsule, ellipse
 from paraspinal_nnunet.protocol.paper import PAPER
 
-SMALL = (48, 48, 8)
+SMALL = (48, 48, 13)
 MEDIUM = (128, 128, 16)
 
 
@@ -98,9 +98,9 @@ class TestFolder:
         content = json.loads((cohort.folder / "phantom.json").read_text())
         assert content["seed"] == 5
         assert content["shape"] == list(SMALL)
-        # 200 mm / 48 and 250 mm / 8, as 512 x 0.39 and 50 x 5
-        np.testing.assert_allclose(content["spacing_mm"], [512 * 0.39 / 48, 512 * 0.39 / 48, 31.25])
-        voxel_ml = (512 * 0.39 / 48) ** 2 * 31.25 / 1000
+        # 200 mm / 48 and 250 mm / 13, as 512 x 0.39 and 50 x 5
+        np.testing.assert_allclose(content["spacing_mm"], [512 * 0.39 / 48, 512 * 0.39 / 48, 250 / 13])
+        voxel_ml = (512 * 0.39 / 48) ** 2 * (250 / 13) / 1000
         for case in content["cases"]:
             labels = np.asarray(nib.load(cohort.folder / f"{case['case']}_GT.nii.gz").dataobj)
             for structure in PARASPINAL:
@@ -325,7 +325,7 @@ class TestShapes:
         assert oval[i, j] == pytest.approx(0.0, abs=1e-6)
 
     def test_grid_keeps_the_field_of_view(self):
-        for shape in (FULL_SHAPE, MEDIUM, (100, 80, 10)):
+        for shape in (FULL_SHAPE, MEDIUM, (100, 80, 13)):
             grid = Grid.of_shape(shape)
             np.testing.assert_allclose(np.multiply(grid.shape, grid.spacing_mm), (199.68, 199.68, 250))
             assert grid.axis_mm(0).sum() == pytest.approx(0, abs=1e-6)
@@ -338,8 +338,8 @@ class TestErrors:
             ({"cases": 0}, "0 cases: a cohort needs at least 1"),
             ({"cases": 2, "second_rater": 3}, "3 cases of a second rater: give 0 to 2"),
             ({"second_rater": -1}, "-1 cases of a second rater"),
-            ({"shape": (16, 128, 16)}, "shape 16 128 16: the phantom needs at least 32 32 4"),
-            ({"shape": (128, 128, 3)}, "shape 128 128 3"),
+            ({"shape": (16, 128, 16)}, "shape 16 128 16: the phantom needs at least 32 32 13"),
+            ({"shape": (128, 128, 12)}, "shape 128 128 12"),
             ({"seed": -1}, "seed -1"),
             ({"workers": 0}, "0 processes"),
         ],
@@ -378,11 +378,11 @@ class TestErrors:
 class TestCommand:
     def test_every_flag_reaches_the_cohort(self, tmp_path, capsys):
         folder = tmp_path / "c"
-        code = main(f"phantom -n 2 -o {folder} --seed 5 --shape 48 48 8 --second-rater 2 -np 1".split())
+        code = main(f"phantom -n 2 -o {folder} --seed 5 --shape 48 48 13 --second-rater 2 -np 1".split())
         assert code == 0
         printed = capsys.readouterr().out
         assert f"{folder}: 2 cases" in printed
-        assert "48 x 48 x 8 voxels of 4.16 x 4.16 x 31.25 mm" in printed
+        assert "48 x 48 x 13 voxels of 4.16 x 4.16 x 19.23 mm" in printed
         assert re.search(r"Multifidus right +\d+\.\d \(\d+\.\d\) +119\.9 \(25\.7\)", printed)
         assert len(list((folder / "rater2").iterdir())) == 2
         assert json.loads((folder / "phantom.json").read_text())["seed"] == 5
@@ -392,9 +392,9 @@ class TestCommand:
         assert phantom.second_rater_default(12) == 4
         assert phantom.second_rater_default(1) == 1
 
-    @pytest.mark.parametrize("flags", [["-n", "0"], ["--shape", "8", "8", "8"], ["-n", "1", "--second-rater", "2"]])
+    @pytest.mark.parametrize("flags", ["-n 0", "--shape 8 8 8", "--shape 64 64 12", "-n 1 --second-rater 2"])
     def test_wrong_use_is_one_line(self, tmp_path, capsys, flags):
-        assert main(["phantom", "-o", str(tmp_path / "c"), *flags]) == 1
+        assert main(["phantom", "-o", str(tmp_path / "c"), *flags.split()]) == 1
         error = capsys.readouterr().err
         assert error.startswith("paraspinal phantom: error: ")
         assert error.count("\n") == 1

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from paraspinal_nnunet.cli.flags import add_max_voxels
 from paraspinal_nnunet.utils.workers import default_workers
 
 if TYPE_CHECKING:
@@ -166,6 +167,7 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"worker processes (default: {DEFAULT_WORKERS})",
     )
+    add_max_voxels(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace an existing data set of that number")
     parser.add_argument("--raw", type=Path, metavar="DIR", help="instead of the environment variable nnUNet_raw")
     parser.add_argument("--dry-run", action="store_true", help="check every case and write nothing")

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from paraspinal_nnunet.cli.flags import add_max_voxels
+
 HELP = "look a data set over: outliers, label faults, copies, folds"
 
 DEFAULT_WORKERS = 2
@@ -24,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--preprocessed", type=Path, metavar="DIR",
         help="where splits_final.json is looked for, instead of the environment variable nnUNet_preprocessed",
     )  # fmt: skip
+    add_max_voxels(parser)
     parser.add_argument("--strict", action="store_true", help="exit with 1 when there are problems")
 
 

@@ -14,8 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shape", type=int, nargs=3, metavar=("X", "Y", "Z"),
         help="voxels along the patient's x, y, z; fewer voxels are larger ones, the field of view and the volumes stay "
-        "(default: 512 512 50, which has the paper's voxel size; 128 128 16 suits a CPU; below 13 slices `paraspinal "
-        "convert` refuses their distance of more than 20 mm)",
+        "(default: 512 512 50, which has the paper's voxel size; 128 128 16 suits a CPU; at least 13 slices, whose "
+        "distance of 20 mm is the largest that is converted)",
     )  # fmt: skip
     parser.add_argument(
         "--second-rater", type=int, metavar="K",

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paraspinal_nnunet.anatomy import Muscle
+from paraspinal_nnunet.cli.flags import add_max_voxels
 from paraspinal_nnunet.errors import InputError
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--xlsx", action="store_true", help="write all tables as a workbook, too: measures.xlsx")
     parser.add_argument("--overwrite", action="store_true", help="measure again what is there already")
     parser.add_argument("-np", "--workers", type=int, metavar="N", help="cases at a time (default: one per core)")
+    add_max_voxels(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from paraspinal_nnunet.cli.flags import add_max_voxels
+
 if TYPE_CHECKING:
     from paraspinal_nnunet.prediction import PredictionRequest
 
@@ -87,6 +89,7 @@ def _add_input_arguments(group: argparse._ArgumentGroup) -> None:
         "--entity", nargs="+", type=_entity, default=[], metavar="KEY-LABEL",
         help="BIDS: only images with these entities, e.g. ses-01 acq-axial",
     )  # fmt: skip
+    add_max_voxels(group)
 
 
 def _add_product_arguments(group: argparse._ArgumentGroup) -> None:

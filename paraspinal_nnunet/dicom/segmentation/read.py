@@ -1,6 +1,7 @@
 """DICOM SEG as labels: each frame laid on the image's grid by its own geometry, absent ones as background."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from paraspinal_nnunet.dicom.packages import get_highdicom
 from paraspinal_nnunet.dicom.records import Kind, Series
 from paraspinal_nnunet.dicom.segmentation.segments import segment_key
 from paraspinal_nnunet.dicom.stack import StackedImage
+from paraspinal_nnunet.dicom.voxels import decoded
 from paraspinal_nnunet.errors import GeometryError, InputError, LabelError, ParaspinalError, one_line, reason_of
 from paraspinal_nnunet.image_io.geometry import RAS_FROM_LPS
 from paraspinal_nnunet.image_io.volume import Volume
@@ -61,7 +63,7 @@ def _read(segmentation: Series, image: StackedImage, mapping: Mapping[int, str] 
     described = [item for item in seg.SegmentSequence if int(item.SegmentNumber) != BACKGROUND]
     keys = {int(item.SegmentNumber): segment_key(item, called, mapping) for item in described}
     _check_distance(seg, image, called)
-    planes = _stored_planes(seg, called)
+    planes = _stored_planes(seg, segmentation.files[0], called)
     labels = np.zeros(image.volume.shape, np.uint8)
     overlaps: dict[frozenset[str], int] = {}
     for index, plane in enumerate(planes):
@@ -105,12 +107,14 @@ def _check_distance(seg: "Segmentation", image: StackedImage, called: str) -> No
         )
 
 
-def _stored_planes(seg: "Segmentation", called: str) -> np.ndarray:
+def _stored_planes(seg: "Segmentation", path: Path, called: str) -> np.ndarray:
     """(frames, rows, columns) stored values."""
     frames, size = len(seg.PerFrameFunctionalGroupsSequence), len(seg.PixelData)
     if frames * int(seg.Rows) * int(seg.Columns) > 8 * MOST_VOXELS_PER_BYTE * size:
         raise InputError(f"{called}: {frames} frames of {seg.Columns} x {seg.Rows} do not come from {size} bytes")
-    planes = np.asarray(seg.pixel_array).reshape(-1, seg.Rows, seg.Columns)
+    syntax = seg.file_meta.TransferSyntaxUID
+    pixels = decoded(path, called, str(syntax), None) if syntax.is_compressed else seg.pixel_array
+    planes = np.asarray(pixels).reshape(-1, seg.Rows, seg.Columns)
     if len(planes) != len(seg.PerFrameFunctionalGroupsSequence):
         raise InputError(
             f"{called}: {len(planes)} frames, but {len(seg.PerFrameFunctionalGroupsSequence)} descriptions"
