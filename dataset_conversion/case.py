@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from paraspinal_nnunet.dataset_conversion.labels.translation import LabelTranslation
+from paraspinal_nnunet.image_io.boxes import MuscleBox
 from paraspinal_nnunet.image_io.images import read_image, read_labels
 from paraspinal_nnunet.image_io.volume import Volume
 
@@ -125,6 +126,8 @@ class Source:
         settings: What else was chosen, for the provenance.
         private: File and folder names may hold what identifies a person: nothing written repeats them.
         participants: Name of a table in the input folder, read where it is there and ``--participants`` names no other.
+        box: Where the cases are cut out around some muscles of scans that were checked when they were converted.
+        folds: Case -> the fold that tests it, where a new data set must keep another's folds.
     """
 
     name: str
@@ -138,6 +141,8 @@ class Source:
     settings: Mapping[str, str] = field(default_factory=dict)
     private: bool = False
     participants: str = ""
+    box: MuscleBox | None = None
+    folds: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,10 @@ from paraspinal_nnunet.dataset_conversion.convert_case import FILE_ENDING
 from paraspinal_nnunet.dataset_conversion.report import Report
 from paraspinal_nnunet.dataset_conversion.selection import CaseSelection
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.image_io.boxes import ENTRY as BOX
 from paraspinal_nnunet.nnunet.datasets import CASE_COLUMNS, CASES_FILE, MISSING
+from paraspinal_nnunet.nnunet.splits import FILE_NAME as SPLITS_FILE
+from paraspinal_nnunet.nnunet.splits import Split, write_splits
 from paraspinal_nnunet.utils.files import write_json, write_text
 
 REPORT_FILE = "conversion_report.json"
@@ -58,6 +61,8 @@ def describe(
     write_text(dataset / CASES_FILE, _cases_table(report, source, folder))
     write_json(dataset / REPORT_FILE, {**provenance, **report.as_json()})
     write_text(dataset / TABLE_FILE, report.table())
+    if source.folds:
+        write_splits(dataset / SPLITS_FILE, _splits(source, report))
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -113,7 +118,19 @@ def _dataset_json(source: Source, report: Report, provenance: dict[str, Any]) ->
         "licence": source.licence or MISSING,
         "reference": source.reference or MISSING,
         "provenance": provenance,
+        **({BOX: source.box.to_json()} if source.box else {}),
     }
+
+
+def _splits(source: Source, report: Report) -> list[Split]:
+    fold_of = {outcome.case.case: source.folds[outcome.case.case] for outcome in report.accepted}
+    return [
+        {
+            "train": sorted(case for case, tested in fold_of.items() if tested != fold),
+            "val": sorted(case for case, tested in fold_of.items() if tested == fold),
+        }
+        for fold in sorted(set(source.folds.values()))
+    ]
 
 
 def _cases_table(report: Report, source: Source, folder: Path) -> str:

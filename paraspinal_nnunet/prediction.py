@@ -12,6 +12,7 @@ from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.viewers.lookup_tables import write_lookup_tables
 from paraspinal_nnunet.inference.batch import ScanJob, ScanOutcome, failed, run_batch
 from paraspinal_nnunet.inference.bids import write_derivative
+from paraspinal_nnunet.inference.cascade import describe_models, identify_models, opened_models
 from paraspinal_nnunet.inference.case import BatchPlan, PredictedCase, segment_scan
 from paraspinal_nnunet.inference.checks import check_outputs
 from paraspinal_nnunet.inference.inputs import find_scans
@@ -19,8 +20,7 @@ from paraspinal_nnunet.inference.options import PredictionOptions
 from paraspinal_nnunet.inference.outputs import Products
 from paraspinal_nnunet.inference.overview import is_current, known_model, standing_records, write_overview
 from paraspinal_nnunet.inference.scans import FoundScans, InputChoice, Refused
-from paraspinal_nnunet.inference.segmenters import opened_segmenter
-from paraspinal_nnunet.models.description import ModelDescription, describe_model, identify_model
+from paraspinal_nnunet.models.description import ModelDescription
 from paraspinal_nnunet.utils.progress import progress
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ class PredictionRequest(PredictionOptions, _Places):
         scans: NIfTI, MetaImage or NRRD files, a BIDS data set or DICOM studies; see `inference.inputs.find_scans`.
         output: Folder for the masks; a mask has its scan's name, without nnU-Net's channel suffix ``_0000``.
         model: nnU-Net's model folder, or an exported or portable model: folder or archive.
+        then: A second one, trained inside boxes around some muscles, that looks again where the first finds these.
         overwrite: Make again what is there already.
         shard: (k, n): only the k-th of n equal shares of the scans, counted from 1.
         choice: Which scans of the input.
@@ -48,6 +49,7 @@ class PredictionRequest(PredictionOptions, _Places):
         writers: Scans whose results are made and written at a time, while the network goes on with the next.
     """
 
+    then: Path | None = None
     overwrite: bool = False
     shard: tuple[int, int] = (1, 1)
     choice: InputChoice = field(default_factory=InputChoice)
@@ -102,12 +104,12 @@ def predict_scans(request: PredictionRequest) -> list[ScanOutcome]:
     request.check()
     found = check_outputs(request, find_scans(request.scans, request.choice))
     number, count = request.shard
-    about, products = describe_model(request.model), request.products
+    about, products = describe_models(request.model, request.then), request.products
     if products and about.structures is None:
         log.warning("note: %s has labels that are unknown here, so that masks are all that is made", request.model)
         products = Products(measures=False, pages=False, dicom=())
     options = replace(request, uncertainty=products is not None and products.measures)
-    mark = identify_model(request.model, request.chosen_folds, known=known_model(request.output))
+    mark = identify_models(request.model, request.then, request.chosen_folds, known=known_model(request.output))
     plan = BatchPlan(request.output, about, mark, products, options, request.overwrite)
     cases = [PredictedCase(scan, plan) for scan in found.scans[number - 1 :: count]]
     outcomes = _run(options, found, cases) if cases else []
@@ -134,8 +136,8 @@ def _run(request: PredictionRequest, found: FoundScans, cases: Sequence[Predicte
     if all(complete):
         return [ScanOutcome(case.paths.mask_name, "kept") for case in cases]
     needed = any(case.to_predict for case in cases)
-    opened = opened_segmenter(request.model, request, scratch=request.output) if needed else nullcontext()
-    with opened as segmenter:
+    opened = opened_models(request.model, request.then, request, scratch=request.output)
+    with opened if needed else nullcontext() as segmenter:
         log.info("input: %s", found.line)
         for note in found.notes:
             log.info("%s", note)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from paraspinal_nnunet.errors import LabelError
+from paraspinal_nnunet.image_io.boxes import cut_out
 from paraspinal_nnunet.image_io.geometry import through_plane_axis
 from paraspinal_nnunet.image_io.volume import Volume
 
@@ -33,8 +34,5 @@ def labelled_range(maps: Sequence[np.ndarray], affine: np.ndarray, name: str, *,
 def cropped(volume: Volume, kept: slice) -> Volume:
     """A volume's slices `kept` along the through-plane axis; every voxel stays where it is in the patient."""
     axis = through_plane_axis(volume.affine)
-    where = [slice(None)] * 3
-    where[axis] = kept
-    affine = volume.affine.copy()
-    affine[:3, 3] += affine[:3, axis] * kept.start
-    return Volume(volume.array[tuple(where)], affine)
+    where = [kept if each == axis else slice(0, size) for each, size in enumerate(volume.shape)]
+    return cut_out(volume, (where[0], where[1], where[2]))

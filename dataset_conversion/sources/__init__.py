@@ -6,7 +6,7 @@ from typing import Protocol, cast
 
 from paraspinal_nnunet.dataset_conversion.case import Source
 
-SOURCES = ("pairs", "author", "lpm", "bids", "musclemap", "totalsegmentator", "dicom", "myosegmentum")
+SOURCES = ("pairs", "author", "lpm", "bids", "musclemap", "totalsegmentator", "dicom", "myosegmentum", "boxes")
 """Module names in this package, the general one first."""
 
 

@@ -11,6 +11,7 @@ import torch
 from tqdm import tqdm
 
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.image_io.boxes import ENTRY as BOX
 from paraspinal_nnunet.models.checkpoints import write_slim
 from paraspinal_nnunet.models.exported import CHECKPOINT
 from paraspinal_nnunet.models.trained import TrainedModel
@@ -20,7 +21,7 @@ from paraspinal_nnunet.nnunet.plans_network import build_from_plans
 from paraspinal_nnunet.protocol.plans import resolve
 from paraspinal_nnunet.utils.files import write_json
 
-DATASET_KEYS = ("channel_names", "labels", "numTraining", "file_ending", "overwrite_image_reader_writer")
+DATASET_KEYS = ("channel_names", "labels", "numTraining", "file_ending", "overwrite_image_reader_writer", BOX)
 """What travels of dataset.json; the rest says where the cases came from."""
 
 PLANS_KEYS = (

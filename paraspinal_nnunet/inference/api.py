@@ -16,10 +16,11 @@ from paraspinal_nnunet.image_io.postprocessing import postprocess
 from paraspinal_nnunet.image_io.viewers.segmentation_nrrd import ENDING as SLICER_ENDING
 from paraspinal_nnunet.image_io.viewers.segmentation_nrrd import write_segmentation_nrrd
 from paraspinal_nnunet.image_io.volume import Volume
+from paraspinal_nnunet.inference.cascade import describe_models, opened_models, refuse_boxed
 from paraspinal_nnunet.inference.options import PredictionOptions
 from paraspinal_nnunet.inference.portable import PortableModel
-from paraspinal_nnunet.inference.segmenters import PortableSegmenter, opened_segmenter
-from paraspinal_nnunet.models.description import describe_manifest, describe_model
+from paraspinal_nnunet.inference.segmenters import PortableSegmenter
+from paraspinal_nnunet.models.description import describe_manifest
 from paraspinal_nnunet.models.shipped import DEFAULT_NAME, resolve_model
 from paraspinal_nnunet.utils.files import atomic_path
 
@@ -91,6 +92,7 @@ def segment(
     image: ImageLike,
     model: "Path | str | PortableModel" = DEFAULT_NAME,
     *,
+    then: Path | str | None = None,
     mode: str = "tiles",
     post: Sequence[str] = (),
     folds: Sequence[str] | None = None,
@@ -112,6 +114,8 @@ def segment(
         image: See `ImageLike`.
         model: A portable model, nnU-Net's model folder, an exported model (folder or archive), or an opened portable
             model; ``'default'`` is the model that comes with the program, trained on computed scans only.
+        then: A second model, trained inside boxes around some muscles, that looks again where the first finds these;
+            not with an opened model.
         mode: Portable models: ``'tiles'`` gives nnU-Net's labels, ``'fast'`` lays fewer tiles.
         post: Clean-ups by name, in this order: ``'largest-component'``, ``'fill-holes'``, ``'closing'``.
         folds: Folds to average; all when None.
@@ -146,14 +150,16 @@ def segment(
     volume, name = _volume(image)
     check_axial(volume.affine, volume.shape, name)
     if isinstance(model, PortableModel):
-        if (folds, device, runtime, threads) != (None, None, "auto", None):
-            raise InputError("folds, device, runtime and threads are chosen where the model is opened")
+        if (folds, device, runtime, threads, then) != (None, None, "auto", None, None):
+            raise InputError("folds, device, runtime, threads and then go with a model that is not opened yet")
         about, ready = describe_manifest(model.manifest), PortableSegmenter(model, options)
+        refuse_boxed(about, model.path)
         made, settings = ready.segment(volume), ready.settings
     else:
         path = resolve_model(model)
-        about = describe_model(path)
-        with opened_segmenter(path, options) as segmenter:
+        second = None if then is None else Path(then)
+        about = describe_models(path, second)
+        with opened_models(path, second, options) as segmenter:
             made, settings = segmenter.segment(volume), segmenter.settings
     return SegmentationResult(
         case=case or name,

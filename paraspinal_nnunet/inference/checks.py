@@ -36,8 +36,9 @@ def check_outputs(request: "PredictionRequest", found: FoundScans) -> FoundScans
     inputs, trees = _read(request, found)
     written = _written(request.output, good) if request.output.exists() else []
     levels = request.products.levels if request.products else None
+    models = [model for model in (request.model, request.then) if model]
     refuse_overwriting_inputs(
-        [*inputs, request.model, levels], written, folders=[request.output], trees=[*trees, *_folders([request.model])]
+        [*inputs, *models, levels], written, folders=[request.output], trees=[*trees, *_folders(models)]
     )
     if not refused:
         return found

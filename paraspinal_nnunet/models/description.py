@@ -12,6 +12,7 @@ import numpy as np
 
 from paraspinal_nnunet.anatomy import ALL_STRUCTURES, BY_KEY, PARASPINAL, Structure
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.image_io.boxes import MuscleBox
 from paraspinal_nnunet.models.manifest import FILE_NAME, LARGEST_BYTES, Manifest, label_entries, parse_manifest
 from paraspinal_nnunet.utils.files import read_json
 from paraspinal_nnunet.utils.fingerprint import Fingerprint, fingerprint
@@ -30,11 +31,13 @@ class ModelDescription:
         name: Data set, trainer, plans and configuration, as far as they are known.
         structures: What its labels stand for; None where the anatomy does not know one of them.
         training: What it was trained on, as a manifest holds it; empty where unknown.
+        box: The boxes that it was trained in; None for whole scans.
     """
 
     name: str = ""
     structures: tuple[Structure, ...] | None = PARASPINAL
     training: Mapping[str, Any] = field(default_factory=dict)
+    box: MuscleBox | None = None
 
 
 def describe_model(model: Path) -> ModelDescription:
@@ -47,10 +50,12 @@ def describe_model(model: Path) -> ModelDescription:
         content = manifest_content(model)
         if content is not None:
             return describe_manifest(parse_manifest(content, str(model)))
-        entries = label_entries(read_json(model / "dataset.json")["labels"])
+        content = read_json(model / "dataset.json")
+        entries = label_entries(content["labels"])
         plans = read_json(model / "plans.json")
         name = f"{plans.get('dataset_name', '')} {model.resolve().name}".strip()
-        return ModelDescription(name, _structures(entries), {"spacing_mm": training_spacing_mm(model)})
+        training = {"spacing_mm": training_spacing_mm(model)}
+        return ModelDescription(name, _structures(entries), training, MuscleBox.of(content, str(model)))
     except (InputError, KeyError, TypeError, ValueError, AttributeError):
         return ModelDescription(model.name)
 
@@ -58,7 +63,8 @@ def describe_model(model: Path) -> ModelDescription:
 def describe_manifest(manifest: Manifest) -> ModelDescription:
     """What a manifest says of its model."""
     name = " ".join((manifest.dataset_name, manifest.plans_name, manifest.configuration))
-    return ModelDescription(name, _structures(manifest.labels), manifest.training)
+    box = MuscleBox.of(manifest.preprocessing, name)
+    return ModelDescription(name, _structures(manifest.labels), manifest.training, box)
 
 
 def identify_model(model: Path, folds: Sequence[str] | None = None, *, known: Fingerprint | None = None) -> Fingerprint:

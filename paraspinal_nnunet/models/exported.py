@@ -29,6 +29,7 @@ TRAINER = "nnUNetTrainer"
 
 NETWORKS = (
     "paraspinal_nnunet.network.ResidualUNet",
+    "paraspinal_nnunet.network.OrthogonalUNet",
     "dynamic_network_architectures.architectures.unet.PlainConvUNet",
     "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet",
 )

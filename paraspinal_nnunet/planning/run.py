@@ -118,13 +118,17 @@ def prepare_splits(raw: Path, preprocessed: Path, request: PlanRequest) -> None:
             len(set(subjects.values())),
             folds,
         )
-    elif path.exists():
-        splits = read_splits(path)
-        check_splits(splits, subjects, folds=folds, path=path)
+    elif (given := raw / FILE_NAME).exists() or path.exists():
+        splits = read_splits(path if path.exists() else given)
+        check_splits(splits, subjects, folds=folds, path=path if path.exists() else given)
+        if given.exists() and splits != read_splits(given):
+            raise DatasetError(f"{path}: holds other folds than {given}, which came with the data; move it away")
         plain, stratified = (make_splits(subjects, folds=folds, seed=seed, strata=s) for s in (None, sexes))
         asked = [stratified] if request.stratify else [plain, stratified] if "split_seed" in request.overrides else []
         if asked and splits not in asked:
             raise DatasetError(f"{path}: holds other folds than --stratify or split_seed ask for; move this file away")
+        if not path.exists():
+            write_splits(path, splits)
         log.info("keeping the %d folds by subject in %s", folds, path)
     else:
         splits = make_splits(subjects, folds=folds, seed=seed, strata=sexes if request.stratify else None)

@@ -21,8 +21,10 @@ from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.errors import InputError, SetupError
 from paraspinal_nnunet.export.run import CITE_NNUNET, CITE_PAPER, ExportRequest, export
 from paraspinal_nnunet.models import checkpoints, nnunet_predictor
-from paraspinal_nnunet.models.exported import import_model, opened_model
+from paraspinal_nnunet.models.description import describe_model
+from paraspinal_nnunet.models.exported import NETWORKS, import_model, opened_model
 from paraspinal_nnunet.models.manifest import FILE_NAME, file_entries, read_manifest
+from paraspinal_nnunet.network import IMPORT_PATH, ORTHOGONAL_PATH
 from paraspinal_nnunet.prediction import PredictionRequest, predict
 from paraspinal_nnunet.utils.zip import write_zip
 
@@ -266,6 +268,22 @@ def test_the_manifest_tells_how_bright_the_muscles_were_in_training(exported, mo
             z.append((scan[labels == BY_KEY[key].label].mean() - body.mean()) / body.std())
     for key, z in expected.items():
         assert training["muscle_intensity"][key] == pytest.approx([np.mean(z), np.std(z, ddof=1)], abs=1e-4)
+
+
+def test_models_say_inside_which_boxes_they_were_trained(papers, tmp_path):
+    box = {"muscles": ["multifidus"], "margin_mm": 12.0}
+    model = Path(shutil.copytree(papers, tmp_path / papers.name))
+    content = json.loads((model / "dataset.json").read_text())
+    (model / "dataset.json").write_text(json.dumps({**content, "box": box}))
+    folder = export(ExportRequest(model, tmp_path / "out"))
+    assert json.loads((folder / "dataset.json").read_text())["box"] == box
+    for place in (model, folder):
+        assert describe_model(place).box.to_json() == box
+    assert describe_model(papers).box is None
+
+
+def test_exported_models_may_name_all_our_networks():
+    assert {IMPORT_PATH, ORTHOGONAL_PATH} <= set(NETWORKS)
 
 
 def test_subjects_are_unknown_without_the_data_set(papers, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ pytest.importorskip("nnunetv2")
 pytest.importorskip("onnxscript")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-from helpers.portable_models import PLAIN_3D, RESIDUAL, RESIDUAL_ENCODER, STACK, make_model, make_plans
+from helpers.portable_models import PLAIN_3D, PLANES, RESIDUAL, RESIDUAL_ENCODER, STACK, make_model, make_plans
 
 from paraspinal_nnunet.errors import InputError, SetupError
 from paraspinal_nnunet.export import to_onnx as export_onnx
@@ -17,6 +17,7 @@ from paraspinal_nnunet.export.to_nnunet import size_multiple
 KINDS = {
     "residual": ("2d", {"architecture": RESIDUAL}, [2, 2]),
     "stack": ("2.5d", {"architecture": STACK, "patch_size": [5, 16, 24]}, [1, 2, 2]),
+    "planes": ("2.5d_orthogonal", {"architecture": PLANES, "patch_size": [8, 16, 24]}, [2, 2, 2]),
     "plain 3d": ("3d_fullres", {"architecture": PLAIN_3D, "patch_size": [8, 16, 24]}, [2, 4, 4]),
     "residual encoder": ("2d", {"architecture": RESIDUAL_ENCODER}, [4, 4]),
 }

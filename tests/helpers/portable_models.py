@@ -28,6 +28,7 @@ RESIDUAL = {
     "_kw_requires_import": [],
 }  # fmt: skip
 STACK = {**RESIDUAL, "arch_kwargs": {**RESIDUAL["arch_kwargs"], "slices": 3}}
+PLANES = {**STACK, "network_class_name": "paraspinal_nnunet.network.OrthogonalUNet"}
 PLAIN_3D = {
     "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
     "arch_kwargs": {

@@ -18,6 +18,7 @@ pytest.importorskip("onnxruntime")
 
 from helpers.command_line import paraspinal
 from helpers.portable_models import (
+    PLANES,
     STACK,
     export_portable,
     make_model,
@@ -145,8 +146,11 @@ def test_labels_come_in_canonical_values(copy, portable, tmp_path):
     np.testing.assert_array_equal(open_model(copy).segment(volume).labels, plain)
 
 
-def test_networks_of_stacks_give_nnunets_labels(tmp_path):
-    model = make_model(tmp_path, make_plans("2.5d", architecture=STACK, patch_size=[5, 16, 24]))
+@pytest.mark.parametrize(
+    ("configuration", "architecture", "patch"), [("2.5d", STACK, [5, 16, 24]), ("2.5d_orthogonal", PLANES, [8, 16, 24])]
+)
+def test_networks_of_stacks_give_nnunets_labels(configuration, architecture, patch, tmp_path):
+    model = make_model(tmp_path, make_plans(configuration, architecture=architecture, patch_size=patch))
     folder = export_portable(model, tmp_path / "model")
     scan = write_scan(tmp_path / "scan.nii.gz", "LPS")
     expected = nnunet_labels(model, scan, tmp_path / "mask.nii.gz")

@@ -239,3 +239,21 @@ def test_a_mirrored_label_header_is_refused_before_anything_is_written(tiny_copy
     assert error.splitlines()[-1].startswith(expected)
     assert "sub-003: sub-003.nii.gz: is stored in RAS, sub-003_0000.nii.gz in LAS" in error
     assert sorted(p.name for p in tiny_copy.preprocessed.iterdir()) == before
+
+
+def test_folds_that_came_with_the_data_are_kept(tiny_copy):
+    """Boxes of a first model's cases must be tested where that model was."""
+    cases = [f"sub-00{n}" for n in range(1, 7)]
+    own = [{"train": [c for c in cases if c not in val], "val": val} for val in (cases[:2], cases[2:4], cases[4:])]
+    write_splits(tiny_copy.raw / "splits_final.json", own)
+    with pytest.raises(DatasetError, match=r"holds other folds than .*, which came with the data; move it away"):
+        prepare_splits(tiny_copy.raw, tiny_copy.preprocessed, tiny_request(tiny_copy))
+    path = tiny_copy.preprocessed / "splits_final.json"
+    path.unlink()
+    for again in range(2):
+        prepare_splits(tiny_copy.raw, tiny_copy.preprocessed, tiny_request(tiny_copy))
+        assert read_splits(path) == own, again
+    write_splits(tiny_copy.raw / "splits_final.json", own[:2])
+    path.unlink()
+    with pytest.raises(DatasetError, match="has 2 folds, the plans ask for 3"):
+        prepare_splits(tiny_copy.raw, tiny_copy.preprocessed, tiny_request(tiny_copy))

@@ -24,6 +24,9 @@ _NAMES = "a GLOB matches the case id, the subject or the path of a file in DIR"
 _TABLES = ("participants", "ids", "labels")
 """Flags of files that are read beside the input folder."""
 
+_FOLDERS = ("input", "lpm", "masks")
+"""Flags of folders that are read."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
@@ -58,7 +61,8 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--report {args.report}: is a folder; give a file")
     raw = nnunet_folder("raw", instead=args.raw)
     tables = [Path(given) for name in _TABLES if (given := getattr(args, name, None))]
-    refuse_overwriting_inputs(tables, [args.report], trees=[args.input])
+    folders = [given for name in _FOLDERS if (given := getattr(args, name, None))]
+    refuse_overwriting_inputs(tables, [args.report], trees=folders)
     try:
         report = convert(
             with_channels(source_module(args.source).source_from(args), args.channel or ()),

@@ -32,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what 'paraspinal export' wrote, folder or zip, or nnU-Net's model folder (default: the model that comes "
         "with the program, see 'paraspinal models'; it was trained on computed scans only)",
     )  # fmt: skip
+    parser.add_argument(
+        "--then", type=Path, metavar="MODEL",
+        help="a second model, trained on a data set of 'paraspinal convert boxes': it looks again in the box around "
+        "the muscles that -m finds, and alone decides where these are; -f and all else holds for both",
+    )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="make again what is there already")
     parser.add_argument(
         "-np", dest="writers", type=int, default=1, metavar="N",
@@ -150,6 +155,7 @@ def request_from(args: argparse.Namespace) -> "PredictionRequest":
         scans=args.input,
         output=args.output,
         model=resolve_model(args.model),
+        then=args.then,
         folds=args.folds,
         device=args.device,
         step_size=args.step_size,
