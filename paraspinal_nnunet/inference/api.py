@@ -151,7 +151,7 @@ def segment(
     check_axial(volume.affine, volume.shape, name)
     if isinstance(model, PortableModel):
         if (folds, device, runtime, threads, then) != (None, None, "auto", None, None):
-            raise InputError("folds, device, runtime, threads and then go with a model that is not opened yet")
+            raise InputError("folds, device, runtime, threads and a second model are chosen where the model is opened")
         about, ready = describe_manifest(model.manifest), PortableSegmenter(model, options)
         refuse_boxed(about, model.path)
         made, settings = ready.segment(volume), ready.settings
