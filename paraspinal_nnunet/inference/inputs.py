@@ -44,7 +44,7 @@ def find_scans(path: Path, choice: InputChoice | None = None) -> FoundScans:
     if choice.entities and kind != "BIDS":
         raise InputError(f"{path}: is no BIDS data set, so that there are no entities; leave --entity out")
     if kind == "DICOM":
-        from paraspinal_nnunet.inference.dicom_inputs import find_dicom
+        from paraspinal_nnunet.inference.dicom.inputs import find_dicom
 
         return find_dicom(path, choice)
     if kind == "BIDS":

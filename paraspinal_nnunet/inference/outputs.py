@@ -179,7 +179,7 @@ class CaseOutputs:
         Raises:
             ParaspinalError: Headers that no object can refer to, an empty mask, or the package for it is missing.
         """
-        from paraspinal_nnunet.inference.dicom_outputs import write_object
+        from paraspinal_nnunet.inference.dicom.outputs import write_object
 
         if name == REPORT and SEGMENTATION in self.failures:
             raise InputError("the DICOM SEG that it refers to could not be made")

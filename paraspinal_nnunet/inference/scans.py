@@ -11,7 +11,7 @@ from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.utils.names import doubled
 
 if TYPE_CHECKING:
-    from paraspinal_nnunet.inference.dicom_inputs import StudyFiles
+    from paraspinal_nnunet.inference.dicom.inputs import StudyFiles
 
 MASK_ENDING = ".nii.gz"
 _LONGEST_HEADER = 1 << 16

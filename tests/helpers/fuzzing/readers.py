@@ -68,7 +68,7 @@ def one_itk(name):
 
 def read_dicom(folder):
     from paraspinal_nnunet.errors import InputError
-    from paraspinal_nnunet.inference.dicom_inputs import find_dicom
+    from paraspinal_nnunet.inference.dicom.inputs import find_dicom
     from paraspinal_nnunet.inference.scans import InputChoice
 
     found = find_dicom(folder / "a.zip" if (folder / "a.zip").exists() else folder, InputChoice())

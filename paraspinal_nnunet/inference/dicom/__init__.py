@@ -1,0 +1,1 @@
+"""DICOM studies as scans to predict, and DICOM objects of what was predicted."""
