@@ -16,7 +16,7 @@ import numpy as np
 from paraspinal_nnunet.anatomy import PARASPINAL, side_pairs
 from paraspinal_nnunet.evaluation.metrics.surface import surface_metrics
 from paraspinal_nnunet.image_io.images import read_image, read_labels
-from paraspinal_nnunet.image_io.postprocessing import postprocess
+from paraspinal_nnunet.image_io.masks.postprocessing import postprocess
 from paraspinal_nnunet.inference.portable import open_model
 from paraspinal_nnunet.models.manifest import CLEANED_BY
 from paraspinal_nnunet.models.shipped import resolve_model

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from paraspinal_nnunet.dataset_conversion.labels.translation import LabelTranslation
-from paraspinal_nnunet.image_io.boxes import MuscleBox
 from paraspinal_nnunet.image_io.images import read_image, read_labels
+from paraspinal_nnunet.image_io.masks.boxes import MuscleBox
 from paraspinal_nnunet.image_io.volume import Volume
 
 SidePolicy = Literal["refuse", "trust-labels", "swap-sides"]

@@ -13,7 +13,7 @@ from paraspinal_nnunet.dataset_conversion.convert_case import FILE_ENDING
 from paraspinal_nnunet.dataset_conversion.report import Report
 from paraspinal_nnunet.dataset_conversion.selection import CaseSelection
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.image_io.boxes import ENTRY as BOX
+from paraspinal_nnunet.image_io.masks.boxes import ENTRY as BOX
 from paraspinal_nnunet.nnunet.datasets import CASE_COLUMNS, CASES_FILE, MISSING
 from paraspinal_nnunet.nnunet.splits import FILE_NAME as SPLITS_FILE
 from paraspinal_nnunet.nnunet.splits import Split, write_splits

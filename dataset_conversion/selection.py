@@ -7,9 +7,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from paraspinal_nnunet.dataset_conversion.case import Case, Found, Refusal, Source
+from paraspinal_nnunet.dataset_conversion.participants import read_participants, with_people
 from paraspinal_nnunet.dataset_conversion.patterns.pairing import subject_of
 from paraspinal_nnunet.dataset_conversion.second_rater import with_second_labels
-from paraspinal_nnunet.dataset_conversion.sources.participants import read_participants, with_people
 from paraspinal_nnunet.errors import InputError
 
 

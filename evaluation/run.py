@@ -133,7 +133,7 @@ def _cleaning(post: Sequence[str]) -> Cleaning:
         return lambda labels, affine: labels
 
     from paraspinal_nnunet.image_io.geometry import spacing_mm
-    from paraspinal_nnunet.image_io.postprocessing import check_steps, postprocess
+    from paraspinal_nnunet.image_io.masks.postprocessing import check_steps, postprocess
 
     check_steps(post)
     return lambda labels, affine: postprocess(labels, post, spacing_mm(affine))

@@ -9,7 +9,7 @@ import pytest
 
 from paraspinal_nnunet import cli
 from paraspinal_nnunet.cli.scans import predict
-from paraspinal_nnunet.image_io import postprocessing
+from paraspinal_nnunet.image_io.masks import postprocessing
 from paraspinal_nnunet.measures import comparison, thresholds
 from paraspinal_nnunet.measures.outputs.columns import THRESHOLD_METHODS
 from paraspinal_nnunet.protocol.paper import PAPER

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from paraspinal_nnunet.errors import LabelError
-from paraspinal_nnunet.image_io.boxes import cut_out
 from paraspinal_nnunet.image_io.geometry import through_plane_axis
+from paraspinal_nnunet.image_io.masks.boxes import cut_out
 from paraspinal_nnunet.image_io.volume import Volume
 
 

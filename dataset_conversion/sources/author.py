@@ -6,9 +6,9 @@ from pathlib import Path
 from paraspinal_nnunet.anatomy import LABEL_SCHEMES
 from paraspinal_nnunet.dataset_conversion.case import Found, Source
 from paraspinal_nnunet.dataset_conversion.labels.translation import from_scheme
+from paraspinal_nnunet.dataset_conversion.participants import FILE_NAME
 from paraspinal_nnunet.dataset_conversion.patterns.pairing import find_pairs, pattern
 from paraspinal_nnunet.dataset_conversion.sources import given_texts
-from paraspinal_nnunet.dataset_conversion.sources.participants import FILE_NAME
 
 HELP = "*_img.nii.gz beside *_GT.nii.gz with labels 1-6"
 LAYOUT = "*_img.nii.gz + *_GT.nii.gz [+ rater2/*_GT.nii.gz] [+ participants.tsv]"

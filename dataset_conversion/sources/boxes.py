@@ -15,9 +15,9 @@ from paraspinal_nnunet.dataset_conversion.case import Case, Demographics, Found,
 from paraspinal_nnunet.dataset_conversion.labels.translation import LabelTranslation
 from paraspinal_nnunet.dataset_conversion.sources import given_texts
 from paraspinal_nnunet.errors import GeometryError, InputError, LabelError
-from paraspinal_nnunet.image_io.boxes import MARGIN_MM, MOST_MARGIN_MM, MuscleBox, Slices, cut_out
 from paraspinal_nnunet.image_io.geometry import grid_difference
 from paraspinal_nnunet.image_io.images import read_image, read_labels
+from paraspinal_nnunet.image_io.masks.boxes import MARGIN_MM, MOST_MARGIN_MM, MuscleBox, Slices, cut_out
 from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.nnunet.datasets import SECOND_LABELS, read_cases, read_dataset_json
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from paraspinal_nnunet.anatomy import COARSE, Muscle
 from paraspinal_nnunet.dataset_conversion.case import Demographics, Found, Refusal, Source
 from paraspinal_nnunet.dataset_conversion.labels.masks import MaskCase, mask_labels, read_case_masks
+from paraspinal_nnunet.dataset_conversion.participants import person_of
 from paraspinal_nnunet.dataset_conversion.sources import given_texts
-from paraspinal_nnunet.dataset_conversion.sources.participants import person_of
 from paraspinal_nnunet.errors import InputError, ParaspinalError
 from paraspinal_nnunet.image_io.images import read_labels, with_small_ending
 from paraspinal_nnunet.utils.progress import progress

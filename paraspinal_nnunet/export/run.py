@@ -10,7 +10,7 @@ from typing import Any
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import DatasetError, InputError, SetupError
 from paraspinal_nnunet.export.training_statistics import muscle_intensity
-from paraspinal_nnunet.image_io.boxes import ENTRY as BOX
+from paraspinal_nnunet.image_io.masks.boxes import ENTRY as BOX
 from paraspinal_nnunet.models.description import manifest_content, training_spacing_mm
 from paraspinal_nnunet.models.manifest import FILE_NAME, Manifest, file_entries, label_entries, write_manifest
 from paraspinal_nnunet.models.trained import TrainedModel, read_trained_model

@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.image_io.boxes import ENTRY as BOX
+from paraspinal_nnunet.image_io.masks.boxes import ENTRY as BOX
 from paraspinal_nnunet.models.checkpoints import write_slim
 from paraspinal_nnunet.models.exported import CHECKPOINT
 from paraspinal_nnunet.models.trained import TrainedModel

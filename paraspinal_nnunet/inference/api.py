@@ -11,8 +11,8 @@ from paraspinal_nnunet.anatomy import PARASPINAL, Structure
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.geometry import check_axial
 from paraspinal_nnunet.image_io.images import NIFTI_ENDINGS, ending_of, read_image, stem_of
+from paraspinal_nnunet.image_io.masks.postprocessing import postprocess
 from paraspinal_nnunet.image_io.nifti import write_labels
-from paraspinal_nnunet.image_io.postprocessing import postprocess
 from paraspinal_nnunet.image_io.viewers.segmentation_nrrd import ENDING as SLICER_ENDING
 from paraspinal_nnunet.image_io.viewers.segmentation_nrrd import write_segmentation_nrrd
 from paraspinal_nnunet.image_io.volume import Volume

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.image_io.boxes import MuscleBox, cut_out
+from paraspinal_nnunet.image_io.masks.boxes import MuscleBox, cut_out
 from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.inference.options import PredictionOptions
 from paraspinal_nnunet.inference.portable import Segmentation

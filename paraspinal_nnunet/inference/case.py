@@ -219,7 +219,7 @@ class PredictedCase:
     def _cleaned(self, labels: np.ndarray, image: Volume) -> np.ndarray:
         if not self._plan.options.post:
             return labels
-        from paraspinal_nnunet.image_io.postprocessing import postprocess
+        from paraspinal_nnunet.image_io.masks.postprocessing import postprocess
 
         return postprocess(labels, self._plan.options.post, image.spacing_mm)
 

@@ -24,7 +24,7 @@ class PredictionOptions:
         mode: Portable models: ``'tiles'`` gives nnU-Net's labels, ``'fast'`` lays fewer tiles.
         runtime: Portable models: ``'auto'``, ``'onnxruntime'`` or ``'openvino'``.
         threads: Portable models: processor threads; all when None.
-        post: Clean-ups of the mask by name, in this order; see `image_io.postprocessing.STEPS`.
+        post: Clean-ups of the mask by name, in this order; see `image_io.masks.postprocessing.STEPS`.
         uncertainty: Portable models of several folds: tell how far the folds disagree.
         timeout: Seconds that the network may take for a scan; no limit when None.
     """
@@ -54,7 +54,7 @@ class PredictionOptions:
         if self.timeout is not None and not (isfinite(self.timeout) and self.timeout > 0):
             raise InputError(f"a time of {self.timeout} s cannot be; give more than 0")
         if self.post:
-            from paraspinal_nnunet.image_io.postprocessing import check_steps
+            from paraspinal_nnunet.image_io.masks.postprocessing import check_steps
 
             check_steps(self.post)
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from paraspinal_nnunet.errors import InputError, ParaspinalError, reason_of
 from paraspinal_nnunet.image_io.images import read_labels
+from paraspinal_nnunet.image_io.masks.postprocessing import postprocess
 from paraspinal_nnunet.image_io.nifti import write_image
-from paraspinal_nnunet.image_io.postprocessing import postprocess
 from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.inference.options import PredictionOptions
 from paraspinal_nnunet.inference.portable import PortableModel, Segmentation, is_portable, open_model

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from scipy import ndimage
 
-from paraspinal_nnunet.image_io.postprocessing import NEIGHBOURS
+from paraspinal_nnunet.image_io.masks.postprocessing import NEIGHBOURS
 
 _IN_PLANE = np.zeros((3, 3, 3), bool)
 _IN_PLANE[:, :, 1] = True

@@ -12,7 +12,7 @@ import numpy as np
 
 from paraspinal_nnunet.anatomy import ALL_STRUCTURES, BY_KEY, PARASPINAL, Structure
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.image_io.boxes import MuscleBox
+from paraspinal_nnunet.image_io.masks.boxes import MuscleBox
 from paraspinal_nnunet.models.manifest import FILE_NAME, LARGEST_BYTES, Manifest, label_entries, parse_manifest
 from paraspinal_nnunet.utils.files import read_json
 from paraspinal_nnunet.utils.fingerprint import Fingerprint, fingerprint

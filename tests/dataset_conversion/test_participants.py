@@ -1,7 +1,7 @@
 import pytest
 
 from paraspinal_nnunet.dataset_conversion.case import Demographics
-from paraspinal_nnunet.dataset_conversion.sources.participants import read_participants
+from paraspinal_nnunet.dataset_conversion.participants import read_participants
 from paraspinal_nnunet.errors import InputError
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from paraspinal_nnunet.anatomy import Muscle
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.image_io.boxes import MuscleBox, cut_out
+from paraspinal_nnunet.image_io.masks.boxes import MuscleBox, cut_out
 from paraspinal_nnunet.image_io.volume import Volume
 
 SPACING = (1.0, 2.0, 5.0)

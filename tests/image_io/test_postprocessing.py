@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 
 from paraspinal_nnunet.errors import ProtocolError
-from paraspinal_nnunet.image_io.postprocessing import close_clefts, fill_holes, largest_component, postprocess
+from paraspinal_nnunet.image_io.masks.postprocessing import close_clefts, fill_holes, largest_component, postprocess
 
 MM = (1.0, 1.0, 5.0)
 

@@ -15,8 +15,8 @@ from paraspinal_nnunet import segment
 from paraspinal_nnunet.anatomy import Muscle
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.image_io.boxes import MuscleBox
 from paraspinal_nnunet.image_io.images import read_labels
+from paraspinal_nnunet.image_io.masks.boxes import MuscleBox
 from paraspinal_nnunet.image_io.nifti import write_image
 from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.inference.cascade import Cascade

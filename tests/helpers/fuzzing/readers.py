@@ -104,7 +104,7 @@ def make_label_files(folder):
 
 
 def read_small_tables(folder):
-    from paraspinal_nnunet.dataset_conversion.sources.participants import read_participants
+    from paraspinal_nnunet.dataset_conversion.participants import read_participants
     from paraspinal_nnunet.evaluation.comparison.design import read_design
     from paraspinal_nnunet.image_io.level_table import read_levels
     from paraspinal_nnunet.measures.level_names import read_level_names

@@ -10,7 +10,7 @@ import scipy
 
 from paraspinal_nnunet.anatomy import ALL_STRUCTURES, Muscle, Structure
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.image_io.postprocessing import largest_component
+from paraspinal_nnunet.image_io.masks.postprocessing import largest_component
 from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.utils.forms import check_form
 

@@ -1,0 +1,1 @@
+"""What is done with label maps as wholes: clean-ups, and boxes around some muscles of them."""
