@@ -144,7 +144,7 @@ def stored_shape(folder: Path, case: str) -> tuple[int, int, int, int]:
 def to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
     """A small array on the device, of which a GPU need not be waited for."""
     tensor = torch.from_numpy(array)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
 def lies_inside(starts: np.ndarray, size: Sequence[int], shapes: Sequence[Sequence[int]]) -> bool:

@@ -58,7 +58,7 @@ class _DiceAndCrossEntropy(torch.autograd.Function):
         valid = None if ignore is None else y != ignore
         if valid is not None:
             y = torch.where(valid, y, 0)
-        voxels = torch.as_tensor(y.numel() if valid is None else valid.sum(), dtype=log_p.dtype, device=y.device)
+        voxels = log_p.new_full((), y.numel()) if valid is None else valid.sum().to(log_p.dtype)
         log_y = log_p.gather(1, y[:, None])[:, 0]
         cross_entropy = -(log_y if valid is None else log_y * valid).sum() / voxels
         p = log_p.exp_()

@@ -21,6 +21,7 @@ from paraspinal_nnunet.training.augmentation.transform import AugmentedPool
 from paraspinal_nnunet.training.cache import GIB, batch_bytes, cached_bytes, choose_cache
 from paraspinal_nnunet.training.device_cache import DeviceCropReader
 from paraspinal_nnunet.training.loading import BatchDataset, CropReader, batches_ahead
+from paraspinal_nnunet.training.losses import build_loss
 from paraspinal_nnunet.training.sampling import BatchSchedule, Crop
 
 SHAPES = {"a": (6, 30, 40), "b": (3, 50, 20), "c": (9, 16, 64)}
@@ -103,6 +104,25 @@ def test_centres_that_no_proposal_meets_are_those_of_the_loading_processes(tmp_p
     reader.pool, reader.by_muscle = replace(reader.pool, cases=("a",)), by_muscle
     schedule = BatchSchedule(reader.pool.ids[:2], batch_size=6, crops_per_case=3, seed=0, fold=0)
     assert_same_batches(BatchDataset(schedule, reader), BatchDataset(schedule, DeviceAugmentedReader(reader, CPU)), 4)
+
+
+@pytest.mark.parametrize("patch", [(16, 16), (8, 40, 24)])
+def test_nothing_of_a_batch_is_left_on_another_device(folder, monkeypatch, patch):
+    """Torch's meta device holds shapes alone and refuses tensors of another device, as a GPU does."""
+    meta = torch.device("meta")
+    monkeypatch.setattr(on_device, "answer", lambda values: lambda: np.zeros(values.shape, np.int64))
+    crops = [Crop(case, (0, number)) for number, case in enumerate(SHAPES)]
+    pooled = [Crop(f"{number:04}", (0, number)) for number in range(5)]
+    plain = CropReader(folder, patch, 0.5)
+    readers = (DeviceCropReader(plain, tuple(SHAPES), meta), DeviceAugmentedReader(augmented(folder, patch), meta))
+    for reader, wanted in zip(readers, (crops, pooled), strict=True):
+        image, labels = reader.begin(wanted)()
+        assert (image.device, labels.device) == (meta, meta)
+        assert (image.shape, labels.shape) == ((len(wanted), 2, *patch), (len(wanted), 1, *patch))
+        logits = torch.empty((len(wanted), 8, *patch), device=meta, requires_grad=True)
+        value = build_loss("dice_ce")(logits, labels)
+        value.backward()
+        assert (value.device, logits.grad.device) == (meta, meta)
 
 
 def test_half_precision_rounds_images_and_nothing_else(folder):
