@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from torch import distributed
@@ -20,12 +21,12 @@ def train_share(rank, world_size, folder, trainer, plans, dataset_json):
     torch.set_num_threads(1)
     rendezvous = f"file://{Path(folder) / 'rendezvous'}"
     distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=world_size)
-    nnunet.DDP = lambda network, device_ids: DistributedDataParallel(network)
     made = trainer({**plans, "continue_training": False}, "2d", 0, dataset_json, CPU)
     made.device = CPU
     made.logger.plot_progress_png = lambda folder: None
     seen = watch(made)
-    made.run_training()
+    with patch.object(nnunet, "DDP", lambda network, **_: DistributedDataParallel(network)):
+        made.run_training()
     torch.save({**seen, **result(made, made.network.module)}, Path(folder) / f"{rank}.pt")
     distributed.destroy_process_group()
 
