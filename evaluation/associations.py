@@ -10,9 +10,10 @@ import pandas as pd
 from paraspinal_nnunet.errors import InputError, StatisticsError
 from paraspinal_nnunet.evaluation.statistics.linear_model import linear_model
 from paraspinal_nnunet.evaluation.statistics.posthoc import holm
+from paraspinal_nnunet.evaluation.tables.dictionary import write_described
 from paraspinal_nnunet.evaluation.tables.frames import Column, frame_table
 from paraspinal_nnunet.evaluation.tables.table import escape_markdown, to_markdown
-from paraspinal_nnunet.utils.files import atomic_path, write_text
+from paraspinal_nnunet.utils.files import write_text
 from paraspinal_nnunet.utils.tables import number, read_table
 from paraspinal_nnunet.utils.text import number_text, p_text
 
@@ -26,7 +27,7 @@ FACTORS = ("sex", "race", "ethnicity")
 FAT = "fat_fraction_"
 """The columns of measures.tsv that are modelled unless others are named begin so."""
 
-CSV_FILE, MARKDOWN_FILE = "associations.csv", "associations.md"
+TABLE_FILE, MARKDOWN_FILE = "associations.tsv", "associations.md"
 _UNKNOWN = ("", "n/a", "na", "nan")
 
 
@@ -86,21 +87,20 @@ def associate(
 
 
 def write_associations(found: Associations, output: Path) -> list[Path]:
-    """Write associations.csv in full precision and associations.md to read.
+    """Write associations.tsv in full precision and associations.md to read.
 
     Returns:
         The files.
     """
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
-    with atomic_path(output / CSV_FILE) as temporary:
-        found.table.to_csv(temporary, index=False)
+    written = write_described(found.table, output / TABLE_FILE)
     parts = ["# Muscles and people", "", *(f"{escape_markdown(note)}\n" for note in found.notes)]
     for (outcome, formula), rows in found.table.groupby(["outcome", "formula"], sort=False):
         shown = rows[rows["term"] != "(Intercept)"]
         parts.append(to_markdown(frame_table(shown, f"{outcome}: {formula}", _COLUMNS, *_REMARKS)))
     write_text(output / MARKDOWN_FILE, "\n".join(parts))
-    return [output / CSV_FILE, output / MARKDOWN_FILE]
+    return [*written, output / MARKDOWN_FILE]
 
 
 def _people(path: Path) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What an evaluation can measure beyond the paper, each in a file of its own beside metrics.csv."""
+"""What an evaluation can measure beyond the paper, each in a file of its own beside metrics.tsv."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,13 +25,13 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Extras:
-    """What is measured besides metrics.csv.
+    """What is measured besides metrics.tsv.
 
     Attributes:
-        surface_tolerance_mm: Tolerance of the surface Dice; None leaves surface.csv out.
+        surface_tolerance_mm: Tolerance of the surface Dice; None leaves surface.tsv out.
         surface_convention: What a surface is made of; see `metrics.surface_elements`.
-        per_slice: Whether slices.csv is written.
-        volumes: Whether volumes.csv is written.
+        per_slice: Whether slices.tsv is written.
+        volumes: Whether volumes.tsv is written.
     """
 
     surface_tolerance_mm: float | None = None
@@ -59,7 +59,7 @@ class Extras:
 
     @property
     def need_masks(self) -> bool:
-        """Whether anything is measured that metrics.csv does not tell."""
+        """Whether anything is measured that metrics.tsv does not tell."""
         return self.per_slice or self.surface_tolerance_mm is not None
 
 
@@ -97,7 +97,7 @@ def extra_tables(extras: Extras, rows: Mapping[str, Sequence[Row]], metrics: pd.
     Args:
         extras: What was asked for.
         rows: File -> rows, in order.
-        metrics: The table of metrics.csv.
+        metrics: The table of metrics.tsv.
     """
     tables = {
         name: pd.DataFrame(rows[name], columns=[*ID_COLUMNS, *columns])

@@ -1,4 +1,4 @@
-"""The files of an evaluation: metrics.csv and evaluation.json, which later steps read, and the tables asked for."""
+"""The files of an evaluation: metrics.tsv and evaluation.json, which later steps read, and the tables asked for."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,21 +13,23 @@ from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.evaluation.metrics.overlap import METRICS
 from paraspinal_nnunet.evaluation.predictions import Predictions
 from paraspinal_nnunet.evaluation.references import Label, References
-from paraspinal_nnunet.utils.files import atomic_path, relative_path, write_json
+from paraspinal_nnunet.evaluation.tables.dictionary import write_described
+from paraspinal_nnunet.utils.files import relative_path, write_json
 from paraspinal_nnunet.utils.forms import ANY, read_form
 from paraspinal_nnunet.utils.guards import guarded
-from paraspinal_nnunet.utils.tables import number, read_table
+from paraspinal_nnunet.utils.spreadsheet import cell_text
+from paraspinal_nnunet.utils.tables import number, read_table, table_path
 
-METRICS_FILE = "metrics.csv"
+METRICS_FILE = "metrics.tsv"
 RECORD_FILE = "evaluation.json"
-SURFACE_FILE = "surface.csv"
-SLICES_FILE = "slices.csv"
-VOLUMES_FILE = "volumes.csv"
+SURFACE_FILE = "surface.tsv"
+SLICES_FILE = "slices.tsv"
+VOLUMES_FILE = "volumes.tsv"
 
 ID_COLUMNS = ("model", "case", "subject", "fold", "muscle", "side")
 VOLUME_COLUMNS = ("reference_ml", "prediction_ml")
 COLUMNS = (*ID_COLUMNS, *METRICS, *VOLUME_COLUMNS)
-"""Columns of metrics.csv: one row per model, case, muscle and side; NaN is an empty cell."""
+"""Columns of metrics.tsv: one row per model, case, muscle and side; NaN is an empty cell."""
 
 _ADVICE = "run paraspinal evaluate again"
 _LABEL = {"value": int, "key": str, "muscle": str, "side": str}
@@ -70,7 +72,7 @@ class EvaluationRecord:
         labels: What was evaluated.
         models: Model -> where its cases lie.
         files: Names of the tables beside it.
-        surface_tolerance_mm: Tolerance of the surface Dice in surface.csv; None without that file.
+        surface_tolerance_mm: Tolerance of the surface Dice in surface.tsv; None without that file.
         surface_convention: What its surfaces are made of; files of version 0.1 counted voxels.
         warnings: What makes the numbers mean less than they seem to; see `plausibility`.
     """
@@ -101,7 +103,7 @@ def write_evaluation(
 
     Args:
         output: The folder.
-        metrics: The table of metrics.csv.
+        metrics: The table of metrics.tsv.
         references: What was compared with.
         models: What was compared.
         extra: Name -> table of what was measured besides.
@@ -119,22 +121,24 @@ def write_evaluation(
         "warnings": list(warnings),
         "models": {model.name: _model_entry(model, references, output) for model in models},
     }
-    for name in (SURFACE_FILE, SLICES_FILE, VOLUMES_FILE):
+    for name in (METRICS_FILE, SURFACE_FILE, SLICES_FILE, VOLUMES_FILE):
         if name not in tables:
-            (output / name).unlink(missing_ok=True)
+            for ending in (".tsv", ".json"):
+                (output / name).with_suffix(ending).unlink(missing_ok=True)
+        if (output / RECORD_FILE).is_file():  # of an earlier release, which wrote commas
+            (output / name).with_suffix(".csv").unlink(missing_ok=True)
     for name, table in tables.items():
-        with atomic_path(output / name) as temporary:
-            table.to_csv(temporary, index=False)
+        write_described(table, output / name)
     write_json(output / RECORD_FILE, record)
 
 
 def read_metrics(output: Path) -> pd.DataFrame:
-    """metrics.csv of an evaluation; see `read_metrics_file`."""
-    return read_metrics_file(Path(output) / METRICS_FILE)
+    """metrics.tsv of an evaluation; see `read_metrics_file`."""
+    return read_metrics_file(table_path(output, METRICS_FILE))
 
 
 def read_metrics_file(path: Path) -> pd.DataFrame:
-    """A file in the form of metrics.csv, names as text even where they look like numbers.
+    """A file in the form of metrics.tsv, with tabs or commas, names as text even where they look like numbers.
 
     Raises:
         InputError: Missing, or other columns.
@@ -144,6 +148,8 @@ def read_metrics_file(path: Path) -> pd.DataFrame:
     table = read_table(path)
     if tuple(table.columns) != COLUMNS:
         raise InputError(f"{path} has the columns {', '.join(table.columns)}; expected {', '.join(COLUMNS)}")
+    for column in ID_COLUMNS:
+        table[column] = table[column].map(cell_text)
     for column in (*METRICS, *VOLUME_COLUMNS):
         table[column] = [_metric(text, f"{path}: line {line}: {column}") for line, text in table[column].items()]
     return table.reset_index(drop=True)

@@ -57,16 +57,16 @@ def evaluate(
     Args:
         reference: Folder of ``CASE.nii.gz``, or an nnU-Net data set.
         predictions: Model name -> folder of predictions or trained model.
-        output: Folder for metrics.csv and evaluation.json; None writes nothing.
+        output: Folder for metrics.tsv and evaluation.json; None writes nothing.
         images: Folder of the images; None looks beside the references.
         cases: Table of cases and subjects; None looks beside the references.
         subset: Folders of predictions may hold only some of the cases.
         post: Post-processing of every prediction before it is compared, by name; see `postprocessing.STEPS`.
         workers: Cases at a time; each holds one reference and one prediction in memory.
-        surface_tolerance_mm: Write surface.csv with HD95, average surface distance and surface Dice at this tolerance.
+        surface_tolerance_mm: Write surface.tsv with HD95, average surface distance and surface Dice at this tolerance.
         surface_convention: Surfaces by their area, or by counting voxels; see `metrics.surface_elements`.
-        per_slice: Write slices.csv with Dice and areas of every axial slice.
-        volumes: Write volumes.csv with the errors of the volumes.
+        per_slice: Write slices.tsv with Dice and areas of every axial slice.
+        volumes: Write volumes.tsv with the errors of the volumes.
 
     Returns:
         One row per model, case and label with the columns `record.COLUMNS`, volumes in ml.

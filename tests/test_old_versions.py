@@ -214,9 +214,9 @@ def test_predictions_are_evaluated_as_before(study, tmp_path):
     assert run("evaluate", "-ref", raw, "--pred", *models, "-o", tmp_path / "evaluation", *words) == 0
     for name in ("metrics", "surface", "slices", "volumes"):
         old = pd.read_csv(study / "evaluation" / "all" / f"{name}.csv")
-        new = pd.read_csv(tmp_path / "evaluation" / f"{name}.csv")
+        new = pd.read_csv(tmp_path / "evaluation" / f"{name}.tsv", sep="\t")
         pd.testing.assert_frame_equal(new[list(old.columns)], old, rtol=1e-9)
-    found = pd.read_csv(tmp_path / "evaluation" / "metrics.csv")
+    found = pd.read_csv(tmp_path / "evaluation" / "metrics.tsv", sep="\t")
     expected = EXPECTED["evaluation"]
     assert len(found) == expected["rows"]
     for column, means in expected["mean"].items():
@@ -230,8 +230,9 @@ def test_an_old_evaluation_has_its_old_statistics(study, tmp_path):
     names = ("overall_dice", "descriptives", "table1", "anova_augmentation_muscle", "bland_altman", "bootstrap_means")
     for name in names:
         old = pd.read_csv(study / "statistics" / "all" / f"{name}.csv")
-        pd.testing.assert_frame_equal(pd.read_csv(new / f"{name}.csv")[list(old.columns)], old, rtol=1e-6)
-    overall = pd.read_csv(new / "overall_dice.csv").to_dict("records")
+        found = pd.read_csv(new / f"{name}.tsv", sep="\t")
+        pd.testing.assert_frame_equal(found[list(old.columns)], old, rtol=1e-6)
+    overall = pd.read_csv(new / "overall_dice.tsv", sep="\t").to_dict("records")
     assert [(row["model"], row["n"]) for row in overall] == [("2d", 6), ("2d_da", 6)]
     wanted = [row["mean"] for row in EXPECTED["statistics"]["overall_dice"]]
     assert [row["mean"] for row in overall] == pytest.approx(wanted)
@@ -245,7 +246,8 @@ def test_old_statistics_are_reported(study, tmp_path):
     page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert "0.718" in page  # mean Dice of the better model
     assert "0.519" in page
-    assert (tmp_path / "report" / "statistics" / "table1.csv").read_bytes() == (folders[1] / "table1.csv").read_bytes()
+    table = (tmp_path / "report" / "statistics" / "table1.tsv").read_text(encoding="utf-8")
+    assert table.replace("\t", ",") == (folders[1] / "table1.csv").read_text(encoding="utf-8")
 
 
 def test_a_study_tells_how_far_it_was(study, capsys):

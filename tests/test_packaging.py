@@ -109,7 +109,7 @@ def test_import_and_light_verbs_do_not_import_torch(tmp_path):
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
     )
     assert result.returncode == 0, result.stderr
-    assert (tmp_path / "out" / "metrics.csv").read_text().count(",1.0,1.0,1.0,1.0,1.0,1.0,1.0,") == 12
+    assert (tmp_path / "out" / "metrics.tsv").read_text().count("\t1.0" * 7 + "\t") == 12
 
 
 @pytest.fixture(scope="module")

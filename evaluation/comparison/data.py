@@ -23,7 +23,7 @@ from paraspinal_nnunet.evaluation.record import (
 )
 from paraspinal_nnunet.evaluation.run import evaluate
 from paraspinal_nnunet.nnunet.datasets import CASES_FILE, SECOND_LABELS, read_case_table
-from paraspinal_nnunet.utils.tables import read_table
+from paraspinal_nnunet.utils.tables import read_table, table_path
 from paraspinal_nnunet.utils.text import some
 
 MEASURES = (*METRICS, *VOLUME_COLUMNS)
@@ -85,10 +85,10 @@ def load_study(
     """Read everything that the statistics of a study need.
 
     Args:
-        source: A folder that `paraspinal evaluate` wrote, or a file in the form of metrics.csv.
-        design: See `design.read_design`; None takes design.csv beside the metrics, or else what the models tell.
+        source: A folder that `paraspinal evaluate` wrote, or a file in the form of metrics.tsv.
+        design: See `design.read_design`; None takes design.tsv beside the metrics, or else what the models tell.
         rater2: The second rater: a folder of label maps (then evaluation.json must tell where the first rater's are),
-            or an evaluation of them (a folder or a metrics.csv with one model).
+            or an evaluation of them (a folder or a metrics.tsv with one model).
         cases: A table in the form of cases.tsv; None looks beside the references.
         average_cases: Average the cases of one subject before anything else.
 
@@ -98,13 +98,13 @@ def load_study(
         StatisticsError: Several cases of one subject without `average_cases`.
     """
     source = Path(source)
-    path = source / METRICS_FILE if source.is_dir() else source
+    path = table_path(source, METRICS_FILE) if source.is_dir() else source
     metrics = read_metrics_file(path)
     if metrics.empty:
         raise InputError(f"{path} has no rows; run paraspinal evaluate again")
     record = read_record(path.parent) if (path.parent / RECORD_FILE).is_file() else None
     models = list(dict.fromkeys(metrics["model"]))
-    beside = path.parent / DESIGN_FILE
+    beside = table_path(path.parent, DESIGN_FILE)
     design = design or (beside if beside.is_file() else None)
     cases = _cases_file(cases, record)
     data = replace(
@@ -131,7 +131,7 @@ def study_data(metrics: pd.DataFrame, *, design: pd.DataFrame | None = None, ave
     """A study from a table of metrics alone.
 
     Args:
-        metrics: Columns as in metrics.csv.
+        metrics: Columns as in metrics.tsv.
         design: See `design.infer_design`; None leaves it unknown.
         average_cases: See `load_study`.
 

@@ -16,7 +16,7 @@ from paraspinal_nnunet.utils.forms import read_form
 from paraspinal_nnunet.utils.tables import read_table
 from paraspinal_nnunet.utils.text import some
 
-DESIGN_FILE = "design.csv"
+DESIGN_FILE = "design.tsv"
 COLUMNS = ("model", "dimension", "augmentation", "depth", "is_baseline")
 FACTORS = ("dimension", "augmentation")
 """Factors of the models that the paper crosses; it calls the first one 'model'."""

@@ -1,4 +1,4 @@
-"""Writing a study's statistics: one CSV per table, statistics.json with everything, statistics.md for reading."""
+"""Writing a study's statistics: one TSV per table, statistics.json with everything, statistics.md for reading."""
 
 import math
 import platform
@@ -16,24 +16,27 @@ from paraspinal_nnunet.evaluation.comparison.design import DESIGN_FILE
 from paraspinal_nnunet.evaluation.comparison.markdown import main_tables, statistics_markdown
 from paraspinal_nnunet.evaluation.comparison.results import StudyStatistics
 from paraspinal_nnunet.evaluation.record import METRICS_FILE
+from paraspinal_nnunet.evaluation.tables.dictionary import write_tables
 from paraspinal_nnunet.evaluation.tables.table import write_table
-from paraspinal_nnunet.utils.files import atomic_path, relative_path, write_json, write_text
+from paraspinal_nnunet.utils.files import relative_path, write_json, write_text
 from paraspinal_nnunet.utils.forms import read_form
+from paraspinal_nnunet.utils.tables import table_path
 
 JSON_FILE = "statistics.json"
 MARKDOWN_FILE = "statistics.md"
 PACKAGES = ("numpy", "scipy", "pandas", "statsmodels")
 _WRITTEN_AS_TABLES = ("table1", "table1_beside_published", "supplementary_table1")
 _NUMBERS = "_numbers"
-"""Added to the name of a CSV of full-precision numbers whose printed form has the plain name."""
+"""Added to the name of a table of full-precision numbers whose printed form has the plain name."""
 
 
 def write_statistics(study: StudyStatistics, output: Path) -> list[Path]:
     """Write everything; files that an earlier run left and this one does not write are removed.
 
     Returns:
-        The files: statistics.md and statistics.json, one CSV per frame, and Table 1, Table 1 beside the published one
-        and Supplementary Table 1 as CSV, Markdown, HTML and LaTeX.
+        The files: statistics.md and statistics.json, one TSV per frame with a dictionary of
+        their columns, and Table 1, Table 1 beside the published one
+        and Supplementary Table 1 as TSV, Markdown, HTML and LaTeX.
 
     Raises:
         InputError: The output is a file, or the folder of an evaluation.
@@ -41,18 +44,14 @@ def write_statistics(study: StudyStatistics, output: Path) -> list[Path]:
     output = Path(output)
     if output.exists() and not output.is_dir():
         raise InputError(f"output {output} is a file; give a folder")
-    if (output / METRICS_FILE).exists():
+    if table_path(output, METRICS_FILE).exists():
         raise InputError(
             f"output {output} is the folder of an evaluation, whose {DESIGN_FILE} would be overwritten; give another, "
             f"e.g. {output / 'statistics'}"
         )
     before = _written_before(output)
-    written = []
-    for name, frame in study.frames.items():
-        stem = name + _NUMBERS if name in _WRITTEN_AS_TABLES else name
-        with atomic_path(output / f"{stem}.csv") as temporary:
-            frame.to_csv(temporary, index=False)
-        written.append(output / f"{stem}.csv")
+    stems = {name: name + _NUMBERS if name in _WRITTEN_AS_TABLES else name for name in study.frames}
+    written = write_tables([(stems[name], frame) for name, frame in study.frames.items()], output)
     for name, table in main_tables(study).items():
         written += write_table(table, output, name)
     write_text(output / MARKDOWN_FILE, statistics_markdown(study))

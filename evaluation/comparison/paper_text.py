@@ -47,7 +47,7 @@ _REASONS = {
     "difference": "needs a model that stands for 2D without augmentation",
     "volume": "needs reference volumes of this muscle",
     "volumes": "needs reference volumes of all three muscles and two subjects",
-    "seconds": "needs costs.csv beside the metrics, which a workflow writes",
+    "seconds": "needs costs.tsv beside the metrics, which a workflow writes",
     "minutes": "nothing here measures how long people take",
 }
 """Beginning of the statement's key -> why there is no number of ours where there is none."""

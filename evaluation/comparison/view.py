@@ -28,7 +28,7 @@ class StudyView:
         record: What evaluation.json holds.
         data: One row per model, subject and muscle; the cases of a subject with several are averaged.
         plan: Which models are the study's arms.
-        metrics: metrics.csv, one row per model, case and muscle, with a column `structure`, e.g. ``'Multifidus left'``.
+        metrics: metrics.tsv, one row per model, case and muscle, with a column `structure`, e.g. ``'Multifidus left'``.
         best: The arm with the highest mean Dice over the subjects that all arms have, and all structures.
         model: The model that is shown in detail.
         case: The case that is shown in detail.

@@ -11,6 +11,7 @@ import pandas as pd
 
 from paraspinal_nnunet.utils.files import atomic_path
 from paraspinal_nnunet.utils.packages import optional_package
+from paraspinal_nnunet.utils.spreadsheet import write_exact_tsv
 
 WIDTH_IN = 7.2
 """Width of a page of two columns in inches."""
@@ -58,10 +59,10 @@ class Drawing:
     @property
     def files(self) -> tuple[str, ...]:
         """Names of the files that `save` writes."""
-        return tuple(f"{self.name}.{ending}" for ending in (*FORMATS, "csv"))
+        return tuple(f"{self.name}.{ending}" for ending in (*FORMATS, "tsv"))
 
     def save(self, folder: Path) -> tuple[Path, ...]:
-        """Write PNG, SVG and PDF, and the numbers as CSV; equal input gives equal SVG and CSV files.
+        """Write PNG, SVG and PDF, and the numbers as TSV; equal input gives equal SVG and TSV files.
 
         Args:
             folder: Where to; made if it is missing.
@@ -77,8 +78,7 @@ class Drawing:
                     self.figure.savefig(
                         temporary, format=ending, dpi=DPI, metadata={"Title": self.title, **dateless[ending]}
                     )
-        with atomic_path(paths[-1]) as temporary:
-            self.table.to_csv(temporary, index=False)
+        write_exact_tsv(self.table, paths[-1])
         return paths
 
 

@@ -19,8 +19,8 @@ class NetworkDrawing:
         self.title, self.caption = str(text["title"]), str(text["caption"])
 
     def save(self, folder: Path) -> tuple[Path, ...]:
-        """Write PNG, SVG, PDF and CSV into a folder."""
-        paths = tuple(Path(folder) / f"{NAME}.{ending}" for ending in (*FORMATS, "csv"))
+        """Write PNG, SVG, PDF and TSV into a folder."""
+        paths = tuple(Path(folder) / f"{NAME}.{ending}" for ending in (*FORMATS, "tsv"))
         for path in paths:
             with atomic_path(path) as temporary:
                 temporary.write_bytes((_DATA / path.name).read_bytes())

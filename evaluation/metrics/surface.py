@@ -94,7 +94,7 @@ def surface_metrics(
 
 
 def surface_row(metrics: SurfaceMetrics, tolerance_mm: float, convention: Convention) -> dict[str, float | str]:
-    """The metrics as columns of surface.csv."""
+    """The metrics as columns of surface.tsv."""
     return asdict(metrics) | {"tolerance_mm": tolerance_mm, "convention": convention}
 
 

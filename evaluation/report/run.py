@@ -28,6 +28,7 @@ from paraspinal_nnunet.evaluation.report.statistics import (
 from paraspinal_nnunet.evaluation.tables.table import Table
 from paraspinal_nnunet.html.viewer.page import viewer_html
 from paraspinal_nnunet.utils.files import atomic_path, write_text
+from paraspinal_nnunet.utils.tables import table_path
 from paraspinal_nnunet.utils.text import pluralize, without_folders
 
 REPORT_FILE = "report.html"
@@ -60,7 +61,7 @@ class ReportOptions:
 def write_report(
     evaluation: Path, output: Path, *, statistics: Path | None = None, options: ReportOptions | None = None
 ) -> Path:
-    """Write report.html, figures/, cases/, statistics/ and metrics.csv.
+    """Write report.html, figures/, cases/, statistics/ and metrics.tsv.
 
     Args:
         evaluation: Folder that `paraspinal evaluate` wrote.
@@ -92,8 +93,9 @@ def write_report(
     figures = write_figures(view, output / FIGURES_FOLDER, options.figures)
     entries = case_entries(view, embed=options.embed)
     write_case_pages(view, list(entries.values()), output, workers=options.workers)
-    with atomic_path(output / METRICS_FILE) as temporary:
-        shutil.copyfile(evaluation / METRICS_FILE, temporary)
+    metrics = table_path(evaluation, METRICS_FILE)
+    with atomic_path(output / metrics.name) as temporary:
+        shutil.copyfile(metrics, temporary)
     content = ReportContent(
         title="Segmentation of the paraspinal muscles: evaluation report",
         source=f"{pluralize(view.metrics['case'].nunique(), 'case')} of "

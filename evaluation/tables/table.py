@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from paraspinal_nnunet.utils.files import write_text
+from paraspinal_nnunet.utils.spreadsheet import plain_text
 
 
 @dataclass(frozen=True)
@@ -88,14 +89,14 @@ def plain_table(title: str, head: Sequence[str], lines: Iterable[Sequence[str]],
     return Table(title, tuple(head), tuple(text_row(line) for line in lines), remarks=remarks)
 
 
-def to_csv(table: Table) -> str:
-    """Comma-separated text: headings become a first column, footnotes a last one; remarks and bold are left out."""
+def to_tsv(table: Table) -> str:
+    """Text with tabs, no formulas: headings become a first column, footnotes a last one; remarks, bold are left out."""
     grouped = any(row.heading for row in table.rows)
     noted = any(cell.notes for row in table.rows for cell in row.cells)
     texts = dict(table.footnotes)
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*([""] if grouped else []), *table.head, *(["notes"] if noted else [])])
+    writer = csv.writer(buffer, delimiter="\t", lineterminator="\n")
+    writer.writerow(map(plain_text, [*([""] if grouped else []), *table.head, *(["notes"] if noted else [])]))
     group = ""
     for row in table.rows:
         if row.heading:
@@ -103,7 +104,7 @@ def to_csv(table: Table) -> str:
             continue
         marks = dict.fromkeys(mark for cell in row.cells for mark in cell.notes)
         notes = ["; ".join(texts[mark] for mark in marks)] if noted else []
-        writer.writerow([*([group] if grouped else []), *(cell.text for cell in row.cells), *notes])
+        writer.writerow(map(plain_text, [*([group] if grouped else []), *(cell.text for cell in row.cells), *notes]))
     return buffer.getvalue()
 
 
@@ -152,7 +153,7 @@ def to_latex(table: Table) -> str:
 
 FORMS: Mapping[str, Callable[[Table], str]] = MappingProxyType(
     {
-        "csv": to_csv,
+        "tsv": to_tsv,
         "md": to_markdown,
         "html": lambda table: to_html_page([table], title=table.title),
         "tex": to_latex,
@@ -162,7 +163,7 @@ FORMS: Mapping[str, Callable[[Table], str]] = MappingProxyType(
 
 
 def write_table(table: Table, folder: Path, name: str) -> list[Path]:
-    """Write a table in all its forms as ``NAME.csv``, ``.md``, ``.html`` and ``.tex``.
+    """Write a table in all its forms as ``NAME.tsv``, ``.md``, ``.html`` and ``.tex``.
 
     Returns:
         The files.

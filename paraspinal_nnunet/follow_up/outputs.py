@@ -10,10 +10,9 @@ import pandas as pd
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.follow_up.changes import Change
 from paraspinal_nnunet.follow_up.pairing import Pair
-from paraspinal_nnunet.measures.outputs.columns import Column
 from paraspinal_nnunet.measures.result import Flag
 from paraspinal_nnunet.utils.files import without_nan, write_json
-from paraspinal_nnunet.utils.spreadsheet import write_tsv
+from paraspinal_nnunet.utils.spreadsheet import Column, sidecars, write_tsv
 
 SCHEMA, SCHEMA_VERSION = "paraspinal-nnunet follow-up", 1
 RECORD_FILE = "follow_up.json"
@@ -193,7 +192,7 @@ def write_follow_up(output: Path, results: Sequence[PairResult], settings: Mappi
 
 def dictionary(table: str) -> dict[str, dict[str, str]]:
     """A table's columns as a BIDS sidecar: description and unit."""
-    return {column.name: column.sidecar() for column in TABLES[table]}
+    return sidecars(TABLES[table])
 
 
 def _pair_row(result: PairResult) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 
-from paraspinal_nnunet.measures.outputs.columns import Column
+from paraspinal_nnunet.utils.spreadsheet import Column
 
 _AXIS = r"_(right|front|head)"
 _CASES = (

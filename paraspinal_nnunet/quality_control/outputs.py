@@ -22,7 +22,7 @@ from paraspinal_nnunet.quality_control.page import inspection_page
 from paraspinal_nnunet.quality_control.previews import write_previews
 from paraspinal_nnunet.quality_control.run import Inspection
 from paraspinal_nnunet.utils.files import without_nan, write_json, write_text
-from paraspinal_nnunet.utils.spreadsheet import SIGNIFICANT, plain_text
+from paraspinal_nnunet.utils.spreadsheet import SIGNIFICANT, plain_text, sidecars
 
 SCHEMA, SCHEMA_VERSION = "paraspinal-nnunet/inspection", 1
 RECORD_FILE, CASES_FILE, FINDINGS_FILE = "inspection.json", "cases.tsv", "findings.tsv"
@@ -76,7 +76,7 @@ def _write(inspection: Inspection, folder: Path, workers: int) -> list[Path]:
     write_json(folder / DICTIONARIES[CASES_FILE], _dictionary(names, inspection))
     columns = [column.name for column in FINDINGS]
     write_text(folder / FINDINGS_FILE, _tsv([_finding(f) for f in inspection.findings], columns))
-    write_json(folder / DICTIONARIES[FINDINGS_FILE], {column.name: column.sidecar() for column in FINDINGS})
+    write_json(folder / DICTIONARIES[FINDINGS_FILE], sidecars(FINDINGS))
     sheets = write_previews(inspection.dataset.folder, folder / PREVIEWS_FILE, workers=workers)
     for earlier in set(folder.glob("previews*.png")) - set(sheets):
         earlier.unlink()

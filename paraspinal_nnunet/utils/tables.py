@@ -62,6 +62,18 @@ def read_table(
     return pd.DataFrame(cells, columns=names, index=[line for line, _ in rows[1:]], dtype=str)
 
 
+def table_path(folder: Path, name: str) -> Path:
+    """A table of a folder that this program wrote: ``NAME.tsv``, or ``NAME.csv`` where an earlier release wrote that.
+
+    Args:
+        folder: Where to look.
+        name: File name, ends in .tsv.
+    """
+    now = Path(folder) / name
+    before = now.with_suffix(".csv")
+    return before if before.is_file() and not now.is_file() else now
+
+
 def read_rows(path: Path, *, kind: type[ParaspinalError] = InputError) -> list[tuple[int, list[str]]]:
     """The rows of a table, its header included: number of the line, and the cells without spaces around them.
 

@@ -13,7 +13,8 @@ from paraspinal_nnunet.evaluation.comparison.data import load_study
 from paraspinal_nnunet.evaluation.comparison.design import DESIGN_FILE, infer_design
 from paraspinal_nnunet.evaluation.comparison.parts import best_model
 from paraspinal_nnunet.evaluation.record import read_record
-from paraspinal_nnunet.utils.files import atomic_path, write_json
+from paraspinal_nnunet.evaluation.tables.dictionary import write_described
+from paraspinal_nnunet.utils.files import write_json
 from paraspinal_nnunet.utils.forms import read_form
 from paraspinal_nnunet.workflow.commands import ARMS, BEST_FILE, model_path, models_of_set
 from paraspinal_nnunet.workflow.layout import lay_down_models
@@ -42,7 +43,7 @@ def choose_best(workflow: Workflow) -> str:
 
 
 def write_costs(workflow: Workflow, name: str) -> None:
-    """Write costs.csv and design.csv beside the metrics of a set of models."""
+    """Write costs.tsv and design.tsv beside the metrics of a set of models."""
     folder = workflow.folder / "evaluation" / name
     models = models_of_set(workflow, name)
     costs = pd.DataFrame([_row(workflow, model) for model in models], columns=list(COST_COLUMNS))
@@ -51,9 +52,9 @@ def write_costs(workflow: Workflow, name: str) -> None:
     apart = {m.name for m in models if m.role in ("baseline", "ablation")}
     apart |= {m.name for m in models if m.role == "retrained"} if name != "depth" else set()
     design["is_baseline"] = design["is_baseline"] | design["model"].isin(apart)
-    for path, table in ((folder / COSTS_FILE, costs), (folder / DESIGN_FILE, design)):
-        with atomic_path(path) as temporary:
-            table.to_csv(temporary, index=False)
+    for name, table in ((COSTS_FILE, costs), (DESIGN_FILE, design)):
+        write_described(table, folder / name)
+        (folder / name).with_suffix(".csv").unlink(missing_ok=True)  # of an earlier release
 
 
 def inference_seconds(log: Path) -> list[float]:

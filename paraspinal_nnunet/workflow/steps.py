@@ -161,7 +161,7 @@ def _finish(
         write_json(reuse.provenance_file(workflow, job), content)
     elif place is not None:
         folder = workflow.folder / place / (job.target if job.rule in ("evaluate", "statistics") else "")
-        tables = [p for p in folder.iterdir() if p.suffix in (".csv", ".json", ".md") and p.name != FILE_NAME]
+        tables = [p for p in folder.iterdir() if p.suffix in (".tsv", ".csv", ".json", ".md") and p.name != FILE_NAME]
         content["outputs"] = {p.name: file_sha256(p) for p in sorted(tables)}
         write_json(folder / FILE_NAME, content)
     failure(workflow.folder, job).unlink(missing_ok=True)

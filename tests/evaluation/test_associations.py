@@ -123,7 +123,7 @@ def run(tables, *flags):
 
 def test_from_tables_to_effects(tables, capsys):
     assert run(tables) == 0
-    found = pd.read_csv(tables / "out" / "associations.csv")
+    found = pd.read_csv(tables / "out" / "associations.tsv", sep="\t")
     assert_is_r(found[found["side"] == "left"])
     right = found[(found["side"] == "right") & (found["term"] == "age")].iloc[0]
     assert right["estimate"] == pytest.approx(2 * R["age", ""][0], rel=1e-9)
@@ -140,7 +140,7 @@ def test_from_tables_to_effects(tables, capsys):
 
 def test_terms_and_outcomes_can_be_named(tables):
     assert run(tables, "--terms", "age", "--outcome", "fat_fraction_gmm3") == 0
-    found = pd.read_csv(tables / "out" / "associations.csv")
+    found = pd.read_csv(tables / "out" / "associations.tsv", sep="\t")
     assert set(found["formula"]) == {"fat_fraction_gmm3 ~ age"}
 
 
@@ -164,7 +164,7 @@ def test_two_cases_of_one_person_are_refused_or_averaged(tables, capsys):
     assert run(tables) == 1
     assert "3 has 2 cases; a model needs one row per person" in capsys.readouterr().err
     assert run(tables, "--average-cases") == 0
-    found = pd.read_csv(tables / "out" / "associations.csv")
+    found = pd.read_csv(tables / "out" / "associations.tsv", sep="\t")
     assert_is_r(found[found["side"] == "left"])
 
 

@@ -30,7 +30,7 @@ QUICK = Options(mixed_models=False)
 
 
 def as_metrics(table, *, first="gt_ml", second="pred_ml"):
-    """Columns of metrics.csv from arm, subject, muscle, dice and two volumes."""
+    """Columns of metrics.tsv from arm, subject, muscle, dice and two volumes."""
     dice = table["dice"]
     frame = pd.DataFrame(
         {
@@ -66,9 +66,9 @@ def some_metrics(models=("2D_no",), subjects=76, muscles=None):
 
 def write(folder, metrics, design=DESIGN):
     folder.mkdir(parents=True, exist_ok=True)
-    metrics.to_csv(folder / "metrics.csv", index=False)
+    metrics.to_csv(folder / "metrics.tsv", sep="\t", index=False)
     if design:
-        (folder / "design.csv").write_text(design)
+        (folder / "design.tsv").write_text(design)
     return folder
 
 
@@ -162,11 +162,13 @@ def test_raters_and_equivalence_are_those_of_r(written):
 def test_every_table_is_a_file_and_every_file_is_listed(written):
     result, root = written
     assert sorted(result["files"]) == sorted(path.name for path in (root / "out").iterdir())
+    dictionary = json.loads((root / "out" / "dictionary.json").read_text())
     for name, rows in result["tables"].items():
-        numbers = root / "out" / f"{name}_numbers.csv"
-        frame = pd.read_csv(numbers if numbers.exists() else root / "out" / f"{name}.csv")
+        numbers = root / "out" / f"{name}_numbers.tsv"
+        frame = pd.read_csv(numbers if numbers.exists() else root / "out" / f"{name}.tsv", sep="\t")
         assert len(frame) == len(rows)
-    anova = pd.read_csv(root / "out" / "anova_depth_muscle.csv").to_dict("records")
+        assert list(dictionary[numbers.stem if numbers.exists() else name]) == list(frame.columns)
+    anova = pd.read_csv(root / "out" / "anova_depth_muscle.tsv", sep="\t").to_dict("records")
     assert anova[0]["p"] == pytest.approx(result["tables"]["anova_depth_muscle"][0]["p"], rel=1e-15)
 
 
@@ -184,7 +186,7 @@ def test_settings_and_versions_are_recorded(written):
     result = written[0]
     assert result["settings"] == {"missing": "error", "alpha": 0.05, "seed": 0, "mixed_models": False}
     assert {"python", "numpy", "scipy", "pandas"} <= set(result["versions"])
-    assert result["sources"]["design"].endswith("design.csv")
+    assert result["sources"]["design"].endswith("design.tsv")
     assert [a["is_papers"] for a in result["analyses"]] == [True, True]
 
 
@@ -222,7 +224,7 @@ def test_models_without_design_are_compared_as_models():
     study = study_statistics(study_data(some_metrics(("2D_no", "3D_yes"))), QUICK)
     assert [a.factors for a in study.analyses] == [("model", "muscle")]
     assert len(study.frames["post_hoc"]) == 6
-    assert any("is unknown: write design.csv" in omission.why for omission in study.omissions)
+    assert any("is unknown: write design.tsv" in omission.why for omission in study.omissions)
 
 
 def test_baselines_stay_out_of_the_anova_and_in_the_tables(tmp_path):
@@ -373,7 +375,7 @@ def run(*arguments):
 def test_known_errors_end_with_one_line(tmp_path, capsys):
     assert run(tmp_path / "absent", "-o", tmp_path / "out") == 1
     captured = capsys.readouterr()
-    assert "metrics.csv" in captured.err or "does not exist" in captured.err
+    assert "metrics.tsv" in captured.err or "does not exist" in captured.err
     assert captured.err.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
@@ -389,7 +391,7 @@ def test_the_evaluation_is_not_overwritten(tmp_path, capsys):
     folder = write(tmp_path / "in", some_metrics(subjects=3))
     assert run(folder, "-o", folder, "--no-mixed-model") == 1
     assert "give another" in capsys.readouterr().err
-    assert (folder / "design.csv").read_text() == DESIGN
+    assert (folder / "design.tsv").read_text() == DESIGN
 
 
 def test_files_of_an_earlier_run_go_away_and_others_stay(tmp_path):
@@ -397,10 +399,10 @@ def test_files_of_an_earlier_run_go_away_and_others_stay(tmp_path):
     one = write(tmp_path / "one", some_metrics(subjects=5))
     out = tmp_path / "out"
     assert run(both, "-o", out, "--no-mixed-model") == 0
-    assert (out / "post_hoc.csv").exists()
+    assert (out / "post_hoc.tsv").exists()
     (out / "mine.txt").write_text("kept")
     assert run(one, "-o", out, "--no-mixed-model") == 0
-    assert not (out / "post_hoc.csv").exists()
+    assert not (out / "post_hoc.tsv").exists()
     assert (out / "mine.txt").exists()
 
 
@@ -420,7 +422,7 @@ def test_a_file_of_metrics_and_a_design_given_by_name(tmp_path):
     folder = write(tmp_path / "in", some_metrics(("2D_no", "3D_no"), 5), None)
     (tmp_path / "mine.csv").write_text(DESIGN)
     flags = ["--design", tmp_path / "mine.csv", "--average-cases", "--seed", 3, "--no-mixed-model"]
-    assert run(folder / "metrics.csv", "-o", tmp_path / "out", *flags) == 0
+    assert run(folder / "metrics.tsv", "-o", tmp_path / "out", *flags) == 0
     result = json.loads((tmp_path / "out" / "statistics.json").read_text())
     assert [a["factors"] for a in result["analyses"]] == [["dimension", "muscle"]]
     assert result["settings"]["seed"] == 3

@@ -95,7 +95,7 @@ def test_no_record_leaves_everything_unknown():
 
 
 def test_a_written_design(tmp_path):
-    path = tmp_path / "design.csv"
+    path = tmp_path / "design.tsv"
     path.write_text(
         "model,dimension,augmentation,depth,is_baseline,remark\nx,2d,no,5,,\ny,3D,with DA,6,TRUE,z\nother,2D,,,false,\n"
     )
@@ -113,7 +113,7 @@ def test_a_written_design(tmp_path):
     ],
 )
 def test_a_design_that_cannot_be_used(tmp_path, text, message):
-    path = tmp_path / "design.csv"
+    path = tmp_path / "design.tsv"
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         read_design(path, ["m"])
@@ -197,13 +197,13 @@ def test_the_papers_names():
     ],
 )
 def test_truth_as_people_write_it(tmp_path, word, expected):
-    path = tmp_path / "design.csv"
+    path = tmp_path / "design.tsv"
     path.write_text(f"model,dimension,augmentation,depth,is_baseline\nm,2D,none,5.0,{word}\n")
     assert rows(read_design(path, ["m"])) == [("m", "2D", "none", 5, expected)]
 
 
 def test_an_unknown_dimension_is_refused(tmp_path):
-    path = tmp_path / "design.csv"
+    path = tmp_path / "design.tsv"
     path.write_text("model,dimension,augmentation,depth,is_baseline\nm,4D,none,5,\n")
     with pytest.raises(InputError, match="dimension of m is '4D'"):
         read_design(path, ["m"])

@@ -27,7 +27,7 @@ SPACING = (0.5, 0.75, 5.0)
 AFFINE = np.array([[0.5, 0, 0, -10], [0, 0.75, 0, -20], [0, 0, 5, -30], [0, 0, 0, 1]], float)
 TOTAL_A, SOME_A = 372.8769707442644, [2.0107154056043823, 2.5593637120266552, 1.7240966918485618]
 TOTAL_B, SOME_B = 950.4895895094021, [5.625, 6.078438801990839, 4.229101966249685]
-EXTRA_FILES = {"surface.csv", "slices.csv", "volumes.csv"}
+EXTRA_FILES = {"surface.tsv", "slices.tsv", "volumes.tsv"}
 
 
 def box(shape, *ranges) -> np.ndarray:
@@ -331,7 +331,7 @@ def run(folders, *more):
 
 def table(folders, name):
     empty_cells = {column: [""] for column in ("hd95_mm", "asd_mm", "nsd")}
-    return pd.read_csv(folders / "out" / name, keep_default_na=False, na_values=empty_cells)
+    return pd.read_csv(folders / "out" / name, sep="\t", keep_default_na=False, na_values=empty_cells)
 
 
 def written(folders):
@@ -341,13 +341,13 @@ def written(folders):
 class TestCommand:
     def test_without_flags_nothing_is_added(self, folders):
         assert run(folders) == 0
-        assert written(folders) == {"metrics.csv", "evaluation.json"}
+        assert written(folders) == {"metrics.tsv", "metrics.json", "evaluation.json"}
         record = read_record(folders / "out")
-        assert (record.files, record.surface_tolerance_mm) == (("metrics.csv",), None)
+        assert (record.files, record.surface_tolerance_mm) == (("metrics.tsv",), None)
 
     def test_surface(self, folders, capsys):
         assert run(folders, "--surface") == 0
-        found = table(folders, "surface.csv")
+        found = table(folders, "surface.tsv")
         assert tuple(found.columns) == (*ID_COLUMNS, "hd95_mm", "asd_mm", "nsd", "tolerance_mm", "convention")
         assert set(found["convention"]) == {"area"}
         assert len(found) == 12  # 2 cases x 6 labels
@@ -356,16 +356,16 @@ class TestCommand:
         assert (same["hd95_mm"], same["asd_mm"], same["nsd"]) == (0, 0, 1)
         assert found[found["muscle"] == "psoas_major"][["hd95_mm", "asd_mm", "nsd"]].isna().all(axis=None)
         assert read_record(folders / "out").surface_tolerance_mm == 1
-        assert str(folders / "out/surface.csv") in capsys.readouterr().out
+        assert str(folders / "out/surface.tsv") in capsys.readouterr().out
 
     def test_tolerance(self, folders, capsys):
         assert run(folders, "--surface", "--tolerance-mm", "0.9") == 0
-        moved = table(folders, "surface.csv").iloc[0]
+        moved = table(folders, "surface.tsv").iloc[0]
         assert moved["tolerance_mm"] == 0.9
         assert moved["nsd"] < 1
         assert read_record(folders / "out").surface_tolerance_mm == 0.9
         assert run(folders, "--surface", "--surface-convention", "voxels") == 0
-        assert set(table(folders, "surface.csv")["convention"]) == {"voxels"}
+        assert set(table(folders, "surface.tsv")["convention"]) == {"voxels"}
         assert read_record(folders / "out").surface_convention == "voxels"
         assert run(folders, "--surface-convention", "area") == 1
         assert "--surface-convention area has no effect without --surface" in capsys.readouterr().err
@@ -376,7 +376,7 @@ class TestCommand:
 
     def test_slices(self, folders):
         assert run(folders, "--per-slice") == 0
-        found = table(folders, "slices.csv")
+        found = table(folders, "slices.tsv")
         assert tuple(found.columns) == (*ID_COLUMNS, "slice", "z_mm", "dice", "reference_mm2", "prediction_mm2")
         assert list(found["case"]) == ["a"] * 4 + ["b"] * 4
         assert list(found["slice"]) == [2, 3, 4, 5] * 2
@@ -387,7 +387,7 @@ class TestCommand:
     def test_volumes(self, folders):
         save(folders / "pred/a.nii.gz", box((20, 14, 8), (4, 10), (3, 11), (2, 6)).astype(np.uint8))
         assert run(folders, "--volumes") == 0
-        row = table(folders, "volumes.csv").iloc[0]
+        row = table(folders, "volumes.tsv").iloc[0]
         # 256 voxels of 1.875 mm3 against three quarters of them.
         assert float(row["signed_error_ml"]) == pytest.approx(-0.12)
         assert float(row["absolute_error_ml"]) == pytest.approx(0.12)
@@ -398,44 +398,61 @@ class TestCommand:
         plain = read_metrics(folders / "out")
         assert run(folders, "--surface", "--per-slice", "--volumes") == 0
         pd.testing.assert_frame_equal(read_metrics(folders / "out"), plain)
-        assert written(folders) == {"metrics.csv", "evaluation.json", *EXTRA_FILES}
+        dictionaries = {name.replace(".tsv", ".json") for name in EXTRA_FILES}
+        assert written(folders) == {"metrics.tsv", "metrics.json", "evaluation.json", *EXTRA_FILES, *dictionaries}
+        for name in ("metrics.tsv", *EXTRA_FILES):
+            dictionary = json.loads((folders / "out" / name.replace(".tsv", ".json")).read_text())
+            assert list(dictionary) == list(table(folders, name).columns)
+            assert all(entry["Description"] for entry in dictionary.values())
         content = json.loads((folders / "out/evaluation.json").read_text())
-        assert content["files"] == ["metrics.csv", "surface.csv", "slices.csv", "volumes.csv"]
+        assert content["files"] == ["metrics.tsv", "surface.tsv", "slices.tsv", "volumes.tsv"]
         assert content["surface_tolerance_mm"] == 1
 
     def test_tables_of_an_earlier_evaluation_go(self, folders):
         assert run(folders, "--surface", "--per-slice", "--volumes") == 0
         assert run(folders, "--volumes") == 0
-        assert written(folders) & EXTRA_FILES == {"volumes.csv"}
+        assert written(folders) & EXTRA_FILES == {"volumes.tsv"}
+        assert "surface.json" not in written(folders)
+
+    def test_tables_with_commas_are_read_and_give_way(self, folders):
+        """As an earlier release wrote them."""
+        assert run(folders) == 0
+        plain = read_metrics(folders / "out")
+        (folders / "out" / "metrics.tsv").unlink()
+        plain.to_csv(folders / "out" / "metrics.csv", index=False)
+        pd.testing.assert_frame_equal(read_metrics(folders / "out"), plain)
+        assert run(folders) == 0
+        assert written(folders) == {"metrics.tsv", "metrics.json", "evaluation.json"}
+        pd.testing.assert_frame_equal(read_metrics(folders / "out"), plain)
 
     def test_post_processing_comes_first(self, folders):
         labels = np.asarray(nibabel.load(folders / "ref/b.nii.gz").dataobj).copy()
         labels[19, 13, 7] = 1
         save(folders / "pred/b.nii.gz", labels)
         assert run(folders, "--per-slice") == 0
-        assert 7 in set(table(folders, "slices.csv")["slice"])
+        assert 7 in set(table(folders, "slices.tsv")["slice"])
         assert run(folders, "--per-slice", "--post", "largest-component") == 0
-        assert 7 not in set(table(folders, "slices.csv")["slice"])
+        assert 7 not in set(table(folders, "slices.tsv")["slice"])
 
     def test_stored_orientation_changes_nothing(self, folders):
         assert run(folders, "--surface", "--per-slice") == 0
-        before = [table(folders, name) for name in ("surface.csv", "slices.csv")]
+        before = [table(folders, name) for name in ("surface.tsv", "slices.tsv")]
         flip = np.diag([-1.0, 1, -1, 1])
         flip[:3, 3] = 19, 0, 7
         for path in (folders / "ref/a.nii.gz", folders / "ref/b.nii.gz", folders / "pred/a.nii.gz"):
             save(path, np.asarray(nibabel.load(path).dataobj)[::-1, :, ::-1], AFFINE @ flip)  # LAI; pred/b stays RAS
         assert run(folders, "--surface", "--per-slice") == 0
-        for name, table_before in zip(("surface.csv", "slices.csv"), before, strict=True):
+        for name, table_before in zip(("surface.tsv", "slices.tsv"), before, strict=True):
             pd.testing.assert_frame_equal(table(folders, name), table_before)
 
     def test_python_needs_a_folder_for_the_files(self, folders):
-        with pytest.raises(InputError, match=r"slices\.csv, volumes\.csv asked for without an output folder"):
+        with pytest.raises(InputError, match=r"slices\.tsv, volumes\.tsv asked for without an output folder"):
             evaluate(folders / "ref", {"m": folders / "pred"}, per_slice=True, volumes=True)
 
     def test_number_of_workers_changes_nothing(self, folders):
         found = []
         for workers in ("1", "3"):
             assert run(folders, "--surface", "--per-slice", "--pred", f"n={folders / 'ref'}", "-np", workers) == 0
-            found.append([(folders / "out" / name).read_bytes() for name in ("surface.csv", "slices.csv")])
+            found.append([(folders / "out" / name).read_bytes() for name in ("surface.tsv", "slices.tsv")])
         assert found[0] == found[1]
-        assert list(table(folders, "slices.csv")["model"].unique()) == ["m", "n"]
+        assert list(table(folders, "slices.tsv")["model"].unique()) == ["m", "n"]

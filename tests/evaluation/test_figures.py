@@ -297,8 +297,8 @@ class TestNetwork:
 
         drawing = NetworkDrawing()
         files = drawing.save(tmp_path)
-        network_table(paper_networks()).to_csv(tmp_path / "made.csv", index=False)
-        assert files[-1].read_bytes() == (tmp_path / "made.csv").read_bytes()
+        network_table(paper_networks()).to_csv(tmp_path / "made.tsv", sep="\t", index=False)
+        assert files[-1].read_bytes() == (tmp_path / "made.tsv").read_bytes()
         with figure_style():
             made = draw_network()
         assert (drawing.title, drawing.caption, tuple(p.name for p in files)) == (made.title, made.caption, made.files)
@@ -317,15 +317,15 @@ class TestFiles:
             figure = get_matplotlib().figure.Figure(figsize=(2, 1))
             figure.add_subplot().plot([0, 1], [0, 1])
             table = pd.DataFrame({"x": [0.1, 1 / 3]})
-            png, svg, pdf, csv = Drawing("f", "T", "C", figure, table).save(tmp_path / "new")
+            png, svg, pdf, numbers = Drawing("f", "T", "C", figure, table).save(tmp_path / "new")
         with Image.open(png) as picture:
             assert picture.size == (600, 300)  # 300 dots per inch
             assert np.asarray(picture.convert("L")).std() > 0
         assert ET.parse(svg).getroot().tag.endswith("svg")
         assert pdf.read_bytes().startswith(b"%PDF")
         assert pdf.read_bytes().rstrip().endswith(b"%%EOF")
-        pd.testing.assert_frame_equal(pd.read_csv(csv), table)
-        assert sorted(p.name for p in png.parent.iterdir()) == ["f.csv", "f.pdf", "f.png", "f.svg"]
+        pd.testing.assert_frame_equal(pd.read_csv(numbers, sep="\t"), table)
+        assert sorted(p.name for p in png.parent.iterdir()) == ["f.pdf", "f.png", "f.svg", "f.tsv"]
 
     def test_a_problem_leaves_one_figure_out(self, view, tmp_path, monkeypatch):
         def fail(*_):

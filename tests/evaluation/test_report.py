@@ -126,7 +126,7 @@ class TestPage:
         pictures = [attributes for tag, attributes in page.tags if tag == "img"]
         assert [each["alt"] for each in pictures] == ["Figure 1: Dice of every model"]
         assert "Figure 5 is not drawn: torch is not installed" in page.text
-        assert sorted(p.suffix for p in (report.parent / "figures").iterdir()) == [".csv", ".pdf", ".png", ".svg"]
+        assert sorted(p.suffix for p in (report.parent / "figures").iterdir()) == [".pdf", ".png", ".svg", ".tsv"]
 
     def test_tables_and_their_files(self, report):
         page = page_of(report)
@@ -135,7 +135,7 @@ class TestPage:
         assert "Dice was tested by repeated-measures analysis of variance: model x muscle" in page.text
         assert "Not computed" in page.text
         assert (report.parent / "statistics" / "statistics.json").is_file()
-        assert (report.parent / "metrics.csv").is_file()
+        assert (report.parent / "metrics.tsv").is_file()
 
 
 class TestAnswer:
@@ -159,14 +159,14 @@ class TestAnswer:
         same = metrics["model"] == FAR
         metrics.loc[same, "dice"] = metrics.loc[~same, "dice"].to_numpy() + noise[same] - noise[same].mean()
         shutil.copy(evaluation / "evaluation.json", tmp_path)
-        metrics.to_csv(tmp_path / "metrics.csv", index=False)
+        metrics.to_csv(tmp_path / "metrics.tsv", sep="\t", index=False)
         assert "do not tell the two apart" in answer(view_study(tmp_path)).sentences[1]
 
     def test_training_dice_is_called_so(self, evaluation, tmp_path):
         record = json.loads((evaluation / "evaluation.json").read_text(encoding="utf-8"))
         record["models"][NEAR] |= {"kind": "training", "folds": ["all"]}
         (tmp_path / "evaluation.json").write_text(json.dumps(record), encoding="utf-8")
-        shutil.copy(evaluation / "metrics.csv", tmp_path)
+        shutil.copy(evaluation / "metrics.tsv", tmp_path)
         assert any("has seen these cases" in warning for warning in answer(view_study(tmp_path)).warnings)
 
     def test_one_model(self, evaluation, tmp_path):
@@ -174,7 +174,7 @@ class TestAnswer:
         del record["models"][FAR]
         (tmp_path / "evaluation.json").write_text(json.dumps(record), encoding="utf-8")
         metrics = read_metrics(evaluation)
-        metrics[metrics["model"] == NEAR].to_csv(tmp_path / "metrics.csv", index=False)
+        metrics[metrics["model"] == NEAR].to_csv(tmp_path / "metrics.tsv", sep="\t", index=False)
         (only,) = answer(view_study(tmp_path)).sentences
         assert only.startswith("near reaches a mean Dice of")
 
@@ -183,14 +183,14 @@ class TestAnswer:
         assert "Lowest volume ICC" in [fact.name for fact in answer(view_study(evaluation)).facts]
         metrics[["reference_ml", "prediction_ml"]] = 20.0
         shutil.copy(evaluation / "evaluation.json", tmp_path)
-        metrics.to_csv(tmp_path / "metrics.csv", index=False)
+        metrics.to_csv(tmp_path / "metrics.tsv", sep="\t", index=False)
         assert "Lowest volume ICC" not in [fact.name for fact in answer(view_study(tmp_path)).facts]
 
     def test_undefined_dice_is_said(self, evaluation, tmp_path):
         metrics = read_metrics(evaluation)
         metrics.loc[(metrics["model"] == FAR) & (metrics["case"] == "case-2"), "dice"] = np.nan
         shutil.copy(evaluation / "evaluation.json", tmp_path)
-        metrics.to_csv(tmp_path / "metrics.csv", index=False)
+        metrics.to_csv(tmp_path / "metrics.tsv", sep="\t", index=False)
         found = answer(view_study(tmp_path))
         assert "4 subjects" in found.sentences[0]
         assert not any("undefined" in warning for warning in found.warnings)  # not in the model shown
@@ -253,7 +253,7 @@ class TestCommand:
         assert "switched off" not in own.text
         table = re.compile(r"Dice: best arm minus another arm.*?Predicted against", re.DOTALL)
         assert table.search(page.text)[0] == table.search(own.text)[0]
-        assert (tmp_path / "r" / "statistics" / "post_hoc.csv").is_file()
+        assert (tmp_path / "r" / "statistics" / "post_hoc.tsv").is_file()
 
     def test_statistics_of_another_evaluation(self, evaluation, tmp_path):
         write_statistics(study_statistics(load_study(evaluation), Options(mixed_models=False)), tmp_path)

@@ -402,7 +402,7 @@ class TestOutput:
     def test_missing_or_foreign_results(self, folders):
         with pytest.raises(InputError, match="run paraspinal evaluate first"):
             read_metrics(folders)
-        (folders / "metrics.csv").write_text("a,b\n1,2\n")
+        (folders / "metrics.tsv").write_text("a,b\n1,2\n")
         with pytest.raises(InputError, match="has the columns a, b"):
             read_metrics(folders)
         (folders / "evaluation.json").write_text("{}")

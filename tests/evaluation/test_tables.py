@@ -18,11 +18,11 @@ from paraspinal_nnunet.evaluation.tables.table import (
     heading_row,
     plain_table,
     text_row,
-    to_csv,
     to_html,
     to_html_page,
     to_latex,
     to_markdown,
+    to_tsv,
     write_table,
 )
 
@@ -58,8 +58,8 @@ def test_markdown():
     )
 
 
-def test_csv_has_headings_and_notes_as_columns():
-    assert list(csv.reader(io.StringIO(to_csv(small())))) == [
+def test_tsv_has_headings_and_notes_as_columns():
+    assert list(csv.reader(io.StringIO(to_tsv(small())), delimiter="\t")) == [
         ["", "", "2D", "notes"],
         ["Multifidus left", "Dice", "0.905 (0.021)", "a note"],
     ]
@@ -125,7 +125,7 @@ def test_all_forms_are_written(tmp_path):
     paths = write_table(plain_table("T", ("x",), [["1"]]), tmp_path, "t")
     assert sorted(p.name for p in paths) == sorted(f"t.{ending}" for ending in FORMS)
     assert all(p.is_file() for p in paths)
-    assert (tmp_path / "t.csv").read_text() == "x\n1\n"
+    assert (tmp_path / "t.tsv").read_text() == "x\n1\n"
 
 
 @pytest.mark.parametrize("form", FORMS)

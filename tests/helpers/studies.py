@@ -149,8 +149,8 @@ def epochs_logged(folder: Path) -> int:
 
 def tables(folder: Path) -> dict[str, str]:
     """Hashes of the tables that must not depend on interruptions: metrics, statistics, and the weights' own masks."""
-    files = [*(folder / "evaluation").rglob("metrics.csv"), *(folder / "statistics").rglob("*.csv")]
-    files = [file for file in files if file.name != "compare_with_paper.csv"]  # states seconds per scan
+    files = [*(folder / "evaluation").rglob("metrics.tsv"), *(folder / "statistics").rglob("*.tsv")]
+    files = [file for file in files if file.name != "compare_with_paper.tsv"]  # states seconds per scan
     files += (folder / "nnunet" / "results").glob("*/*/fold_*/validation/*.nii.gz")
     return {str(f.relative_to(folder)): hashlib.sha256(_content(f)).hexdigest() for f in sorted(files)}
 

@@ -211,8 +211,8 @@ def test_a_residual_encoder_is_trained_on_our_folds_and_compared(shell, residual
     ]
     reference, output = str(shell.dataset.raw), str(tmp_path / "evaluation")
     assert main(["evaluate", "-ref", reference, "-o", output, "--pred", *pairs, "--subset"]) == 0
-    rows = (tmp_path / "evaluation" / "metrics.csv").read_text().splitlines()[1:]
-    assert {row.split(",")[0] for row in rows} == {"residual", "paper"}
+    rows = (tmp_path / "evaluation" / "metrics.tsv").read_text().splitlines()[1:]
+    assert {row.split("\t")[0] for row in rows} == {"residual", "paper"}
     assert len(rows) == 2 * 2 * 6  # models, test cases of fold 0, muscles
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from paraspinal_nnunet.errors import DatasetError, InputError
-from paraspinal_nnunet.utils.tables import number, read_rows, read_table
+from paraspinal_nnunet.utils.tables import number, read_rows, read_table, table_path
 
 ROWS = [["a-1", "Müller, Eva", "1,5"], ["a-2", "", "2.5"]]
 PLAIN = "case\tname\tvalue\na-1\tMüller, Eva\t1,5\na-2\t\t2.5\n"
@@ -76,3 +76,11 @@ def test_numbers_have_points_or_commas(text, value):
 def test_what_is_no_number_is_none(text):
     with pytest.raises(ValueError, match=r"number|convert"):
         number(text)
+
+
+def test_tables_of_earlier_releases_are_found(tmp_path):
+    assert table_path(tmp_path, "metrics.tsv") == tmp_path / "metrics.tsv"
+    (tmp_path / "metrics.csv").touch()
+    assert table_path(tmp_path, "metrics.tsv") == tmp_path / "metrics.csv"
+    (tmp_path / "metrics.tsv").touch()
+    assert table_path(tmp_path, "metrics.tsv") == tmp_path / "metrics.tsv"

@@ -341,7 +341,7 @@ def test_the_first_table_ranks_recipes_with_their_costs(evaluation, tmp_path):
     assert second[3].startswith(f"{(means['near'] - means[second[0]]).mean():.3f} [")
     assert second[5:8] == ["-", "-", "-"]
     assert read_costs(tmp_path) is None
-    (tmp_path / "costs.csv").write_text("model,hours\nnear,1\n")
+    (tmp_path / "costs.tsv").write_text("model\thours\nnear\t1\n")
     with pytest.raises(InputError, match="expected one row per model"):
         read_costs(tmp_path)
 

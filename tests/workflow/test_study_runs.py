@@ -52,7 +52,7 @@ def test_kills_of_engine_and_training_change_no_table(undisturbed):
 def test_costs_and_provenance_stand_beside_the_results(undisturbed):
     """30 iterations in epochs of 2 make 15; the paper's 2D network has 1,626,871 parameters."""
     _, study = undisturbed
-    (row,) = pd.read_csv(study / "evaluation" / "all" / "costs.csv").to_dict("records")
+    (row,) = pd.read_csv(study / "evaluation" / "all" / "costs.tsv", sep="\t").to_dict("records")
     assert (row["model"], row["role"], row["parameters"], row["device"]) == ("2d", "arm", 1626871, "CPU")
     (fold,) = (study / "nnunet" / "results").glob("*/*/fold_0")
     record = read_json(fold / "training.json")
@@ -101,7 +101,7 @@ def test_depth_with_another_seed_and_further_scans_in_shards(undisturbed, tmp_pa
     assert [p.stat().st_mtime_ns for p in before] == [before[p] for p in before]
     assert len({p.read_bytes() for p in weights}) == 3
     assert sorted(p.name for p in study.glob("predictions/*/s*.nii.gz")) == ["s0.nii.gz", "s1.nii.gz", "s2.nii.gz"]
-    costs = pd.read_csv(study / "evaluation" / "depth" / "costs.csv").set_index("role")
+    costs = pd.read_csv(study / "evaluation" / "depth" / "costs.tsv", sep="\t").set_index("role")
     assert costs["model"].to_dict() == {"retrained": "2d_retrained", "deep": "2d_deep"}
     assert costs["parameters"].to_dict() == {"retrained": 1626871, "deep": 6519287}  # the paper's networks
 

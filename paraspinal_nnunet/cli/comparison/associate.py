@@ -32,12 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fit, write, and say what was found."""
-    from paraspinal_nnunet.evaluation.associations import CSV_FILE, MARKDOWN_FILE, associate, write_associations
+    from paraspinal_nnunet.evaluation.associations import MARKDOWN_FILE, TABLE_FILE, associate, write_associations
     from paraspinal_nnunet.utils.files import refuse_overwriting_inputs
     from paraspinal_nnunet.utils.text import p_clause
 
     measures = args.measures / "measures.tsv" if args.measures.is_dir() else args.measures
-    outputs = [args.output / CSV_FILE, args.output / MARKDOWN_FILE]
+    outputs = [args.output / TABLE_FILE, args.output / MARKDOWN_FILE]
     refuse_overwriting_inputs([measures, args.people], outputs, folders=[args.output])
     found = associate(measures, args.people, outcomes=args.outcome, terms=args.terms, average_cases=args.average_cases)
     effects = found.table[found.table["term"] != "(Intercept)"]

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--subset", action="store_true", help="folders of predictions may hold only some of the cases")
     parser.add_argument(
         "--surface", action="store_true",
-        help="write surface.csv: HD95, average surface distance and surface Dice of each muscle",
+        help="write surface.tsv: HD95, average surface distance and surface Dice of each muscle",
     )  # fmt: skip
     parser.add_argument(
         "--tolerance-mm", type=float, metavar="MM", help="tolerance of the surface Dice (default: 1; needs --surface)"
@@ -41,15 +41,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="weigh surfaces by their area (default), or count surface voxels as MONAI does; needs --surface",
     )  # fmt: skip
     parser.add_argument(
-        "--per-slice", action="store_true", help="write slices.csv: Dice and areas in every axial slice of each muscle"
+        "--per-slice", action="store_true", help="write slices.tsv: Dice and areas in every axial slice of each muscle"
     )
     parser.add_argument(
-        "--volumes", action="store_true", help="write volumes.csv: signed, absolute and relative errors of the volumes"
+        "--volumes", action="store_true", help="write volumes.tsv: signed, absolute and relative errors of the volumes"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate, write metrics.csv, evaluation.json and what is asked for besides, and print a table of each model."""
+    """Evaluate, write metrics.tsv, evaluation.json and what is asked for besides, and print a table of each model."""
     from paraspinal_nnunet.evaluation import evaluate, format_summary, read_record
     from paraspinal_nnunet.evaluation.predictions import describe, parse_models
     from paraspinal_nnunet.evaluation.record import RECORD_FILE

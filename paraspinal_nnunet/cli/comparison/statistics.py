@@ -9,17 +9,17 @@ HELP = "test and tabulate an evaluation as the paper does"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument(
-        "evaluation", type=Path, metavar="EVALUATION", help="folder of paraspinal evaluate, or a metrics.csv"
+        "evaluation", type=Path, metavar="EVALUATION", help="folder of paraspinal evaluate, or a metrics.tsv"
     )
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUT", help="folder for the results")
     parser.add_argument(
         "--design", type=Path, metavar="CSV",
         help="which model stands for which arm: columns model, dimension, augmentation, depth, is_baseline (default: "
-        "design.csv beside the metrics, else the models' own folders)",
+        "design.tsv beside the metrics, else the models' own folders)",
     )  # fmt: skip
     parser.add_argument(
         "--rater2", type=Path, metavar="DIR",
-        help="the second rater: a folder of label maps CASE.nii.gz, or an evaluation of them (folder or metrics.csv)",
+        help="the second rater: a folder of label maps CASE.nii.gz, or an evaluation of them (folder or metrics.tsv)",
     )  # fmt: skip
     parser.add_argument(
         "--cases", type=Path, metavar="TSV",

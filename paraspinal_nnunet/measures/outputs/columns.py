@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from paraspinal_nnunet.measures.thresholds import METHODS
 from paraspinal_nnunet.protocol.paper import DOI, PAPER
+from paraspinal_nnunet.utils import spreadsheet
 
 THRESHOLD_METHODS = tuple(METHODS)
 DEFAULT_METHOD = THRESHOLD_METHODS[0]
@@ -25,37 +26,19 @@ _FCSA = "the field's functional or fat-free CSA, e.g. Fortin et al. 2013, Phys T
 
 
 @dataclass(frozen=True)
-class Column:
-    """One column.
+class Column(spreadsheet.Column):
+    """One column; its name may hold `METHOD`.
 
     Attributes:
-        name: As in the header; may hold `METHOD`.
-        unit: ``'ml'``, ``'mm'``, ``'mm2'``, ``'1'`` for shares and ratios, ``'%'``, ``'count'``, or ``''`` for text.
-        definition: How the number comes about.
-        source: Where the definition is from; ``'ours'`` where nobody else's.
         methods: Ways of measuring fat that have it.
     """
 
-    name: str
-    unit: str
-    definition: str
-    source: str = "ours"
     methods: tuple[str, ...] = FAT_METHODS
 
     @property
     def field(self) -> str:
         """The name without the way in which fat was measured."""
         return self.name.replace(f"_{METHOD}", "")
-
-    def sidecar(self, subject: str = "") -> dict[str, str]:
-        """Its entry in a table's data dictionary as BIDS has it.
-
-        Args:
-            subject: Whose number it is, before the definition.
-        """
-        source = "" if self.source == "ours" else f" (source: {self.source})"
-        entry = {"Description": f"{f'{subject}: ' if subject else ''}{self.definition}{source}"}
-        return entry | ({"Units": self.unit} if self.unit else {})
 
 
 _WHO = (

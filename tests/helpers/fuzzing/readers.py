@@ -113,7 +113,7 @@ def read_small_tables(folder):
     read_levels(folder / "levels.csv")
     read_participants(folder / "participants.tsv")
     read_case_table(folder / "cases.tsv", ["a", "b"])
-    read_design(folder / "design.csv", ["near", "far"])
+    read_design(folder / "design.tsv", ["near", "far"])
     for name in ("names.json", "names.yaml"):
         read_level_names(folder / name)
 
@@ -318,7 +318,7 @@ READERS: dict[str, Reader] = {
     ),
     "evaluation": Reader(
         seeds.evaluation,
-        {"evaluation/*.json": of_json, "evaluation/*.csv": of_text, "statistics/*.json": of_json},
+        {"evaluation/*.json": of_json, "evaluation/*.tsv": of_text, "statistics/*.json": of_json},
         read_evaluation,
     ),
     "predictions": Reader(

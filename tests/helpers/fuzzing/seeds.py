@@ -115,7 +115,7 @@ def small_tables(folder):
     (folder / "cases.tsv").write_text(
         "case\tsubject\tsex\tage\tbmi\tsource\tlabel_source\na\ts1\tF\t40\t22.5\tx\ty\nb\ts2\tM\t51\tn/a\tx\ty\n"
     )
-    (folder / "design.csv").write_text(
+    (folder / "design.tsv").write_text(
         "model,dimension,augmentation,depth,is_baseline\nnear,2D,yes,5,no\nfar,3D,no,5,\n"
     )
     (folder / "names.json").write_text(json.dumps({"1": "L1", "2": "L1-L2", "3": "L2"}))
@@ -249,8 +249,8 @@ def evaluation(folder):
     quietly("evaluate", "-ref", folder / "labelsTr", *models, "-o", folder / "evaluation", "-np", "1")
     from paraspinal_nnunet.evaluation.comparison.costs import COST_COLUMNS
 
-    costs = [f"{name},arm,T,2d,0,CPU,1.5,2.5,1000,500,0.1,4\n" for name in ("near", "far")]
-    (folder / "evaluation" / "costs.csv").write_text(",".join(COST_COLUMNS) + "\n" + "".join(costs))
+    costs = [f"{name}\tarm\tT\t2d\t0\tCPU\t1.5\t2.5\t1000\t500\t0.1\t4\n" for name in ("near", "far")]
+    (folder / "evaluation" / "costs.tsv").write_text("\t".join(COST_COLUMNS) + "\n" + "".join(costs))
     quietly("statistics", folder / "evaluation", "-o", folder / "statistics", *LENIENT)
     for path in folder.rglob("*.png"):
         path.unlink()
