@@ -14,9 +14,7 @@ SIGNIFICANT = "%.6g"
 """How numbers stand in tables for people; records hold them in full."""
 
 _FORMULA = re.compile(r"[=+\-@\t\r]")
-_NUMBER = re.compile(
-    r"([+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan))( [(\[][-\d., –]+[)\]])?", re.IGNORECASE
-)
+_NUMBER = re.compile(r"([+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan))( [(\[][-\d., –]+[)\]])?", re.IGNORECASE)
 """Also with an SD or an interval behind it, as in ``'-0.06 (0.45)'``: no spreadsheet can compute that."""
 
 

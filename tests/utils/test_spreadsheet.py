@@ -6,13 +6,16 @@ import pytest
 from paraspinal_nnunet.errors import SetupError
 from paraspinal_nnunet.utils.spreadsheet import cell_text, plain_text, write_exact_tsv, write_tsv, write_workbook
 
+FORMULAS = ["=1+1", "+A1", "-A1", "@SUM(A1)", "\t=1", "-1+2", "=cmd|' /C calc'!A0", "--1", "+", "-1 (A1)"]
+NUMBERS = ["-1.5", "+3", "-.5", "1e-5", "-1e+05", "-inf", "-0.06 (0.45)", "-0.19 [-1.16–0.72]"]
 
-@pytest.mark.parametrize("text", ["=1+1", "+A1", "-A1", "@SUM(A1)", "\t=1", "-1+2", "=cmd|' /C calc'!A0", "--1", "+", "-1 (A1)"])
+
+@pytest.mark.parametrize("text", FORMULAS)
 def test_formulas_get_an_apostrophe(text):
     assert plain_text(text) == f"'{text}"
 
 
-@pytest.mark.parametrize("text", ["", "a=1", "-1.5", "+3", "-.5", "1e-5", "-1e+05", "-inf", "'=1", "-0.06 (0.45)", "-0.19 [-1.16–0.72]", "sub-01", "a-b"])
+@pytest.mark.parametrize("text", ["", "a=1", "'=1", "sub-01", "a-b", *NUMBERS])
 def test_numbers_and_plain_text_stay(text):
     assert plain_text(text) == text
 
