@@ -1,4 +1,4 @@
-"""The numbers of the paper's text beside ours."""
+"""The numbers of the paper's text, and what it says in words of numbers, beside ours."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,6 +7,7 @@ import pandas as pd
 from paraspinal_nnunet.evaluation.comparison.data import StudyData, muscle_name
 from paraspinal_nnunet.evaluation.comparison.results import Analysis
 from paraspinal_nnunet.evaluation.paper.published import MODEL_OF_ARM, VOLUME_ICC, published_statements
+from paraspinal_nnunet.evaluation.paper.table1 import LABELS
 from paraspinal_nnunet.utils.text import number_text, p_clause
 
 _EFFECTS = {
@@ -25,6 +26,8 @@ _RANGES = {
     "dice minimum best": ("dice", (_BEST,), ""),
     "multifidus dice": ("dice", _ARMS, "Multifidus"),
     "icc minimum": (VOLUME_ICC, _ARMS, ""),
+    "icc minimum best": (VOLUME_ICC, (_BEST,), ""),
+    "icc psoas major best": (VOLUME_ICC, (_BEST,), "Psoas major"),
     "volume ratio best": ("volume_ratio", (_BEST,), ""),
 }
 """Key of the statement -> metric, arms that must all be there, and beginning of the muscles' names."""
@@ -39,6 +42,12 @@ _POST_HOC = {
     "posthoc psoas major 2D with DA": ("Psoas major", _2D_DA),
 }
 """Key of the statement -> beginning of the muscles' names, arms; left, then right."""
+_HALVES = {
+    "direction dimension": ((0, "2D"), ("dice",)),
+    "direction augmentation": ((1, False), ("dice",)),
+    "direction 3D": ((0, "3D"), ("volume_ratio", "conformity", "ppv")),
+}
+"""Key of the statement -> place in `MODEL_OF_ARM`'s keys and its value in the arms that come first, metrics."""
 _NOT_OURS = "–"
 _REASONS = {
     "anova": "needs the paper's arms on subjects that have all of them",
@@ -49,6 +58,8 @@ _REASONS = {
     "volumes": "needs reference volumes of all three muscles and two subjects",
     "seconds": "needs costs.tsv beside the metrics, which a workflow writes",
     "minutes": "nothing here measures how long people take",
+    "direction": "needs models that stand for all of the paper's arms",
+    "participants": "needs the subjects of the models",
 }
 """Beginning of the statement's key -> why there is no number of ours where there is none."""
 _NO_ARMS = "needs models that stand for all of the paper's arms that it is about"
@@ -60,7 +71,7 @@ def compare_with_paper(
     published: Mapping[str, str],
     data: StudyData,
 ) -> pd.DataFrame:
-    """Every number of the paper's text beside ours.
+    """Every statement of the paper's text beside ours.
 
     Args:
         frames: Tables of the study so far.
@@ -75,6 +86,8 @@ def compare_with_paper(
     ours = {
         **_effects(analyses),
         **_extremes(frames, published),
+        **_directions(frames["table1"], published),
+        **_participants(frames),
         **_post_hoc(frames, published),
         **_volumes(frames, data),
         **_differences(frames, published, data),
@@ -180,6 +193,39 @@ def _extremes(frames: Mapping[str, pd.DataFrame], published: Mapping[str, str]) 
         ours["inter-rater dice"] = f"≥ {number_text(float(frames['inter_rater']['dice_mean'].min()))}"
         ours["inter-rater icc"] = f"≥ {number_text(float(frames['inter_rater']['icc'].min()))}"
     return ours
+
+
+def _directions(table1: pd.DataFrame, published: Mapping[str, str]) -> dict[str, str]:
+    """Means of the paper's arms over all muscles, where ours stand for all of them."""
+    table = table1.assign(heading=table1["model"].map(dict(published))).dropna(subset=["heading"])
+    if set(table["heading"]) != set(_ARMS):
+        return {}
+    means = table.pivot_table("mean", "heading", "metric")
+    ours = {}
+    for key, ((place, value), metrics) in _HALVES.items():
+        first = [heading for arm, heading in MODEL_OF_ARM.items() if arm[place] == value]
+        texts = []
+        for metric in metrics:
+            of_both = [float(means.loc[arms, metric].mean()) for arms in (first, [a for a in _ARMS if a not in first])]
+            name = "" if metric == "dice" else f"{LABELS[metric].lower()} "
+            texts.append(name + " against ".join(number_text(mean) for mean in of_both))
+        ours[key] = ", ".join(texts)
+    dice = table[table["metric"] == "dice"]
+    by_muscle = dice.assign(name=dice["muscle"].str.rsplit(" ", n=1).str[0]).pivot_table("mean", "heading", "name")
+    lowest = int((by_muscle.idxmin(axis=1) == "Multifidus").sum())
+    return {**ours, "direction multifidus": f"lowest in {lowest} of {len(_ARMS)} models"}
+
+
+def _participants(frames: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+    if "supplementary_table1" not in frames:
+        return {}
+    row = frames["supplementary_table1"].set_index("part").loc["all"]
+    texts = [f"n = {row['n']}"]
+    texts += [f"{row['female']} female of {row['sex_known']} known"] if row["sex_known"] else []
+    for name, key, unit in (("age", "age", " years"), ("BMI", "bmi", "")):
+        if row[f"{key}_known"]:
+            texts.append(f"mean (SD) {name}: {_mean_sd(row[f'{key}_mean'], row[f'{key}_sd'], decimals=1)}{unit}")
+    return {"participants": "; ".join(texts)}
 
 
 def _post_hoc(frames: Mapping[str, pd.DataFrame], published: Mapping[str, str]) -> dict[str, str]:

@@ -40,13 +40,13 @@ class Contradiction:
 
 @dataclass(frozen=True)
 class Statement:
-    """A number in the paper's text.
+    """A number in the paper's text, or a comparison of numbers in words.
 
     Attributes:
         key: Short name, unique.
         quantity: What the number is: p, dice, volume_icc, reference_ml, bias_ml, ...
         relation: ``'='``, ``'<'``, ``'>'``, ``'≤'``, ``'≥'`` or ``'between'``.
-        values: The number, two where the text prints two.
+        values: The number, two where the text prints two, none where it says in words what is larger.
         sd: Standard deviation, NaN where none is printed.
         printed: As printed.
         place: Paragraph.
@@ -87,7 +87,7 @@ def published_table1() -> pd.DataFrame:
 
 @cache
 def published_statements() -> dict[str, Statement]:
-    """The numbers of the paper's text by `Statement.key`. Source: ``protocol.DOI``, CC BY 4.0."""
+    """The statements of the paper's text by `Statement.key`. Source: ``protocol.DOI``, CC BY 4.0."""
     statements = {}
     for entry in _text()["statements"]:
         values = entry["value"] if isinstance(entry["value"], list) else [entry["value"]]
