@@ -12,7 +12,7 @@ from paraspinal_nnunet.dataset_conversion.case import Checks, Source
 from paraspinal_nnunet.dataset_conversion.convert_case import FILE_ENDING
 from paraspinal_nnunet.dataset_conversion.report import Report
 from paraspinal_nnunet.dataset_conversion.selection import CaseSelection
-from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.errors import InputError, advice_on
 from paraspinal_nnunet.image_io.masks.boxes import ENTRY as BOX
 from paraspinal_nnunet.nnunet.datasets import CASE_COLUMNS, CASES_FILE, MISSING
 from paraspinal_nnunet.nnunet.splits import FILE_NAME as SPLITS_FILE
@@ -77,7 +77,7 @@ def write_report(path: Path, report: Report) -> None:
         else:
             write_json(path, {"paraspinal_nnunet_version": __version__, **report.as_json()})
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise InputError(f"{path}: cannot be written ({error.strerror or error}){advice_on(error)}") from error
 
 
 def _provenance(source: Source, folder: Path, checks: Checks, selection: CaseSelection) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from paraspinal_nnunet.dataset_conversion.case import Case, paths_of
-from paraspinal_nnunet.errors import DatasetError, InputError, SetupError
+from paraspinal_nnunet.errors import DatasetError, InputError, SetupError, advice_on
 from paraspinal_nnunet.nnunet.datasets import FolderName, datasets_with_number, nnunet_folder
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -81,6 +81,7 @@ def cannot_write(target: Path, error: OSError, *, kept: int) -> DatasetError:
         error: What the system said.
         kept: Number of finished cases that the next try takes over.
     """
-    advice = f"; free some space in {target.parent} and run the same command again" if error.errno in _FULL else ""
-    goes_on = f", which takes over {kept} finished cases" if kept and advice else ""
+    full = error.errno in _FULL
+    advice = f"; free some space in {target.parent} and run the same command again" if full else advice_on(error)
+    goes_on = f", which takes over {kept} finished cases" if kept and full else ""
     return DatasetError(f"{target}: cannot be written ({error.strerror or error}){advice}{goes_on}")

@@ -1,6 +1,18 @@
 """The errors that a user can fix: one base class, a few kinds, each a one-line message."""
 
+import errno
 import os
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+CANNOT_WRITE = (*_FULL, errno.EROFS)
+"""What the system says of disks that take no more, whatever file it is about."""
+
+_ADVICE = {
+    **dict.fromkeys(_FULL, "free some space there and run the command again"),
+    errno.EROFS: "write elsewhere",
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "ask for permission, or give another place"),
+}
+"""What to do about what the system says; the rest speaks for itself."""
 
 
 class ParaspinalError(Exception):
@@ -19,16 +31,29 @@ def one_line(error: object) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def advice_on(error: OSError) -> str:
+    """What to do about what the system says, as the end of a message; '' where that is not known.
+
+    >>> advice_on(OSError(28, "No space left on device"))
+    '; free some space there and run the command again'
+    """
+    advice = _ADVICE.get(error.errno or 0)
+    return f"; {advice}" if advice else ""
+
+
 def reason_of(error: BaseException) -> str:
     """Why something failed, in one line: a known error's own words, the system's reason and file, else kind and words.
 
-    >>> reason_of(OSError(28, "No space left on device", "out/a.nii.gz")), reason_of(KeyError("x"))
-    ('out/a.nii.gz: No space left on device', "KeyError: 'x'")
+    >>> reason_of(OSError(28, "No space left on device", "out/a.nii.gz"))
+    'out/a.nii.gz: No space left on device; free some space there and run the command again'
+    >>> reason_of(KeyError("x"))
+    "KeyError: 'x'"
     >>> reason_of(MemoryError())
     'MemoryError: there is not enough memory'
     """
     if isinstance(error, OSError) and error.strerror:
-        return ": ".join([*([os.fsdecode(error.filename)] if error.filename else []), one_line(error.strerror)])
+        place = [os.fsdecode(error.filename)] if error.filename else []
+        return ": ".join([*place, one_line(error.strerror)]) + advice_on(error)
     if isinstance(error, ParaspinalError | OSError) and str(error):
         return one_line(error)
     kind, said = type(error).__name__, one_line(error)

@@ -17,10 +17,10 @@ from paraspinal_nnunet.phantom.randomised.examples import Examples
 from paraspinal_nnunet.phantom.randomised.pool import draw_pool
 from paraspinal_nnunet.phantom.randomised.sampling import Frame
 from paraspinal_nnunet.phantom.randomised.tissues import LABELLED
-from paraspinal_nnunet.utils.files import atomic_path, write_json
+from paraspinal_nnunet.utils.files import atomic_path, write_json, write_text
 
 CHECKPOINT, RECIPE_FILE, LOG_FILE = "checkpoint.pt", "recipe.json", "log.csv"
-SAVE_EVERY = 250
+SAVE_EVERY, LOG_EVERY = 250, 50
 
 
 @dataclass
@@ -31,6 +31,8 @@ class State:
     mean: dict[str, torch.Tensor]
     optimizer: torch.optim.Optimizer
     iteration: int = 0
+    loss: float | None = None
+    """Its running mean."""
 
 
 def train(folder: Path, recipe: Recipe, *, workers: int = 1) -> Path:
@@ -51,19 +53,19 @@ def train(folder: Path, recipe: Recipe, *, workers: int = 1) -> Path:
     _check_recipe(folder, recipe)
     pool = draw_pool(folder / "pool", cases=recipe.cases, seed=recipe.seed, ovals=recipe.ovals)
     state = _start(folder, recipe)
+    _cut_log(folder / LOG_FILE, state.iteration)
     frame = Frame(recipe.patch_size, recipe.spacing_mm)
     examples = Examples(pool, frame, seed=recipe.seed, count=recipe.iterations * recipe.batch)
     remaining = Subset(examples, range(state.iteration * recipe.batch, len(examples)))
     loader = DataLoader(remaining, recipe.batch, num_workers=workers, prefetch_factor=6 if workers else None)
     bar = tqdm(loader, "training", initial=state.iteration, total=recipe.iterations, unit="step", mininterval=5)
-    running = None
     for image, labels in bar:
         value = _step(state, recipe, image, labels)
-        running = value if running is None else 0.98 * running + 0.02 * value
-        if state.iteration % 50 == 0:
-            bar.set_postfix(loss=f"{running:.3f}")
+        state.loss = value if state.loss is None else 0.98 * state.loss + 0.02 * value
+        if state.iteration % LOG_EVERY == 0:
+            bar.set_postfix(loss=f"{state.loss:.3f}")
             with (folder / LOG_FILE).open("a", encoding="utf-8") as log:
-                log.write(f"{state.iteration},{learning_rate(recipe, state.iteration):.6g},{running:.5f}\n")
+                log.write(f"{state.iteration},{learning_rate(recipe, state.iteration):.6g},{state.loss:.5f}\n")
         if state.iteration % SAVE_EVERY == 0 or state.iteration == recipe.iterations:
             _save(folder, state)
     return folder / CHECKPOINT
@@ -109,7 +111,7 @@ def _start(folder: Path, recipe: Recipe) -> State:
         saved: dict[str, Any] = torch.load(folder / CHECKPOINT, weights_only=True)
         network.load_state_dict(saved["network"])
         optimizer.load_state_dict(saved["optimizer"])
-        state.mean, state.iteration = saved["mean"], saved["iteration"]
+        state.mean, state.iteration, state.loss = saved["mean"], saved["iteration"], saved.get("loss")
     return state
 
 
@@ -136,9 +138,17 @@ def _save(folder: Path, state: State) -> None:
         "mean": state.mean,
         "optimizer": state.optimizer.state_dict(),
         "iteration": state.iteration,
+        "loss": state.loss,
     }
     with atomic_path(folder / CHECKPOINT) as temporary:
         torch.save(content, temporary)
+
+
+def _cut_log(path: Path, iteration: int) -> None:
+    """Leave out of a log what was noted after the checkpoint, and will be again."""
+    if path.exists():
+        rows = [row for row in path.read_text(encoding="utf-8").splitlines(keepends=True) if row.endswith("\n")]
+        write_text(path, "".join(row for row in rows if int(row.partition(",")[0]) <= iteration))
 
 
 def _check_recipe(folder: Path, recipe: Recipe) -> None:

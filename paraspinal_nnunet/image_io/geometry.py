@@ -6,11 +6,12 @@ superior), as nibabel gives them. Arrays in this module are in NIfTI order (i, j
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from nibabel.orientations import aff2axcodes, apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
+from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt2axcodes, ornt_transform
 
 from paraspinal_nnunet.anatomy import Structure, side_pairs
 from paraspinal_nnunet.errors import GeometryError, LabelError
@@ -32,9 +33,26 @@ def spacing_mm(affine: np.ndarray) -> tuple[float, float, float]:
     return float(i), float(j), float(k)
 
 
+def orientation_of(affine: np.ndarray) -> np.ndarray:
+    """(3, 2) the patient's axis nearest to each stored one, and its direction, as nibabel has it; not to be written to.
+
+    It is asked for many times of each scan, and the same for most scans of a scanner.
+    """
+    return _orientation_of(np.ascontiguousarray(np.asarray(affine, float)[:3, :3]).tobytes())
+
+
+@lru_cache(maxsize=64)
+def _orientation_of(axes: bytes) -> np.ndarray:
+    affine = np.eye(4)
+    affine[:3, :3] = np.frombuffer(axes).reshape(3, 3)
+    found: np.ndarray = io_orientation(affine)
+    found.flags.writeable = False
+    return found
+
+
 def axis_codes(affine: np.ndarray) -> str:
     """The closest anatomical orientation of the stored axes, e.g. ``'LPS'``."""
-    return "".join(code or "?" for code in aff2axcodes(affine))
+    return "".join(code or "?" for code in ornt2axcodes(orientation_of(affine)))
 
 
 def through_plane_axis(affine: np.ndarray) -> int:
@@ -42,7 +60,7 @@ def through_plane_axis(affine: np.ndarray) -> int:
 
     Found from the affine alone, never from the order of the array.
     """
-    return int(np.flatnonzero(io_orientation(affine)[:, 0] == 2)[0])
+    return int(np.flatnonzero(orientation_of(affine)[:, 0] == 2)[0])
 
 
 def check_axial(affine: np.ndarray, shape: Sequence[int], name: str) -> None:
@@ -62,7 +80,7 @@ def check_axial(affine: np.ndarray, shape: Sequence[int], name: str) -> None:
         raise GeometryError(f"{name}: the affine has no valid voxel size ({spacing}); correct the header")
     anisotropic = spacing[coarsest] > 1.5 * sorted(spacing)[1]
     if anisotropic and coarsest != through_plane_axis(affine):
-        plane = {0: "sagittal", 1: "coronal"}[int(io_orientation(affine)[coarsest, 0])]
+        plane = {0: "sagittal", 1: "coronal"}[int(orientation_of(affine)[coarsest, 0])]
         raise GeometryError(
             f"{name}: slices are {plane} (voxels of {by_text(spacing)} mm stored {axis_codes(affine)}, shape "
             f"{tuple(shape)}); this protocol needs axial slices"
@@ -138,7 +156,7 @@ def to_ras(array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarra
     Returns:
         The array (a view) and its new affine.
     """
-    orientation = io_orientation(affine)
+    orientation = orientation_of(affine)
     return apply_orientation(array, orientation), affine @ inv_ornt_aff(orientation, array.shape)
 
 
@@ -153,7 +171,7 @@ def from_ras(array: np.ndarray, affine: np.ndarray) -> np.ndarray:
         (i, j, k), a view.
     """
     ras = np.array([[0, 1], [1, 1], [2, 1]])
-    return apply_orientation(array, ornt_transform(ras, io_orientation(affine)))
+    return apply_orientation(array, ornt_transform(ras, orientation_of(affine)))
 
 
 @dataclass(frozen=True)

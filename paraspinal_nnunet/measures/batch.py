@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from paraspinal_nnunet.errors import InputError, ParaspinalError, one_line
+from paraspinal_nnunet.errors import InputError, ParaspinalError, reason_of
 from paraspinal_nnunet.image_io.images import ENDINGS, ending_of, images_in, stem_of
 from paraspinal_nnunet.image_io.pairing import no_images, partners, warn_left_out
 from paraspinal_nnunet.measures.case import MeasureOptions, check_options, measure_with_maps, methods_of, settings
@@ -219,7 +219,7 @@ def _outcome(request: BatchRequest, case: _Case, listed: _Listed, *, alone: bool
         return error
     except Exception as error:
         log.debug("case %s", case.name, exc_info=error)
-        return InputError(f"{case.mask}: {type(error).__name__}: {one_line(error)}")
+        return InputError(f"{case.mask}: {reason_of(error)}")
 
 
 def _measure_case(request: BatchRequest, case: _Case, listed: _Listed, *, alone: bool) -> _Outcome:

@@ -4,14 +4,15 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Literal
 
 from paraspinal_nnunet.errors import DatasetError, InputError, SetupError
 from paraspinal_nnunet.utils.files import read_json
 from paraspinal_nnunet.utils.forms import ANY
 from paraspinal_nnunet.utils.tables import number, read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FolderName = Literal["raw", "preprocessed", "results"]
 
@@ -136,7 +137,7 @@ def case_ids(dataset_folder: Path) -> list[str]:
     return sorted(images)
 
 
-def read_cases(dataset_folder: Path) -> pd.DataFrame:
+def read_cases(dataset_folder: Path) -> "pd.DataFrame":
     """Who each training case is.
 
     Args:
@@ -156,7 +157,7 @@ def read_cases(dataset_folder: Path) -> pd.DataFrame:
     return read_case_table(path if path.exists() else None, ids)
 
 
-def read_case_table(path: Path | None, ids: list[str]) -> pd.DataFrame:
+def read_case_table(path: Path | None, ids: list[str]) -> "pd.DataFrame":
     """Who the cases with these ids are.
 
     Args:
@@ -169,6 +170,8 @@ def read_case_table(path: Path | None, ids: list[str]) -> pd.DataFrame:
     Raises:
         DatasetError: As `read_cases`.
     """
+    import pandas as pd  # takes longer to import than most data sets to look at
+
     if path is None:
         table = pd.DataFrame({"case": ids, "subject": ids})
     else:
@@ -188,12 +191,12 @@ def _stems(folder: Path, ending: str) -> list[str]:
     return [p.name[: -len(ending)] for p in folder.iterdir() if p.name.endswith(ending) and not p.name.startswith(".")]
 
 
-def _read_tsv(path: Path) -> pd.DataFrame:
+def _read_tsv(path: Path) -> "pd.DataFrame":
     table = read_table(path, kind=DatasetError).reset_index(drop=True)
     return table.mask(table.isin([MISSING, ""]))
 
 
-def _check_cases(table: pd.DataFrame, ids: list[str], path: Path) -> None:
+def _check_cases(table: "pd.DataFrame", ids: list[str], path: Path) -> None:
     lacking = [column for column in ("case", "subject") if column not in table]
     if lacking:
         raise DatasetError(f"{path}: has no column {' or '.join(lacking)}")
@@ -207,7 +210,7 @@ def _check_cases(table: pd.DataFrame, ids: list[str], path: Path) -> None:
         raise DatasetError(f"{path}: gives no subject for {_some(nameless)}")
 
 
-def _numbers(column: pd.Series, name: str, path: Path | None) -> pd.Series:
+def _numbers(column: "pd.Series", name: str, path: Path | None) -> "pd.Series":
     numbers = column.map(_number_or_nan).astype(float)
     wrong = column[numbers.isna() & column.notna()]
     if len(wrong):

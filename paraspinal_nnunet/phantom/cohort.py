@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.anatomy import PARASPINAL
-from paraspinal_nnunet.errors import InputError, ProtocolError
+from paraspinal_nnunet.errors import InputError, ProtocolError, advice_on
 from paraspinal_nnunet.image_io.checks import SPACING_RANGE_MM
 from paraspinal_nnunet.image_io.nifti import write_image, write_labels
 from paraspinal_nnunet.phantom.anatomy import FIELD_OF_VIEW_MM, FULL_SHAPE, Grid, Trunk, build_trunk
@@ -211,7 +211,7 @@ def write_cohort(
             cohort = PhantomCohort(folder, seed, shape, Grid.of_shape(shape).spacing_mm, records)
             _write_tables(temporary, cohort)
     except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from error
+        raise InputError(f"{folder}: cannot be written ({error.strerror or error}){advice_on(error)}") from error
     return cohort
 
 

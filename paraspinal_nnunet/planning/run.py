@@ -25,7 +25,7 @@ from paraspinal_nnunet.planning.raw_data import check_raw_data
 from paraspinal_nnunet.protocol.overrides import override
 from paraspinal_nnunet.protocol.paper import PAPER
 from paraspinal_nnunet.protocol.plans import BASELINE_ENTRY, BASELINE_NAME, DEFAULT_NAME, PlansEntry
-from paraspinal_nnunet.utils.files import read_json, write_json
+from paraspinal_nnunet.utils.files import atomic_path, read_json, write_json
 
 log = logging.getLogger(__name__)
 
@@ -194,7 +194,7 @@ def _plan_paper(raw: Path, request: PlanRequest) -> None:
 def _plan_baseline(raw: Path, request: PlanRequest) -> None:
     from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 
-    with _quiet():
+    with _quiet(), _written_whole():
         ExperimentPlanner(raw.name, plans_name=request.name).plan_experiment()
     if request.overrides and request.baseline:
         plans_file = nnunet_folder("preprocessed") / raw.name / f"{request.name}.json"
@@ -229,11 +229,38 @@ def _preprocess(raw: Path, preprocessed: Path, plans_file: Path, digest: str, re
             continue
         log.info("preprocessing %s into %s", name, folder.name)
         mark_unfinished(folder)
+        remove_half_copies(raw, preprocessed)
         with _quiet():
             preprocess_dataset(
                 int(raw.name[7:10]), request.name, configurations=[name], num_processes=[request.processes]
             )
         mark_preprocessed(folder, digest)
+
+
+def remove_half_copies(raw: Path, preprocessed: Path) -> None:
+    """Remove copies of label maps that a stopped run or a full disk cut short: younger, nnU-Net would keep them."""
+    for copy in (preprocessed / "gt_segmentations").glob("*"):
+        source = raw / "labelsTr" / copy.name
+        if source.is_file() and source.stat().st_size != copy.stat().st_size:
+            copy.unlink()
+
+
+@contextmanager
+def _written_whole() -> Iterator[None]:
+    """Let nnU-Net's planner write its plans beside their name first, so that none are cut short."""
+    from nnunetv2.experiment_planning.experiment_planners import default_experiment_planner as planners
+
+    write = planners.save_json
+
+    def whole(content: Any, path: str, **options: Any) -> None:
+        with atomic_path(Path(path)) as temporary:
+            write(content, str(temporary), **options)
+
+    planners.save_json = whole
+    try:
+        yield
+    finally:
+        planners.save_json = write
 
 
 @contextmanager

@@ -3,15 +3,16 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from paraspinal_nnunet.errors import DatasetError, one_line
 from paraspinal_nnunet.nnunet.datasets import CASES_FILE, read_case_table, read_dataset_json
 from paraspinal_nnunet.quality_control.classes import LabelClass, classes_of
 from paraspinal_nnunet.quality_control.findings import Finding, Severity
 from paraspinal_nnunet.utils.text import pluralize, some
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REORIENTING_READER = "NibabelIOWithReorient"
 """The only reader of nnU-Net's that hands every scan to the network in one orientation."""
@@ -57,7 +58,7 @@ class Dataset:
     channels: tuple[str, ...]
     reader: str
     cases: tuple[CaseFiles, ...]
-    people: pd.DataFrame
+    people: "pd.DataFrame"
     findings: tuple[Finding, ...]
 
     @property
@@ -129,7 +130,7 @@ def _with_ending(folder: Path, ending: str) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.name.endswith(ending) and not p.name.startswith("."))
 
 
-def _people(folder: Path, ids: list[str]) -> tuple[pd.DataFrame, list[Finding]]:
+def _people(folder: Path, ids: list[str]) -> "tuple[pd.DataFrame, list[Finding]]":
     path = folder / CASES_FILE
     if not path.exists():
         text = f"no {CASES_FILE}: each case counts as a subject of its own, so splits by subject cannot be checked"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from paraspinal_nnunet import __version__
-from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.errors import InputError, advice_on
 from paraspinal_nnunet.nnunet.datasets import MISSING
 from paraspinal_nnunet.quality_control.checks.outliers import RULE
 from paraspinal_nnunet.quality_control.checks.volumes import PAPER_SOURCE, VolumeSummary, asymmetry_percent
@@ -64,7 +64,7 @@ def write_inspection(inspection: Inspection, folder: Path, *, workers: int = 1) 
     try:
         return _write(inspection, Path(folder), workers)
     except OSError as error:
-        raise InputError(f"{folder}: cannot be written to ({error.strerror or error})") from error
+        raise InputError(f"{folder}: cannot be written to ({error.strerror or error}){advice_on(error)}") from error
 
 
 def _write(inspection: Inspection, folder: Path, workers: int) -> list[Path]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.errors import CANNOT_WRITE, InputError
 from paraspinal_nnunet.utils.workplace import set_aside, workplace
 
 
@@ -21,7 +21,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with workplace(path.parent) as place:
+    with _named(path), workplace(path.parent) as place:
         temporary = place / f".{path.name}"
         yield temporary
         os.replace(temporary, path)
@@ -41,7 +41,7 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with workplace(path.parent) as place:
+    with _named(path), workplace(path.parent) as place:
         if path.exists() and not overwrite:
             raise FileExistsError(path)
         temporary = place / path.name
@@ -62,6 +62,17 @@ def replace_folders(finished: Path, path: Path, *, replaces: Sequence[Path] = ()
     with workplace(path.parent) as place:
         set_aside(place, replaces, path)
         os.replace(finished, path)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Let the system's refusal to write name what was written: a full disk names nothing, or a hidden file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in CANNOT_WRITE:
+            error.filename, error.filename2 = os.fspath(path), None
+        raise
 
 
 def write_text(path: Path, text: str) -> None:

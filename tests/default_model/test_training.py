@@ -53,6 +53,7 @@ def test_what_is_added_to_logits_moves_two_muscles_on_both_sides():
 
 @pytest.mark.slow
 def test_a_stopped_training_ends_in_the_same_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "LOG_EVERY", 1)
     whole = weights(training.train(tmp_path / "whole", TINY, workers=0))
     real, steps = training._step, []
 
@@ -70,6 +71,9 @@ def test_a_stopped_training_ends_in_the_same_weights(tmp_path, monkeypatch):
     assert steps == [0, 1, 2, 3, 2, 3]  # the checkpoint after two steps was gone on from
     for name, value in whole.items():
         torch.testing.assert_close(value, stopped[name], rtol=0, atol=0)
+    logs = [(tmp_path / name / training.LOG_FILE).read_text() for name in ("whole", "stopped")]
+    assert logs[0] == logs[1]
+    assert [row.split(",")[0] for row in logs[0].splitlines()] == ["1", "2", "3", "4"]
     with pytest.raises(InputError, match="another recipe"):
         training.train(tmp_path / "stopped", replace(TINY, seed=2), workers=0)
 

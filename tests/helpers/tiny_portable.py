@@ -12,7 +12,7 @@ LABELS = {"background": 0, **{s.key: s.label for s in PARASPINAL}}
 SPACING_ZYX = (4.0, 1.0, 1.0)
 
 
-def write_tiny_model(folder, folds=("0",), labels=LABELS, shifts=None):
+def write_tiny_model(folder, folds=("0",), labels=LABELS, shifts=None, patch_size=(16, 16)):
     """A model's folder as `paraspinal export --format onnx` writes it; `shifts` move a fold's grey values."""
     folder.mkdir(parents=True)
     for number, fold in enumerate(folds):
@@ -23,7 +23,7 @@ def write_tiny_model(folder, folds=("0",), labels=LABELS, shifts=None):
     preprocessing = {
         "orientation": "RAS", "image_reader_writer": "NibabelIOWithReorient", "spacing_mm": list(SPACING_ZYX),
         "normalization": ["RescaleTo01Normalization"], "normalization_nonzero_voxels_only": [False],
-        "interpolation_order": 1, "interpolation_order_z": 1, "patch_size": [16, 16], "step_size": 0.5,
+        "interpolation_order": 1, "interpolation_order_z": 1, "patch_size": list(patch_size), "step_size": 0.5,
         "size_multiple": [1, 1], "channels": 1, "intensities": [{}],
         "transpose_forward": [0, 1, 2], "transpose_backward": [0, 1, 2], "preprocessor": "DefaultPreprocessor",
         "resampling_data": resampling, "resampling_probabilities": resampling,

@@ -2,6 +2,7 @@ import json
 import logging
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,8 @@ from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.errors import DatasetError, ProtocolError
 from paraspinal_nnunet.nnunet.preprocessed import MARKER_SUFFIX, check_complete, is_made_from, source_digest
 from paraspinal_nnunet.nnunet.splits import make_splits, read_splits, write_splits
-from paraspinal_nnunet.planning.run import PlanRequest, plan, prepare_splits
+from paraspinal_nnunet.planning import run
+from paraspinal_nnunet.planning.run import PlanRequest, plan, prepare_splits, remove_half_copies
 from paraspinal_nnunet.protocol.overrides import parse_settings
 from paraspinal_nnunet.protocol.plans import BASELINE_ENTRY, ENTRY
 
@@ -257,3 +259,30 @@ def test_folds_that_came_with_the_data_are_kept(tiny_copy):
     path.unlink()
     with pytest.raises(DatasetError, match="has 2 folds, the plans ask for 3"):
         prepare_splits(tiny_copy.raw, tiny_copy.preprocessed, tiny_request(tiny_copy))
+
+
+def test_label_maps_that_were_cut_short_are_copied_again(tmp_path):
+    """nnU-Net copies what is older than its source alone; a half copy of a stopped run is younger."""
+    raw, preprocessed = tmp_path / "raw", tmp_path / "preprocessed"
+    for folder, sizes in ((raw / "labelsTr", (9, 9)), (preprocessed / "gt_segmentations", (9, 4))):
+        folder.mkdir(parents=True)
+        for case, size in zip("ab", sizes, strict=True):
+            (folder / f"{case}.nii.gz").write_bytes(bytes(size))
+    (preprocessed / "gt_segmentations" / "of_others.nii.gz").write_bytes(b"1")
+    remove_half_copies(raw, preprocessed)
+    left = sorted(p.name for p in (preprocessed / "gt_segmentations").iterdir())
+    assert left == ["a.nii.gz", "of_others.nii.gz"]
+
+
+def test_a_full_disk_leaves_no_half_plans_of_the_baseline(tmp_path, monkeypatch):
+    from nnunetv2.experiment_planning.experiment_planners import default_experiment_planner as planners
+
+    def full(content, path, **options):
+        Path(path).write_text("{")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(planners, "save_json", full)
+    with pytest.raises(OSError, match="No space left"), run._written_whole():
+        planners.save_json({"a": 1}, str(tmp_path / "plans.json"), sort_keys=False)
+    assert list(tmp_path.iterdir()) == []
+    assert planners.save_json is full

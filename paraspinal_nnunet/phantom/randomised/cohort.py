@@ -10,7 +10,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from paraspinal_nnunet import __version__
-from paraspinal_nnunet.errors import InputError, ProtocolError
+from paraspinal_nnunet.errors import InputError, ProtocolError, advice_on
 from paraspinal_nnunet.image_io.nifti import write_image, write_labels
 from paraspinal_nnunet.phantom.randomised.body import Body, draw_body
 from paraspinal_nnunet.phantom.randomised.examples import EXCHANGED, taken
@@ -105,7 +105,7 @@ def write_cohort(folder: Path, *, cases: int, seed: int) -> None:
                 temporary / SUMMARY_FILE, {**content, "seed": seed, "cases": cases, "writer": nibabel.__version__}
             )
     except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from error
+        raise InputError(f"{folder}: cannot be written ({error.strerror or error}){advice_on(error)}") from error
 
 
 def _draw(

@@ -1,5 +1,6 @@
 """Ends a verb before it is done: itself or one of its processes, at once or by a signal that it can answer."""
 
+import contextlib
 import os
 import signal
 import time
@@ -102,11 +103,13 @@ def _end(process, folder, way, chance):
     elif way == "term":
         process.terminate()
     elif way == "ctrl-c":
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it, to all of the group
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it, to all of the group
     else:
         others = [pid for pid in processes_of(folder) if pid != process.pid and not _is_tracker(pid)]
         if others:
-            os.kill(chance.choice(others) if chance else others[0], signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(chance.choice(others) if chance else others[0], signal.SIGKILL)
 
 
 def _is_tracker(pid):
