@@ -20,7 +20,10 @@ ARMS = {
 """The paper's arms: trainer and nnU-Net's configuration."""
 
 WARM_UP, LEAST = 2, 3
-"""Steps before the clock starts, and that are timed at least."""
+"""Steps before the clock starts, and that are timed at least where there is time for them."""
+
+USABLE = 0.8
+"""Share of the time that an arm may take after which the clock is stopped; starting up and ending need the rest."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,9 @@ class ArmTiming:
         return self.loop_seconds * self.batch_size / self.crops
 
 
-def measure_arm(arm: str, plans: str, *, device: str | None, batch_size: int, seconds: float) -> ArmTiming:
+def measure_arm(
+    arm: str, plans: str, *, device: str | None, batch_size: int, seconds: float, limit_s: float
+) -> ArmTiming:
     """Train an arm of the benchmark's data set for a while.
 
     Args:
@@ -63,17 +68,22 @@ def measure_arm(arm: str, plans: str, *, device: str | None, batch_size: int, se
         plans: Name of the plans.
         device: Torch's; the GPU where there is one when None.
         batch_size: The protocol's, to which the plans' may be a part.
-        seconds: About how long.
+        seconds: About how long it is timed, or as long as the limit leaves.
+        limit_s: How long it may take with all that comes before.
+
+    Raises:
+        TimeoutError: Not even single steps could be timed within the limit.
     """
-    found: ArmTiming = in_own_process(_measure, arm, plans, device, batch_size, seconds)
+    found: ArmTiming = in_own_process(_measure, arm, plans, device, batch_size, seconds, limit_s, limit_s=limit_s)
     return found
 
 
-def _measure(arm: str, plans: str, device: str | None, batch_size: int, seconds: float) -> ArmTiming:
+def _measure(arm: str, plans: str, device: str | None, batch_size: int, seconds: float, limit_s: float) -> ArmTiming:
+    end = time.perf_counter() + USABLE * limit_s
     import torch
 
     try:
-        return _timing(arm, plans, device, batch_size, seconds)
+        return _timing(arm, plans, device, batch_size, seconds, end)
     except torch.OutOfMemoryError:
         raise InputError(
             f"{arm}: a batch of {batch_size} crops does not fit into the GPU's memory; give --arms {arm} --set "
@@ -81,17 +91,18 @@ def _measure(arm: str, plans: str, device: str | None, batch_size: int, seconds:
         ) from None
 
 
-def _timing(arm: str, plans: str, device: str | None, batch_size: int, seconds: float) -> ArmTiming:
+def _timing(arm: str, plans: str, device: str | None, batch_size: int, seconds: float, end: float) -> ArmTiming:
     from paraspinal_nnunet.training.record import machine
 
     trainer = _trainer(arm, plans, device)
     batches = trainer.dataloader_train
     wait = _waiter(trainer.device)
     batch = _warm(trainer, batches, wait)
-    share = seconds / 3
-    loop = timed(lambda: trainer.train_step(next(batches)), wait, share)
-    step = timed(lambda: trainer.train_step(batch), wait, share)
-    data = timed(lambda: next(batches), wait, share)
+    left = max(end - time.perf_counter(), 0)
+    share, least = min(seconds, left) / 3, LEAST if left > seconds else 1
+    loop = timed(lambda: trainer.train_step(next(batches)), wait, share, least)
+    step = timed(lambda: trainer.train_step(batch), wait, share, least)
+    data = timed(lambda: next(batches), wait, share, least)
     used = machine(trainer.device)
     return ArmTiming(
         arm=arm,
@@ -131,17 +142,18 @@ def _warm(trainer: Any, batches: Iterator[dict[str, Any]], wait: Callable[[], No
     return batch
 
 
-def timed(do: Callable[[], object], wait: Callable[[], None], seconds: float) -> float:
-    """Mean seconds of doing something again and again for a while, at least `LEAST` times.
+def timed(do: Callable[[], object], wait: Callable[[], None], seconds: float, least: int = LEAST) -> float:
+    """Mean seconds of doing something again and again for a while.
 
     Args:
         do: The work; a GPU may still be at it when this returns.
         wait: Returns when the work is done.
         seconds: About how long.
+        least: How often at least.
     """
     start = time.perf_counter()
     done = 0
-    while done < LEAST or time.perf_counter() - start < seconds:
+    while done < least or time.perf_counter() - start < seconds:
         do()
         done += 1
     wait()

@@ -2,6 +2,7 @@
 
 import math
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -10,7 +11,7 @@ from typing import Any
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.protocol.paper import PAPER
+from paraspinal_nnunet.protocol.paper import PAPER, Protocol
 from paraspinal_nnunet.speed.arms import ARMS, DATASET, ArmTiming, measure_arm
 from paraspinal_nnunet.utils.files import read_json, write_json
 from paraspinal_nnunet.utils.progress import progress
@@ -36,7 +37,8 @@ class BenchmarkRequest:
     Attributes:
         arms: Keys of `ARMS`.
         device: Torch's; the GPU where there is one when None.
-        seconds: About how long each arm is trained.
+        seconds: About how long each arm is timed, or as long as the minutes leave.
+        minutes: How long all may take; what they leave no time for is not measured.
         shape: Voxels of the computed scans along x, y, z.
         settings: Protocol numbers that differ, by key.
     """
@@ -44,6 +46,7 @@ class BenchmarkRequest:
     arms: Sequence[str] = tuple(ARMS)
     device: str | None = None
     seconds: float = 30.0
+    minutes: float = 5.0
     shape: tuple[int, int, int] = FULL_SHAPE
     settings: Mapping[str, Any] | None = None
 
@@ -56,7 +59,9 @@ def benchmark(request: BenchmarkRequest) -> dict[str, Any]:
 
     Raises:
         SetupError: nnU-Net is missing, or the device.
+        InputError: There was no time to measure any arm.
     """
+    end = time.perf_counter() + 60 * request.minutes
     from paraspinal_nnunet.nnunet.compat import torch_device
     from paraspinal_nnunet.protocol.overrides import override
     from paraspinal_nnunet.training.record import machine
@@ -65,16 +70,12 @@ def benchmark(request: BenchmarkRequest) -> dict[str, Any]:
     protocol = override(PAPER, request.settings or {})
     with workplace() as folder, _nnunet_folders(folder):
         _prepare(folder, request, on_gpu=device.type == "cuda")
-        timings = [
-            measure_arm(
-                arm,
-                PLANS,
-                device=request.device,
-                batch_size=protocol.sampling(ARMS[arm][1]).batch_size,
-                seconds=request.seconds,
-            )
-            for arm in progress(request.arms, what="measuring", unit="arm")
-        ]
+        timings = list(_in_time(request, protocol, end))
+    if not timings:
+        raise InputError(
+            f"no arm could be measured within {request.minutes:g} minutes on this machine as busy as it is; give more "
+            "--minutes, or a smaller --shape"
+        )
     arms = {t.arm: {**asdict(t), "hours_per_fold": hours(t, protocol.training.iterations)} for t in timings}
     return {
         "format": FORMAT,
@@ -85,9 +86,26 @@ def benchmark(request: BenchmarkRequest) -> dict[str, Any]:
         "shape": list(request.shape),
         "machine": machine(device),
         "arms": arms,
+        "not_measured": [arm for arm in request.arms if arm not in arms],
         "study_hours": protocol.validation.folds * sum(arm["hours_per_fold"] for arm in arms.values()),
         "resources": {"train": _resources(timings, arms)},
     }
+
+
+def _in_time(request: BenchmarkRequest, protocol: Protocol, end: float) -> Iterator[ArmTiming]:
+    """The arms that can be measured; each may take its share of the time that is left."""
+    for number, arm in enumerate(progress(request.arms, what="measuring", unit="arm")):
+        try:
+            yield measure_arm(
+                arm,
+                PLANS,
+                device=request.device,
+                batch_size=protocol.sampling(ARMS[arm][1]).batch_size,
+                seconds=request.seconds,
+                limit_s=max(end - time.perf_counter(), 0) / (len(request.arms) - number),
+            )
+        except TimeoutError:
+            continue
 
 
 def hours(timing: ArmTiming, iterations: int) -> float:
@@ -108,6 +126,8 @@ def table(content: Mapping[str, Any]) -> str:
         f"{content['folds']} folds of {', '.join(content['arms'])}, {content['iterations']} iterations each, one after "
         f"the other: {content['study_hours']:.0f} hours; validation comes on top"
     )
+    if content["not_measured"]:
+        lines.append(f"not measured for want of time: {', '.join(content['not_measured'])}; give more --minutes")
     if any(arm["crops"] != arm["batch_size"] for arm in content["arms"].values()):
         lines.append("hours are those of the whole batch, whose time is taken to grow with its crops")
     return "\n".join(lines)
@@ -117,11 +137,15 @@ def training_resources(path: Path) -> dict[str, int]:
     """What a study's trainings may ask for: threads, memory_gb, minutes and gpu.
 
     Raises:
-        InputError: The file is none that `paraspinal benchmark` wrote.
+        InputError: The file is none that `paraspinal benchmark` wrote, or lacks arms.
     """
     content = read_json(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path}: was not written by 'paraspinal benchmark -o'; measure anew")
+    if left_out := content.get("not_measured"):
+        raise InputError(
+            f"{path}: {', '.join(map(str, left_out))} not measured for want of time; measure with --minutes"
+        )
     asked = content.get("resources", {}).get("train", {})
     missing = [key for key in ("gpu", "threads", "memory_gb", "minutes") if not isinstance(asked.get(key), int)]
     if missing:

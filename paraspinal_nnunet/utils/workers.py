@@ -85,18 +85,26 @@ def each(
             bar.update()
 
 
-def in_own_process(do: Callable[..., Result], *arguments: Any) -> Result:
+def in_own_process(do: Callable[..., Result], *arguments: Any, limit_s: float | None = None) -> Result:
     """Call a function in a process of its own, and end that with all the processes that it started, whatever happens.
 
     For code of others that runs pools of its own, which hang when they are interrupted or one of their processes dies.
 
+    Args:
+        do: The function.
+        *arguments: Its arguments.
+        limit_s: Seconds after which it is ended; None lets it take its time.
+
     Raises:
         WorkerDiedError: It, or a process that it started, was killed.
+        TimeoutError: It took longer than it may.
     """
     worker = _Worker(partial(_call, do), with_children=True)
     try:
         worker.give(0, arguments)
         name = getattr(do, "__name__", "the work")
+        if limit_s is not None and not worker.connection.poll(limit_s):
+            raise TimeoutError(f"{name}: took longer than {limit_s:.0f} s")
         _, answer = worker.take(name)
     except BaseException:
         worker.kill()

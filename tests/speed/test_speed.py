@@ -1,5 +1,7 @@
 import json
 import os
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,6 +10,7 @@ pytest.importorskip("torch")
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.protocol.overrides import parse_settings
+from paraspinal_nnunet.speed import run
 from paraspinal_nnunet.speed.arms import ARMS, ArmTiming, timed
 from paraspinal_nnunet.speed.run import (
     FORMAT,
@@ -34,6 +37,32 @@ def test_work_is_repeated_for_a_while_and_waited_for_once():
     assert (len(calls), len(waits)) == (3, 1)
 
 
+def test_what_there_is_no_time_for_is_told_and_no_study_is_planned_with_the_rest(tmp_path, monkeypatch):
+    """Two of three arms end in time; the next one may take what they left."""
+    limits = {}
+
+    def measured(arm, plans, *, limit_s, **given):
+        limits[arm] = limit_s
+        if arm == "3d":
+            raise TimeoutError
+        return replace(TIMING, arm=arm)
+
+    clock = iter([0.0, 60.0, 120.0, 210.0])
+    monkeypatch.setattr(run, "measure_arm", measured)
+    monkeypatch.setattr(run, "_prepare", lambda *given, **options: None)
+    monkeypatch.setattr(run, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    content = benchmark(BenchmarkRequest(("2d", "3d", "2d_da"), "cpu", minutes=5))
+    assert limits == {"2d": 80, "3d": 90, "2d_da": 90}  # of 240 s for three, 180 for two, 90 for one
+    assert (list(content["arms"]), content["not_measured"]) == (["2d", "2d_da"], ["3d"])
+    assert "not measured for want of time: 3d; give more --minutes" in table(content)
+    write_benchmark(tmp_path / "benchmark.json", content)
+    with pytest.raises(InputError, match="3d not measured for want of time"):
+        training_resources(tmp_path / "benchmark.json")
+    monkeypatch.setattr(run, "time", SimpleNamespace(perf_counter=lambda: 0.0))
+    with pytest.raises(InputError, match="no arm could be measured within 5 minutes"):
+        benchmark(BenchmarkRequest(("3d",), "cpu"))
+
+
 @pytest.mark.slow
 def test_arms_are_measured_on_computed_scans(tmp_path, thread_pools, monkeypatch):
     """Small scans and batches; nothing is left behind, and a study takes what was found."""
@@ -41,7 +70,7 @@ def test_arms_are_measured_on_computed_scans(tmp_path, thread_pools, monkeypatch
     monkeypatch.setenv("nnUNet_raw", "elsewhere")
     monkeypatch.setenv("nnUNet_n_proc_DA", "0")
     settings = parse_settings(["patch_size=32,32", "3d_fullres.patch_size=16,32,32", "2d.batch_size=16", "threads=1"])
-    request = BenchmarkRequest(("2d_da", "3d"), "cpu", 0.01, (64, 64, 16), settings)
+    request = BenchmarkRequest(("2d_da", "3d"), "cpu", 0.01, 30, (64, 64, 16), settings)
     content = benchmark(request)
     assert os.environ["nnUNet_raw"] == "elsewhere"
     assert {name: (arm["crops"], arm["batch_size"]) for name, arm in content["arms"].items()} == {
@@ -78,7 +107,14 @@ def test_other_files_are_refused(tmp_path):
         training_resources(path)
 
 
-@pytest.mark.parametrize(("flags", "told"), [(["--arms", "4d"], "2d, 2d_da"), (["--seconds", "0"], "greater than 0")])
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--arms", "4d"], "2d, 2d_da"),
+        (["--seconds", "0"], "--seconds 0: must be greater than 0"),
+        (["--minutes", "-1"], "--minutes -1: must be greater than 0"),
+    ],
+)
 def test_wrong_flags_are_told(capsys, flags, told):
     assert main(["benchmark", *flags]) == 1
     assert told in capsys.readouterr().err

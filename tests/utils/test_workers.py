@@ -104,6 +104,14 @@ def test_a_call_in_an_own_process_returns_and_raises_as_here():
         in_own_process(refused, 3)
 
 
+def test_a_call_that_takes_too_long_is_ended():
+    start = time.monotonic()
+    with pytest.raises(TimeoutError, match="sleep: took longer than 1 s"):
+        in_own_process(time.sleep, 10 * SECONDS, limit_s=1)
+    assert time.monotonic() - start < SECONDS
+    assert in_own_process(square, 4, limit_s=10 * SECONDS) == 16
+
+
 PARENT = """
 import os, sys, time
 from functools import partial

@@ -11,7 +11,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="JSON", help="write it for 'paraspinal study init'")
     parser.add_argument("--arms", nargs="+", metavar="ARM", help="of 2d, 2d_da, 3d, 3d_da (default: all)")
     parser.add_argument("-device", choices=("cuda", "cpu", "mps"), help="default: the GPU where there is one")
-    parser.add_argument("--seconds", type=float, default=30.0, help="of training per arm (default: %(default)g)")
+    parser.add_argument("--seconds", type=float, default=30.0, help="that each arm is timed (default: %(default)g)")
+    parser.add_argument("--minutes", type=float, default=5.0, help="that all may take (default: %(default)g)")
     parser.add_argument(
         "--shape", type=int, nargs=3, default=(512, 512, 50), metavar=("X", "Y", "Z"), help="voxels of the scans"
     )
@@ -29,9 +30,11 @@ def run(args: argparse.Namespace) -> int:
     unknown = [arm for arm in arms if arm not in ARMS]
     if unknown:
         raise InputError(f"--arms {unknown[0]}: choose from {', '.join(ARMS)}")
-    if not args.seconds > 0:
-        raise InputError(f"--seconds {args.seconds:g}: must be greater than 0")
-    request = BenchmarkRequest(arms, args.device, args.seconds, tuple(args.shape), parse_settings(args.set))
+    for flag in ("seconds", "minutes"):
+        if not getattr(args, flag) > 0:
+            raise InputError(f"--{flag} {getattr(args, flag):g}: must be greater than 0")
+    settings = parse_settings(args.set)
+    request = BenchmarkRequest(arms, args.device, args.seconds, args.minutes, tuple(args.shape), settings)
     content = benchmark(request)
     print(table(content))
     if args.output is not None:
