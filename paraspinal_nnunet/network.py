@@ -4,7 +4,7 @@ Source: Methods, Modified U-Net architecture and Figure 5; Kerfoot et al. 2019 (
 """
 
 from collections.abc import Sequence
-from math import gcd, log, prod
+from math import gcd, prod
 from types import SimpleNamespace
 from typing import Any
 
@@ -103,10 +103,13 @@ class ResidualUNet(UNet):
 
 
 class OrthogonalUNet(nn.Module):
-    """Three 2.5D networks, one per plane, whose probabilities are averaged.
+    """Three 2.5D networks, one per plane, whose logits are averaged; they are trained together, as one model.
 
-    Each is a `ResidualUNet` that segments all slices of its plane from themselves and their neighbours. What comes out
-    are logarithms of the mean probabilities, whose softmax is that mean: losses and predictors take them as logits.
+    Each is a `ResidualUNet` that segments all slices of its plane from themselves and their neighbours. The mean of
+    logits is the normalised geometric mean of the planes' probabilities. A sagittal slice looks the same on the right
+    and on the left: where that plane prefers neither side, it leaves the side to the other two, and every plane gets
+    the same gradient. The mean of the probabilities would be a mixture of experts instead, in which a plane that is
+    wrong about a voxel learns nothing from it: the sagittal one calls both sides left, and the others leave that to it.
 
     Args:
         input_channels: Image channels.
@@ -125,10 +128,8 @@ class OrthogonalUNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of shape (batch, classes, z, y, x) for images of shape (batch, channels, z, y, x)."""
-        logits = [
-            self.planes[name](x.movedim(axis, 2)).movedim(2, axis).log_softmax(dim=1) for name, axis in PLANES.items()
-        ]
-        return torch.stack(logits).logsumexp(dim=0) - log(len(logits))
+        logits = [self.planes[name](x.movedim(axis, 2)).movedim(2, axis) for name, axis in PLANES.items()]
+        return torch.stack(logits).mean(dim=0)
 
 
 def neighbouring_slices(x: torch.Tensor, slices: int) -> torch.Tensor:

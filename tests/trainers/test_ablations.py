@@ -207,17 +207,35 @@ class TestOrthogonal:
         small = {"spatial_dims": 2, "channels": (4, 8), "strides": (2,), "slices": 3}
         return build_in_planes(3, in_channels=1, out_channels=7, **small).eval()
 
-    def test_probabilities_are_the_mean_of_those_of_the_planes(self):
+    def test_probabilities_are_the_geometric_mean_of_those_of_the_planes(self):
         """Each plane's network is asked by hand, with the axes exchanged and back again."""
         network, x = self.network(), torch.rand(2, 1, 4, 6, 8)
         orders = {"axial": (0, 1, 2, 3, 4), "coronal": (0, 1, 3, 2, 4), "sagittal": (0, 1, 4, 2, 3)}
         back = {"axial": (0, 1, 2, 3, 4), "coronal": (0, 1, 3, 2, 4), "sagittal": (0, 1, 3, 4, 2)}
         with torch.no_grad():
-            expected = [network.planes[p](x.permute(orders[p])).permute(back[p]).softmax(1) for p in orders]
+            each = [network.planes[p](x.permute(orders[p])).permute(back[p]).softmax(1) for p in orders]
             found = network(x)
+        product = (each[0] * each[1] * each[2]) ** (1 / 3)
         assert found.shape == (2, 7, 4, 6, 8)
-        assert torch.allclose(found.softmax(1), sum(expected) / 3, atol=1e-6)
-        assert torch.allclose(found.exp().sum(1), torch.ones(2, 4, 6, 8), atol=1e-5)
+        assert torch.allclose(found.softmax(1), product / product.sum(1, keepdim=True), atol=1e-6)
+
+    def test_every_plane_learns_from_every_voxel(self):
+        """Cross-entropy's gradient at the mean of three logits is (p - y) / 3 for each plane, however wrong it is."""
+        network, given = self.network(), {}
+
+        def note(plane, _inputs, out):
+            out.register_hook(lambda gradient: given.update({plane: gradient}))
+
+        for plane in network.planes.values():
+            plane.register_forward_hook(note)
+        bias = [p for p in network.planes["sagittal"].parameters() if p.shape == (7,)][-1]
+        bias.data[2] += 30  # it calls everything left multifidus
+        logits = network(torch.rand(1, 1, 4, 6, 8))
+        torch.nn.functional.cross_entropy(logits, torch.ones(1, 4, 6, 8, dtype=torch.long), reduction="sum").backward()
+        expected = (logits.softmax(1) - torch.nn.functional.one_hot(torch.tensor(1), 7)[:, None, None, None]) / 3
+        back = {"axial": (0, 1, 2, 3, 4), "coronal": (0, 1, 3, 2, 4), "sagittal": (0, 1, 3, 4, 2)}
+        for name, axes in back.items():
+            assert torch.allclose(given[network.planes[name]].permute(axes), expected, atol=1e-6), name
 
     def test_a_voxel_is_seen_by_its_neighbours_in_each_plane(self):
         """Beyond the neighbouring slices of all three planes through it nothing changes."""
