@@ -53,8 +53,12 @@ def choose_cache(
         return wanted
     if wanted == "device" and on_processor:
         raise ProtocolError("cache=device: nnU-Net's augmentation runs in loading processes; give auto, ram or disk")
+    if wanted == "device" and device.type == "mps" and protocol.training.augmentation == "paper":
+        raise ProtocolError(
+            "cache=device: Apple's GPUs lack the augmentation's double precision; give auto, ram or disk"
+        )
     if wanted == "auto" and (on_processor or device.type != "cuda"):
-        return "disk"
+        return "disk"  # on a processor batches read from disk take a five-hundredth of a step
     stored = cached_bytes(protocol, folder, cases)
     step, free = batch_bytes(protocol, configuration, processes), free_bytes(device)
     fits = free is None or stored + step <= ROOM * free

@@ -173,6 +173,7 @@ def test_the_memory_of_random_fields(folder):
     ("wanted", "kind", "augmentation", "free_gib", "taken"),
     [
         ("auto", "cpu", "none", None, "disk"),
+        ("auto", "mps", "paper", None, "disk"),
         ("auto", "cuda", "none", 80, "device"),
         ("auto", "cuda", "none", 28, "disk"),  # 24.4 GiB for the batch, 85 % of 28 are 23.8
         ("auto", "cuda", "none", 29, "device"),
@@ -200,3 +201,9 @@ def test_a_device_that_is_too_small_is_refused_before_memory_runs_out(folder, mo
         choose_cache(override(PAPER, {"cache": "device"}), "2d", **given)
     with pytest.raises(ProtocolError, match="nnU-Net's augmentation runs in loading processes"):
         choose_cache(override(PAPER, {"cache": "device", "augmentation": "nnunet"}), "2d", **given)
+    with pytest.raises(ProtocolError, match="Apple's GPUs lack the augmentation's double precision"):
+        choose_cache(
+            override(PAPER, {"cache": "device", "augmentation": "paper"}),
+            "2d",
+            **given | {"device": torch.device("mps")},
+        )
