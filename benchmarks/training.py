@@ -2,10 +2,11 @@
 
 All train the paper's 2D network with the same patch and batch on the CPU; nnU-Net's loop brings its own sampling,
 augmentation and optimiser. The self-configured baseline, with its own network, patch and batch, stands beside them.
-Every loop runs in a process of its own, which gets its batches as a training does: MONAI's without our settings of the
-memory allocator. The processes are asked for steps in turn, so that a busy machine slows all of them alike.
+Every loop runs in a process of its own, which gets its batches as a training does: ours with the settings of memory
+and threads that `paraspinal train` makes, the others without. The processes are asked for steps in turn, forth and
+back, so that a busy machine slows all of them alike; processor seconds stand beside those of the clock.
 
-    python benchmarks/training.py [--iterations 20] [--patch 128] [--batch 8] [--rounds 3] [--threads 2]
+    python benchmarks/training.py [--iterations 5] [--patch 256] [--batch 8] [--rounds 3] [--threads 2]
 """
 
 import argparse
@@ -21,19 +22,22 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-CASES, SHAPE, DATASET = 6, (192, 192, 24), 501
+CASES, SLICES, DATASET = 6, 24, 501
 OURS, AUGMENTED, MONAI = "nnUNetTrainerParaspinal", "nnUNetTrainerParaspinalDA", "plain MONAI loop"
 WARM_UP = 2
 
 Step = tuple[Callable[[], dict], Callable[[dict], object]]
 """Gets the next batch; trains on it."""
 
+Seconds = tuple[float, float, float]
+"""Of getting a batch, of training on it, and of the processor for both; means over the steps of a round."""
+
 
 def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--iterations", type=int, default=20)
-    parser.add_argument("--patch", type=int, default=128)
+    parser.add_argument("--iterations", type=int, default=5)
+    parser.add_argument("--patch", type=int, default=256)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3, help="each loop is timed this often, in turn; medians count")
     parser.add_argument("--threads", type=int, default=2, help="torch's threads of every loop")
@@ -62,9 +66,9 @@ def loops_of(dataset: Path, patch: int, batch: int) -> dict[str, Callable[[], St
 
 def measured(
     loops: dict[str, Callable[[], Step]], threads: int, rounds: int, iterations: int
-) -> dict[str, list[tuple[float, float]]]:
-    """Seconds of data and of a step of every loop, per round."""
-    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in loops}
+) -> dict[str, list[Seconds]]:
+    """What every loop took, per round."""
+    seconds: dict[str, list[Seconds]] = {name: [] for name in loops}
     context = get_context("spawn")
     processes = {}
     for name, make in loops.items():
@@ -74,8 +78,9 @@ def measured(
         here.send(WARM_UP)
         here.recv()
         processes[name] = process, here
-    for _ in range(rounds):
-        for name, (_, connection) in processes.items():
+    for number in range(rounds):
+        for name in list(processes)[:: 1 - 2 * (number % 2)]:
+            _, connection = processes[name]
             connection.send(iterations)
             seconds[name].append(connection.recv())
     for process, connection in processes.values():
@@ -85,38 +90,46 @@ def measured(
 
 
 def serve(connection: Connection, make: Callable[[], Step], threads: int) -> None:
-    """Take as many steps as are asked for, and tell the mean seconds of getting a batch and of training on it."""
-    import torch
-
+    """Take as many steps as are asked for, and tell what they took."""
     with redirect_stdout(StringIO()):
         get, train = make()
+    import torch  # ours sets how threads wait before
+
     torch.set_num_threads(threads)
     while count := connection.recv():
         data = step = 0.0
+        processor = time.process_time()
         for _ in range(count):
             start = time.perf_counter()
             batch = get()
             middle = time.perf_counter()
             train(batch)
             data, step = data + middle - start, step + time.perf_counter() - middle
-        connection.send((data / count, step / count))
+        connection.send((data / count, step / count, (time.process_time() - processor) / count))
 
 
-def report(seconds: dict[str, list[tuple[float, float]]], args: argparse.Namespace) -> None:
-    """Print medians over the rounds, and each round's ratios to MONAI's loop and to the arm without augmentation."""
-    loop = {name: [data + step for data, step in values] for name, values in seconds.items()}
-    print(f"patch {args.patch} x {args.patch}, batch {args.batch}, {args.threads} threads, {os.cpu_count()} cores")
-    print(f"{'':44s}{'data ms':>9}{'step ms':>9}{'it/s':>7}{'x MONAI':>9}{'x no DA':>9}")
+def report(seconds: dict[str, list[Seconds]], args: argparse.Namespace) -> None:
+    """Print medians over the rounds: times, and how many times as fast as MONAI's loop and the arm without DA."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+    sizes = f"patch {args.patch} x {args.patch}, batch {args.batch}, {args.threads} threads, {os.cpu_count()} cores"
+    print(f"{sizes}, load {load:.1f}; ratios: by the clock, by the processor's seconds")
+    print(f"{'':44s}{'data ms':>9}{'step ms':>9}{'loop ms':>9}{'CPU ms':>9}{'x MONAI':>14}{'x no DA':>14}")
     for name, values in seconds.items():
-        data, step = (1000 * statistics.median(v) for v in zip(*values, strict=True))
-        ratios = [
-            statistics.median(other / own for other, own in zip(loop[peer], loop[name], strict=True))
-            if peer in loop
-            else float("nan")
-            for peer in (MONAI, OURS)
-        ]
-        rate = 1 / statistics.median(loop[name])
-        print(f"{name:44s}{data:9.1f}{step:9.1f}{rate:7.2f}{ratios[0]:9.2f}{ratios[1]:9.2f}", flush=True)
+        data, step, processor = (1000 * statistics.median(v) for v in zip(*values, strict=True))
+        loop = 1000 * statistics.median(data + step for data, step, _ in values)
+        times = "".join(f"{ms:9.0f}" for ms in (data, step, loop, processor))
+        ratios = "".join(f"{faster(values, seconds.get(peer)):>14}" for peer in (MONAI, OURS))
+        print(f"{name:44s}{times}{ratios}", flush=True)
+
+
+def faster(own: list[Seconds], peer: list[Seconds] | None) -> str:
+    """How many times as fast as a peer in the same round, by the clock and by the processor's seconds; medians."""
+    if peer is None:
+        return "-"
+    pairs = list(zip(own, peer, strict=True))
+    clock = statistics.median((theirs[0] + theirs[1]) / (ours[0] + ours[1]) for ours, theirs in pairs)
+    processor = statistics.median(theirs[2] / ours[2] for ours, theirs in pairs)
+    return f"{clock:.2f}, {processor:.2f}"
 
 
 def prepare(folder: Path, patch: int, batch: int) -> None:
@@ -131,9 +144,10 @@ def prepare(folder: Path, patch: int, batch: int) -> None:
     from paraspinal_nnunet.planning.run import PlanRequest, plan
     from paraspinal_nnunet.protocol.overrides import parse_settings
 
-    write_cohort(folder / "cohort", cases=CASES, shape=SHAPE, second_rater=0)
+    width = 3 * patch // 2
+    write_cohort(folder / "cohort", cases=CASES, shape=(width, width, SLICES), second_rater=0)
     convert(author_source(), folder / "cohort", number=DATASET, name="Bench", raw=folder / "raw")
-    spacing = ",".join(f"{mm:g}" for mm in (5 * 50 / SHAPE[2], 0.39 * 512 / SHAPE[1], 0.39 * 512 / SHAPE[0]))
+    spacing = ",".join(f"{mm:g}" for mm in (5 * 50 / SLICES, *[0.39 * 512 / width] * 2))
     given = [f"spacing={spacing}", f"patch_size={patch},{patch}", f"batch_size={batch}"]
     for name, more in (("Bench", []), ("BenchDevice", ["cache=device"])):
         plan(PlanRequest(DATASET, ["2d"], plans_name=name, overrides=parse_settings([*given, *more])))
@@ -141,14 +155,17 @@ def prepare(folder: Path, patch: int, batch: int) -> None:
 
 
 def trainer_steps(trainer: str, plans: str) -> Step:
-    """A trainer on its own batches, as `paraspinal train` starts it on the CPU."""
+    """A trainer on its own batches; one of ours as `paraspinal train` starts it on the CPU."""
+    if trainer.startswith(OURS):
+        from paraspinal_nnunet.utils.machine import keep_freed_memory, wait_asleep
+
+        wait_asleep()
+        keep_freed_memory()
     import torch
     from nnunetv2.run.run_training import get_trainer_from_args
 
     from paraspinal_nnunet.nnunet.compat import register_trainers
-    from paraspinal_nnunet.utils.machine import keep_freed_memory
 
-    keep_freed_memory()
     register_trainers()
     made = get_trainer_from_args(str(DATASET), "2d", 0, trainer, plans, device=torch.device("cpu"))
     made.initialize()
