@@ -13,7 +13,7 @@ from paraspinal_nnunet import segment
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.default_model.generator import generator_hash
 from paraspinal_nnunet.default_model.recipe import DEFAULT, VERSION
-from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.errors import GeometryError, InputError
 from paraspinal_nnunet.image_io.images import read_image
 from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.inference.portable import open_model
@@ -93,6 +93,39 @@ def test_an_empty_scan_and_ct_are_refused():
     with pytest.raises(InputError, match="Hounsfield"):
         check_is_mr(Volume(ct, np.eye(4)))
     check_is_mr(Volume(np.arange(256).reshape(8, 8, 4) - 20, np.eye(4)))  # a little below zero is no CT
+
+
+OTHER_PLANES = {"sagittal": (4.4, 0.7, 0.7), "coronal": (0.7, 4.4, 0.7)}
+"""Voxels in RAS, mm, of lumbar stacks as they are usually scanned."""
+
+
+def other_plane(name):
+    shape = tuple(8 if mm > 1 else 48 for mm in OTHER_PLANES[name])
+    array = np.random.default_rng(0).integers(20, 900, shape).astype(np.int16)
+    return array, np.diag([*OTHER_PLANES[name], 1.0])
+
+
+@pytest.mark.parametrize("plane", OTHER_PLANES)
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_a_stack_of_another_plane_is_refused_however_it_is_stored(plane, order):
+    array, affine = other_plane(plane)
+    turn = np.array([(axis, 1) for axis in order], float)
+    turned = apply_orientation(array, turn), affine @ inv_ornt_aff(turn, array.shape)
+    with pytest.raises(GeometryError, match=f"slices are {plane}.*needs axial slices"):
+        segment(turned)
+
+
+@pytest.mark.slow
+def test_predict_names_a_sagittal_stack_writes_nothing_of_it_and_goes_on(tmp_path, caplog):
+    scans, out = tmp_path / "scans", tmp_path / "out"
+    scans.mkdir()
+    array, affine = other_plane("sagittal")
+    nib.save(nib.Nifti1Image(array, affine), scans / "a_sagittal.nii.gz")
+    stack = draw_stack(99, 0)
+    nib.save(nib.Nifti1Image(stack.image[..., 8:10], stack.affine), scans / "b_axial.nii.gz")
+    assert main(["predict", "-i", str(scans), "-o", str(out), "--no-pages"]) == 1
+    assert "slices are sagittal" in caplog.text
+    assert [path.name for path in out.glob("*.nii.gz")] == ["b_axial.nii.gz"]
 
 
 def test_disagreement_is_one_minus_dice_over_the_changed_scans():
