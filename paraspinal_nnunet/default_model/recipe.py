@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-VERSION = "3"
+VERSION = "4"
 """Of the weights; grows with every model that is shipped."""
 
 

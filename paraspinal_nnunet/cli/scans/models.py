@@ -17,7 +17,7 @@ def run(args: argparse.Namespace) -> int:
     for model in shipped_models():
         manifest = model.manifest
         training = manifest["training"]
-        recipes = [training["recipe"], *(other["recipe"] for other in training.get("others", ()))]
+        recipes = [training["recipe"], *(other["recipe"] for other in training["others"])]
         print(f"{model.name}: version {model.version}, {model.path.stat().st_size / 1e6:.1f} MB, {CAUTION}")
         print(f"  labels: {', '.join(entry['key'] for entry in manifest['labels'])}")
         for recipe in recipes:
