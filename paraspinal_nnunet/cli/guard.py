@@ -108,7 +108,8 @@ def check_writable(output: Path) -> None:
 
 
 def say(line: str) -> None:
-    """A line on standard error, as far as that can be written to."""
+    """A line of its own on standard error, as far as that can be written to."""
+    _end_bars()
     with suppress(OSError, ValueError, AttributeError):
         print(line, file=sys.stderr, flush=True)
 
@@ -130,6 +131,14 @@ def _told(verb: str, error: Exception, *, debug: bool) -> int:
     kind, hint = ("error", "") if known else ("internal error", "; --debug shows where")
     say(f"{verb}: {kind}: {reason_of(error)}{hint}")
     return ERROR
+
+
+def _end_bars() -> None:
+    """End progress bars that an error left open, in whose line it would be told."""
+    tqdm = sys.modules.get("tqdm")
+    for bar in [*getattr(tqdm and tqdm.tqdm, "_instances", ())]:
+        with suppress(OSError, ValueError, AttributeError):
+            bar.close()
 
 
 def _flush() -> None:

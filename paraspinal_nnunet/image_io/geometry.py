@@ -263,11 +263,20 @@ def centroids_x_mm(labels: np.ndarray, affine: np.ndarray) -> dict[int, float]:
 
 
 def labelled_voxels(labels: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """Values other than 0 and their i, j and k; one pass over the map, in the order in which it lies in memory."""
+    """Values other than 0 and their i, j and k; one pass over the map, in the order in which it lies in memory.
+
+    The places are int32 where that holds them: a large scan has millions.
+    """
     order: Literal["F", "C"] = "F" if labels.flags.f_contiguous else "C"
     flat = labels.ravel(order)
     labelled = np.flatnonzero(flat)
-    return flat[labelled], np.unravel_index(labelled, labels.shape, order)
+    values, rest = flat[labelled], labelled.astype(np.int32 if flat.size < 2**31 else np.int64)
+    where: dict[int, np.ndarray] = {}
+    for axis in (0, 1) if order == "F" else (2, 1):  # from the one that runs fastest
+        where[axis] = rest % labels.shape[axis]
+        rest //= labels.shape[axis]
+    where[3 - sum(where)] = rest
+    return values, (where[0], where[1], where[2])
 
 
 def by_text(values: Sequence[float] | np.ndarray) -> str:

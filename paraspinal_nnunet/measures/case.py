@@ -276,7 +276,7 @@ def _canonical(labels: Input, values: Mapping[int, int] | None) -> Input:
             "the source's label scheme"
         )
     if values is None:
-        return Input(Volume(array.astype(np.uint8), labels.volume.affine), labels.name)
+        return Input(Volume(array.astype(np.uint8, copy=False), labels.volume.affine), labels.name)
     table = np.zeros(max([*known, 0]) + 1, np.uint8)
     for value, canonical in known.items():
         table[value] = canonical

@@ -57,7 +57,7 @@ def as_input(given: ImageLike, what: str) -> Input:
 
 
 def as_labels(given: ImageLike, what: str) -> Input:
-    """As `as_input`, for label maps: whole numbers as int32.
+    """As `as_input`, for label maps: whole numbers as int32, or as uint8 where they are stored so.
 
     Raises:
         LabelError: Values that are no whole numbers.
@@ -65,7 +65,8 @@ def as_labels(given: ImageLike, what: str) -> Input:
     """
     found = as_input(given, what)
     labels = with_integers(found.volume, found.name)
-    return Input(Volume(labels.array.astype(np.int32, copy=False), labels.affine), found.name)
+    array = labels.array if labels.array.dtype == np.uint8 else labels.array.astype(np.int32, copy=False)
+    return Input(Volume(array, labels.affine), found.name)
 
 
 def on_grid(image: Input, grid: Volume, what: str, *, regrid: Regrid = "refuse", needed: np.ndarray) -> np.ndarray:

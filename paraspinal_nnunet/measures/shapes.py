@@ -228,5 +228,5 @@ def _pieces(mask: np.ndarray) -> tuple[int, int]:
     if not mask.size:
         return 0, 0
     numbered, count = ndimage.label(mask, NEIGHBOURS)
-    sizes = np.bincount(numbered.ravel())[1:]
+    sizes = np.bincount(numbered[mask])[1:]
     return int(count), int(sizes.sum() - sizes.max())

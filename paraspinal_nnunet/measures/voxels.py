@@ -73,7 +73,7 @@ def gather(labels: Input, images: Images, *, regrid: Regrid = "refuse") -> Voxel
     check_axial(labels.volume.affine, labels.volume.shape, labels.name)
     array, affine = to_ras(labels.volume.array, labels.volume.affine)
     grid = Volume(array, affine)
-    index = np.flatnonzero(array)
+    index = np.flatnonzero(array).astype(np.int32 if array.size < 2**31 else np.int64)
     needed = array != 0
     found: dict[str, np.ndarray] = {}
     mean = sd = float("nan")
@@ -93,8 +93,8 @@ def gather(labels: Input, images: Images, *, regrid: Regrid = "refuse") -> Voxel
         stack=Stack(grid.shape, affine),
         volume=array,
         index=index,
-        label=array[needed].astype(np.int64),
-        slice_index=index % array.shape[2],
+        label=array[needed],
+        slice_index=(index % array.shape[2]).astype(np.int32),
         intensity=found.get("image"),
         image_mean=mean,
         image_sd=sd,
@@ -106,10 +106,13 @@ def gather(labels: Input, images: Images, *, regrid: Regrid = "refuse") -> Voxel
 
 def _nonzero_statistics(values: np.ndarray) -> tuple[float, float]:
     """Mean and SD; plane by plane, since a copy in double precision would be several times the scan."""
-    planes = [plane[plane != 0] for plane in np.moveaxis(values, int(np.argmin(values.shape)), 0)]
-    count = sum(plane.size for plane in planes)
+    planes = np.moveaxis(values, int(np.argmin(values.shape)), 0)
+    count, total = 0, np.float64(0)
+    for plane in planes:
+        present = plane[plane != 0]
+        count, total = count + present.size, total + present.sum(dtype=np.float64)
     if not count:
         return float("nan"), float("nan")
-    mean = float(sum(plane.sum(dtype=np.float64) for plane in planes)) / count
-    sd = float(np.sqrt(sum(np.square(plane - mean).sum() for plane in planes) / count))
+    mean = float(total) / count
+    sd = float(np.sqrt(sum(np.square(plane[plane != 0] - mean).sum() for plane in planes) / count))
     return mean, sd if sd > 0 else float("nan")

@@ -12,6 +12,7 @@ import pytest
 from paraspinal_nnunet import cli
 from paraspinal_nnunet.cli import guard
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.utils.progress import progress
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
 
@@ -47,6 +48,19 @@ def test_every_error_is_one_line_and_one(monkeypatch, capsys, error, line):
     assert said.count("\n") == 1
     with pytest.raises(type(error)):
         cli.main(["env", "--debug"])
+
+
+def test_an_error_under_a_progress_bar_has_a_line_of_its_own(monkeypatch, capsys):
+    def run(args):
+        for _ in progress(range(3), what="working", mininterval=0):
+            raise OSError(28, "No space left on device", "out/a.nii.gz")
+
+    monkeypatch.setattr("paraspinal_nnunet.utils.progress.BAR_DELAY_S", 0)
+    monkeypatch.setattr("paraspinal_nnunet.cli.machine.env.run", run)
+    assert cli.main(["env"]) == 1
+    said = capsys.readouterr().err
+    assert "working:" in said
+    assert "\nparaspinal env: error: out/a.nii.gz: No space left on device; free some space there" in said
 
 
 @pytest.mark.slow

@@ -72,7 +72,7 @@ def surface_meshes(labels: np.ndarray, affine: np.ndarray, *, step_mm: float = S
         raise GeometryError(f"the label map has shape {labels.shape}; surfaces need three dimensions")
     array, ras = to_ras(labels, affine)
     spacing = np.array(spacing_mm(ras))
-    boxes = find_objects(array.astype(np.int32))
+    boxes = find_objects(array)
     while True:
         meshes = [
             mesh

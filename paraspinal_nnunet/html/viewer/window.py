@@ -40,7 +40,12 @@ def display_window(grey: np.ndarray, label_maps: Sequence[np.ndarray]) -> tuple[
 
 
 def windowed(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:
-    """Grey values 0-255 between the limits of a window."""
+    """Grey values 0-255 between the limits of a window; slice by slice, since each step takes a copy of its own."""
+    if values.ndim > 2:
+        shown = np.empty(values.shape, np.uint8)
+        for place, plane in enumerate(values):
+            shown[place] = windowed(plane, window)
+        return shown
     low, high = window
     grey = np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0)
     return (np.clip((grey - low) / (high - low), 0, 1) * 255).round().astype(np.uint8)
@@ -49,10 +54,11 @@ def windowed(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:
 def _sampled(grey: np.ndarray, label_maps: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Values and labels of every voxel, or of evenly spaced ones where there are too many."""
     step = max(1, -(-grey.size // _MOST_VOXELS)) | 1  # odd, so that no rows of even length are missed
-    values = np.nan_to_num(grey.ravel()[::step].astype(np.float32), posinf=0, neginf=0)
+    chosen = np.unravel_index(np.arange(0, grey.size, step), grey.shape)  # a part of a scan has no flat view
+    values = np.nan_to_num(grey[chosen].astype(np.float32), posinf=0, neginf=0)
     labels = np.zeros(values.shape, np.uint8)
     for array in label_maps:
-        labels = np.where(labels == 0, array.ravel()[::step], labels)
+        labels = np.where(labels == 0, array[chosen], labels)
     return values, labels
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from helpers.faults import disks, kills, out_of, prepare_output
 from helpers.faults.verbs import VERBS
 
-SHARES = (0.1, 0.6)
-"""How much of what a verb writes its small disk can hold."""
+SHARES = (0.5,)
+"""How much of what a verb writes its small disks can hold."""
 
 
 def hunt_kills(verb, folder, count, chance):

@@ -79,7 +79,7 @@ def stop(verb, folder, seconds, *, way="kill", chance=None):
     while process.poll() is None and time.monotonic() < end:
         time.sleep(0.01)
     _end(process, folder, way, chance)
-    limit = ANSWER_S if way != "worker" else LONGEST_S
+    limit = max(ANSWER_S, 2 * seconds) if way != "worker" else LONGEST_S
     begun = time.monotonic()
     try:
         _, said = process.communicate(timeout=limit)

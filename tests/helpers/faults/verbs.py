@@ -166,10 +166,12 @@ def training(out):
 
 def archived(out):
     """As `hashes`, of the members of archives."""
-    found = {name: mark for name, mark in hashes(out).items() if not name.endswith((".zip", ".pt"))}
-    for path in out.rglob("*.zip"):
+    endings = (".zip", ".xlsx")
+    found = {name: mark for name, mark in hashes(out).items() if not name.endswith((*endings, ".pt"))}
+    for path in (p for p in out.rglob("*") if p.name.endswith(endings)):
         with zipfile.ZipFile(path) as archive:
-            found |= {name: hashlib.sha256(archive.read(name)).hexdigest() for name in archive.namelist()}
+            names = [name for name in archive.namelist() if name != "docProps/core.xml"]  # when a workbook was made
+            found |= {name: hashlib.sha256(archive.read(name)).hexdigest() for name in names}
     return found
 
 
@@ -184,6 +186,22 @@ def preprocessed(out):
         if name.endswith(".pkl"):
             mark = ""
         found[name] = mark
+    return found
+
+
+def dicom_objects(out):
+    """As `hashes`, but for when DICOM objects were made."""
+    import pydicom
+
+    def without_time(dataset, element):
+        if element.VR in ("DA", "TM", "DT"):
+            element.clear()
+
+    found = hashes(out)
+    for path in out.rglob("*.dcm"):
+        dataset = pydicom.dcmread(path)
+        dataset.walk(without_time)
+        found[path.relative_to(out).as_posix()] = hashlib.sha256(str(dataset.to_json()).encode()).hexdigest()
     return found
 
 
@@ -278,6 +296,7 @@ VERBS = {
     "predict DICOM": _verb(
         lambda f: (scans(f), dicom_archive(f)),
         lambda f: ("predict", "-i", f / "dicom" / "a.zip", *_out(f), "-m", f / "tiny", *PREDICT),
+        contents=dicom_objects,
     ),
     "measure": _verb(
         scans, lambda f: ("measure", "-l", f / "labelsTr", "-i", f / "images", *_out(f), "-np", 2)
@@ -287,6 +306,7 @@ VERBS = {
         lambda f: (
             "measure", "-l", f / "labelsTr", "-i", f / "images", *_out(f), "-np", 2, "--fat-maps", "--xlsx"
         ),
+        contents=archived,
     ),
     "compare": _verb(measured, lambda f: ("compare", f / "measured_images", f / "measured_later", *_out(f))),
     "evaluate": _verb(
@@ -294,10 +314,14 @@ VERBS = {
         lambda f: (
             "evaluate", "-ref", f / "labelsTr", *_models(f), *_out(f), "-np", 2, "--surface", "--per-slice", "--volumes"
         ),
+        contents=archived,
     ),
     "statistics": _verb(evaluated, lambda f: ("statistics", f / "evaluated", *_out(f), *_lenient())),
     "associate": _verb(
-        many_measured, lambda f: ("associate", f / "eight_measured", "--people", f / "eight.tsv", *_out(f))
+        many_measured,
+        lambda f: (
+            "associate", f / "eight_measured", "--people", f / "eight.tsv", *_out(f), "--outcome", "intensity_mean"
+        ),
     ),
     "report": _verb(evaluated, lambda f: ("report", "-e", f / "evaluated", *_out(f), "-np", 2)),
     "export": _verb(model, lambda f: ("export", "-m", f / "trained", "-o", out_of(f) / "model.zip"), contents=archived),
