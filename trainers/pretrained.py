@@ -1,4 +1,4 @@
-"""First weights from a checkpoint: ours or any of the same network; other labels get a fresh last layer."""
+"""First weights from a checkpoint: ours or any of the same network; of other labels, the classes of the same name."""
 
 import sys
 import zipfile
@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from paraspinal_nnunet.errors import InputError, TrainingRefusedError
 from paraspinal_nnunet.models.checkpoints import check_weights, read_trained
 from paraspinal_nnunet.models.shipped import DEFAULT_NAME, resolve_model, shipped_models
+from paraspinal_nnunet.trainers.shared_classes import class_count, merged, shared_classes
 from paraspinal_nnunet.utils.files import read_json
 from paraspinal_nnunet.utils.fingerprint import file_sha256
 from paraspinal_nnunet.utils.packages import optional_package
@@ -73,22 +74,38 @@ def load_pretrained(trainer: Any, path: Path) -> None:
             "the same network and number of channels"
         )
     labels = _labels(content, path)
-    kept = labels is not None and labels == trainer.dataset_json["labels"]
-    taken = {key: found[key] for key in own if key not in wrong and (kept or not key.startswith(LAST_LAYER))}
+    before = {key: found[key] for key in own if key not in wrong and not key.startswith(LAST_LAYER)}
+    layer, copied, last = _last_layer(own, found, trainer.dataset_json["labels"], labels)
+    taken, numbers = {**before, **layer}, _size(before) + copied
     network.load_state_dict({**own, **taken})
-    last = "kept" if kept else "fresh: its labels are not known" if labels is None else "fresh: its labels are others"
     trainer.pretrained = {
         "file": source.name,
         "sha256": file_sha256(source),
         "trainer": content.get("trainer_name"),
         "last_layer": last,
-        "share_taken": round(_size(taken) / _size(own), 4),
+        "share_taken": round(numbers / _size(own), 4),
         "left_out": [key for key in own if key not in taken],
     }
     trainer.print_to_log_file(
-        f"{name}: first weights from {path}, {100 * _size(taken) / _size(own):.1f} % of the network's numbers; last "
+        f"{name}: first weights from {path}, {100 * numbers / _size(own):.1f} % of the network's numbers; last "
         f"layer {last}; drawn at random: {', '.join(trainer.pretrained['left_out']) or 'none'}"
     )
+
+
+def _last_layer(
+    own: dict[str, torch.Tensor], found: dict[str, torch.Tensor], labels: dict[str, Any], other: dict[str, Any] | None
+) -> tuple[dict[str, torch.Tensor], int, str]:
+    """What the last layer takes over: its tensors, how many of their numbers, and what became of it in words."""
+    keys = [key for key in own if key.startswith(LAST_LAYER)]
+    if other == labels:
+        return {key: found[key] for key in keys}, _size({key: own[key] for key in keys}), "kept"
+    shared = shared_classes(labels, other)
+    if not shared or other is None:
+        return {}, 0, "fresh: its labels are not known" if other is None else "fresh: its labels are others"
+    layer = {key: own[key].clone() for key in keys if key in found}
+    counts, values = (class_count(labels), class_count(other)), list(shared.values())
+    copied = sum(merged(layer[key], found[key], values, counts) for key in layer)
+    return layer, copied, f"of the classes {', '.join(shared)}"
 
 
 def shipped_checkpoint() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""-pretrained_weights: the same network's weights, a fresh last layer for other labels, and their source on record."""
+"""-pretrained_weights: the weights of the same network, of other labels the classes of the same name; their source."""
 
 import hashlib
 import json
@@ -81,6 +81,39 @@ def test_other_labels_get_a_fresh_last_layer(tiny, source, labels):
     numbers = sum(found[key].numel() for key in found if key not in left) / sum(v.numel() for v in found.values())
     assert trainer.pretrained["share_taken"] == pytest.approx(numbers, abs=5e-5)
     assert len(found["model.2.1.conv.unit0.conv.weight"]) == len(labels)
+
+
+def test_other_labels_take_over_the_classes_of_the_same_name(tiny, source):
+    """Four of the six muscles in another order, and a new one between: rows and columns go by name, its stay."""
+    own = json.loads((tiny.preprocessed / "dataset.json").read_text())["labels"]
+    names = ["erector_spinae_left", "multifidus_right", "new", "multifidus_left"]
+    labels = {"background": 0, **{name: k for k, name in enumerate(names, start=1)}}
+    weights = torch.load(source, weights_only=False)["network_weights"]
+    fresh = other_labels(tiny, labels)
+    fresh.initialize()
+    untouched = fresh.network.state_dict()
+    trainer = other_labels(tiny, labels)
+    found = started(trainer, source)
+    assert trainer.pretrained["last_layer"] == (
+        "of the classes background, erector_spinae_left, multifidus_right, multifidus_left"
+    )
+    assert trainer.pretrained["left_out"] == []
+    upward, last, bias = (f"model.2.{name}" for name in ("0.conv.weight", "1.conv.unit0.conv.weight", "0.conv.bias"))
+    for name, value in labels.items():
+        if name == "new":
+            assert torch.equal(found[last][value], untouched[last][value])
+            assert torch.equal(found[upward][:, value], untouched[upward][:, value])
+            continue
+        assert torch.equal(found[upward][:, value], weights[upward][:, own[name]])
+        assert found[bias][value] == weights[bias][own[name]]
+        for other, column in labels.items():
+            expected = untouched[last][value, column] if other == "new" else weights[last][own[name], own[other]]
+            assert torch.equal(found[last][value, column], expected)
+    fit = sum(v.numel() for k, v in found.items() if not k.startswith(LAST_LAYER))
+    last_shared = 4 * found[upward][:, 0].numel() + 4 + 16 * found[last][0, 0].numel() + 4
+    assert trainer.pretrained["share_taken"] == pytest.approx(
+        (fit + last_shared) / sum(v.numel() for v in found.values()), abs=5e-5
+    )
 
 
 def test_weights_of_another_network_are_refused_in_one_line(tiny, source, tmp_path):

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-pretrained_weights", dest="pretrained", type=Path, metavar="FILE",
         help="begin with the weights of a checkpoint, or with 'default', the 2D model that comes with the program; "
-        "where the labels are others, with a fresh last layer",
+        "where the labels are others, with the last layer of the classes of the same name",
     )  # fmt: skip
     validation = parser.add_mutually_exclusive_group()
     validation.add_argument(
