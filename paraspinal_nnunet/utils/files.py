@@ -1,5 +1,6 @@
 """Writing files so that nothing half-written ever stands under a final name."""
 
+import errno
 import json
 import math
 import os
@@ -9,8 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from paraspinal_nnunet.errors import CANNOT_WRITE, InputError
+from paraspinal_nnunet.errors import CANNOT_WRITE, InputError, ParaspinalError
 from paraspinal_nnunet.utils.workplace import set_aside, workplace
+
+_TORCH_WRITER = "inline_container"
+"""Where torch's own errors come from when it cannot write a checkpoint: 'enforce fail at inline_container.cc:672'."""
 
 
 @contextmanager
@@ -66,13 +70,31 @@ def replace_folders(finished: Path, path: Path, *, replaces: Sequence[Path] = ()
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Let the system's refusal to write name what was written: a full disk names nothing, or a hidden file."""
+    """Let the system's refusal to write name what was written: a full disk names nothing, or a hidden file.
+
+    Some libraries hide it in an error of their own: pydicom with a traceback in its words, torch without a word of it.
+    """
     try:
         yield
-    except OSError as error:
-        if error.errno in CANNOT_WRITE:
-            error.filename, error.filename2 = os.fspath(path), None
+    except ParaspinalError:
         raise
+    except Exception as error:
+        refusal = _refusal(error)
+        if refusal is None:
+            raise
+        raise OSError(refusal.errno, refusal.strerror, os.fspath(path)) from error
+
+
+def _refusal(error: BaseException) -> OSError | None:
+    """The system's refusal to write that an error is, or came of."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in CANNOT_WRITE:
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, RuntimeError) and _TORCH_WRITER in str(error):
+        return OSError(errno.ENOSPC, "cannot be written whole, as on a full disk")
+    return None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from paraspinal_nnunet.errors import CANNOT_WRITE
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -43,6 +45,10 @@ def workplace(parent: Path | None = None) -> Iterator[Path]:
     folder, lock = _new_folder(parent)
     try:
         yield folder
+    except OSError as error:
+        if error.errno in CANNOT_WRITE and (error.filename is None or folder.name in str(error.filename)):
+            error.filename, error.filename2 = os.fspath(parent), None  # the hidden folder tells nobody anything
+        raise
     finally:
         _put_right(folder)
         os.close(lock)

@@ -52,8 +52,9 @@ def test_every_error_is_one_line_and_one(monkeypatch, capsys, error, line):
 
 def test_an_error_under_a_progress_bar_has_a_line_of_its_own(monkeypatch, capsys):
     def run(args):
-        for _ in progress(range(3), what="working", mininterval=0):
-            raise OSError(28, "No space left on device", "out/a.nii.gz")
+        bar = progress(total=3, what="working")
+        bar.refresh()
+        raise OSError(28, "No space left on device", "out/a.nii.gz")
 
     monkeypatch.setattr("paraspinal_nnunet.utils.progress.BAR_DELAY_S", 0)
     monkeypatch.setattr("paraspinal_nnunet.cli.machine.env.run", run)

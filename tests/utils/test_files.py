@@ -1,6 +1,10 @@
+import os
+
 import pytest
 
+from paraspinal_nnunet.errors import InputError, reason_of
 from paraspinal_nnunet.utils.files import atomic_folder, atomic_path, write_json
+from paraspinal_nnunet.utils.workplace import workplace
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -40,3 +44,48 @@ def test_a_taken_folder_name_is_refused(tmp_path):
     (tmp_path / "data").mkdir()
     with pytest.raises(FileExistsError), atomic_folder(tmp_path / "data"):
         pass
+
+
+def refused(number=28):
+    return OSError(number, os.strerror(number))
+
+
+def as_pydicom_says_it():
+    try:
+        raise refused()
+    except OSError as error:
+        raise OSError(f"With tag (7FE0,0010) got exception: {error}\nTraceback (most recent call last)") from error
+
+
+def as_torch_says_it():
+    raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534")
+
+
+def plainly():
+    raise refused()
+
+
+@pytest.mark.parametrize("fail", [plainly, as_pydicom_says_it, as_torch_says_it])
+@pytest.mark.parametrize("whole", [atomic_path, atomic_folder])
+def test_a_full_disk_is_told_with_the_name_of_what_was_written(tmp_path, fail, whole):
+    with pytest.raises(OSError, match=r"full disk|No space left") as caught, whole(tmp_path / "a"):
+        fail()
+    assert caught.value.filename == str(tmp_path / "a")
+    said = reason_of(caught.value)
+    assert said.startswith(f"{tmp_path / 'a'}: ")
+    assert said.endswith("; free some space there and run the command again")
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_hidden_folder_is_told_as_the_one_that_holds_it(tmp_path):
+    with pytest.raises(OSError, match="No space left") as caught, workplace(tmp_path) as place:
+        raise OSError(28, "No space left on device", str(place / "scan.nii"))
+    assert caught.value.filename == str(tmp_path)
+
+
+@pytest.mark.parametrize("error", [InputError("a: is no image"), KeyError("x"), OSError(2, "No such file", "b")])
+def test_other_errors_pass_as_they_are(tmp_path, error):
+    with pytest.raises(type(error)) as caught, atomic_path(tmp_path / "a"):
+        raise error
+    assert caught.value is error

@@ -67,7 +67,7 @@ def kill_and_rerun(verb, folder, seconds, expected, *, way="kill", chance=None):
     prepare_output(verb, folder)
     if fault := stop(verb, folder, seconds, way=way, chance=chance):
         return fault
-    if verb.contents(out_of(folder)) == expected and not leftovers(folder):
+    if not leftovers(folder) and verb.contents(out_of(folder)) == expected:
         return ""  # it had ended, or as good as
     return _fault_of_rerun(verb, folder, expected)
 

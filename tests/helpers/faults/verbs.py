@@ -190,17 +190,17 @@ def preprocessed(out):
 
 
 def dicom_objects(out):
-    """As `hashes`, but for when DICOM objects were made."""
+    """As `hashes`, but for when DICOM objects were made, and the UIDs that every making of one has for itself."""
     import pydicom
 
-    def without_time(dataset, element):
-        if element.VR in ("DA", "TM", "DT"):
+    def without_makings(dataset, element):
+        if element.VR in ("DA", "TM", "DT", "UI"):
             element.clear()
 
     found = hashes(out)
     for path in out.rglob("*.dcm"):
         dataset = pydicom.dcmread(path)
-        dataset.walk(without_time)
+        dataset.walk(without_makings)
         found[path.relative_to(out).as_posix()] = hashlib.sha256(str(dataset.to_json()).encode()).hexdigest()
     return found
 
