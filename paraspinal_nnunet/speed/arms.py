@@ -3,7 +3,9 @@
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from typing import Any
 
 from paraspinal_nnunet.errors import InputError
@@ -125,7 +127,8 @@ def _trainer(arm: str, plans: str, device: str | None) -> Any:
     name, configuration = ARMS[arm]
     register_trainers()
     find_trainer(name)
-    made = get_trainer_from_args(str(DATASET), configuration, FOLD, name, plans, device=torch_device(device))
+    with redirect_stdout(StringIO()):  # nnU-Net tells how it looked the trainer up
+        made = get_trainer_from_args(str(DATASET), configuration, FOLD, name, plans, device=torch_device(device))
     made.disable_checkpointing = True
     made.print_to_log_file = lambda *_, **__: None
     os.environ["TQDM_DISABLE"] = "1"  # the training's own bar
