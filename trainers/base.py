@@ -20,9 +20,9 @@ from paraspinal_nnunet.nnunet.compat import installed
 from paraspinal_nnunet.protocol.paper import PAPER, Protocol
 from paraspinal_nnunet.protocol.plans import PlansEntry, resolve
 from paraspinal_nnunet.protocol.table import Row, comparison, format_table
+from paraspinal_nnunet.trainers import checks
 from paraspinal_nnunet.trainers.batches import ScheduledBatches
 from paraspinal_nnunet.trainers.checkpoints import WholeCheckpoints
-from paraspinal_nnunet.trainers.checks import check_fold, check_labels, check_preprocessed, protocol_in_force
 from paraspinal_nnunet.trainers.pretrained import take_over_pretraining
 from paraspinal_nnunet.trainers.resume import training_settings
 from paraspinal_nnunet.training.compilation import SAMPLES, STEPS, Forward, compare, compiled
@@ -64,11 +64,11 @@ class ParaspinalTrainer(ScheduledBatches, WholeCheckpoints, nnUNetTrainer):
         device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's signature
     ) -> None:
         name = type(self).__name__
-        self.protocol = protocol_in_force(self.settings, plans, configuration, name)
-        check_fold(fold, plans["dataset_name"], self.protocol.validation, name)
+        self.protocol = checks.protocol_in_force(self.settings, plans, configuration, name)
+        checks.check_fold(fold, plans["dataset_name"], self.protocol.validation, name)
         form = {"labels": {ANY: (int, [int])}}
         check_form(dataset_json, form, f"{name}: dataset.json", advice="plan again", kind=TrainingRefusedError)
-        check_labels(dataset_json["labels"], self.protocol.bookkeeping.micro_batch_size, name)
+        checks.check_labels(dataset_json["labels"], self.protocol.bookkeeping.micro_batch_size, name)
         self.resuming = bool(plans.setdefault("continue_training", False))
         super().__init__(plans, configuration, fold, dataset_json, device)
         training, bookkeeping = self.protocol.training, self.protocol.bookkeeping
@@ -89,7 +89,7 @@ class ParaspinalTrainer(ScheduledBatches, WholeCheckpoints, nnUNetTrainer):
 
     def initialize(self) -> None:
         """nnU-Net's hook: seeds the weights, then builds network, optimiser and loss."""
-        check_preprocessed(Path(self.preprocessed_dataset_folder), type(self).__name__)
+        checks.check_preprocessed(Path(self.preprocessed_dataset_folder), type(self).__name__)
         torch.manual_seed(self.protocol.training.seed)
         super().initialize()
         take_over_pretraining(self)
@@ -142,6 +142,19 @@ class ParaspinalTrainer(ScheduledBatches, WholeCheckpoints, nnUNetTrainer):
             title = f"{type(self).__name__}, {self.configuration_name}, fold {self.fold}"
             self.print_to_log_file(f"\n{title}\n{format_table(self.settings_table())}\n", add_timestamp=False)
             write_json(Path(self.output_folder) / "protocol.json", self.record())
+
+    def run_training(self) -> None:
+        """nnU-Net's hook: a GPU whose memory runs out is told with what to do.
+
+        Raises:
+            TrainingRefusedError: It did.
+        """
+        try:
+            super().run_training()
+        except torch.OutOfMemoryError as error:
+            whole = range(self.protocol.sampling(self.configuration_name).batch_size)
+            crops = self._micro_batches(len(whole[self._share()]))[0].stop
+            raise checks.out_of_memory(type(self).__name__, self.device, crops, error) from error
 
     def training_identity(self) -> dict[str, Any]:
         """The protocol's numbers that bear on the weights, and the data."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from paraspinal_nnunet.errors import DatasetError, ProtocolError, SetupError, TrainingRefusedError
+from paraspinal_nnunet.errors import DatasetError, ProtocolError, SetupError, TrainingRefusedError, reason_of
 from paraspinal_nnunet.network import check_levels, check_patch_size
 from paraspinal_nnunet.nnunet.datasets import find_dataset, nnunet_folder, read_cases
 from paraspinal_nnunet.nnunet.preprocessed import check_complete
@@ -162,3 +162,22 @@ def check_preprocessed(folder: Path, trainer: str) -> None:
     fingerprint = folder.parent / "dataset_fingerprint.json"
     if not fingerprint.is_file():
         raise TrainingRefusedError(f"{trainer}: {fingerprint} is missing; run nnUNetv2_extract_fingerprint first")
+
+
+def out_of_memory(trainer: str, device: object, crops: int, error: Exception) -> TrainingRefusedError:
+    """What ends a training whose device has no memory left, as a refusal that says how to go on.
+
+    Args:
+        trainer: Whom the message names.
+        device: Whose memory ran out.
+        crops: That were put through the network at once.
+        error: Torch's.
+    """
+    less = (
+        f"plan with --set micro_batch_size={crops // 2}, or free it of other programs, and go on with --resume"
+        if crops > 1
+        else "free it of other programs, or plan a smaller patch_size and train anew"
+    )
+    return TrainingRefusedError(
+        f"{trainer}: the memory of {device} ran out with {crops} crops at once ({reason_of(error)[:100]}); {less}"
+    )

@@ -298,6 +298,27 @@ def test_a_step_is_adamw_on_monais_loss_without_clipping(tiny):
         torch.testing.assert_close(other, one, rtol=0, atol=1e-7)
 
 
+@pytest.mark.parametrize(
+    ("size", "crops", "advised"),
+    [
+        (None, 4, "micro_batch_size=2, or"),
+        (2, 2, "micro_batch_size=1, or"),
+        (1, 1, "a smaller patch_size and train anew"),
+    ],
+)
+def test_a_gpu_whose_memory_runs_out_is_told_in_one_line(tiny, size, crops, advised):
+    trainer = trainer_of(tiny, micro_batch_size=size)
+
+    def full(batch):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nSee the documentation")
+
+    trainer.train_step = full
+    with pytest.raises(TrainingRefusedError, match=f"ran out with {crops} crops at once") as error:
+        trainer.run_training()
+    assert advised in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 def test_gradients_are_clipped_only_where_asked(tiny):
     norms = []
     for clipping in (None, 0.01):
