@@ -1,6 +1,9 @@
 """Two models in a row: the second looks in the box around what the first finds, and decides there."""
 
 import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -15,13 +18,15 @@ from paraspinal_nnunet import segment
 from paraspinal_nnunet.anatomy import Muscle
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.image_io.images import read_labels
+from paraspinal_nnunet.image_io.images import read_image, read_labels
 from paraspinal_nnunet.image_io.masks.boxes import MuscleBox
 from paraspinal_nnunet.image_io.nifti import write_image
 from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.inference.cascade import Cascade
+from paraspinal_nnunet.inference.options import PredictionOptions
 from paraspinal_nnunet.inference.portable import Segmentation, open_model
-from paraspinal_nnunet.models.description import ModelDescription
+from paraspinal_nnunet.inference.segmenters import opened_segmenter
+from paraspinal_nnunet.models.description import ModelDescription, describe_model
 
 FAST = {"runtime": "onnxruntime", "threads": 1}
 PSOAS = {"background": 0, "psoas_major_right": 1, "psoas_major_left": 2}
@@ -130,3 +135,43 @@ def test_models_in_the_wrong_place_are_refused(scan, first, second, tmp_path):
         segment(scan, first, then=first, **FAST)
     with pytest.raises(InputError, match="no such model"):
         segment(scan, first, then=tmp_path / "nothing", **FAST)
+
+
+@pytest.mark.slow
+def test_from_the_first_models_masks_to_two_trained_models_in_a_row(tiny_copy, thread_pools, tmp_path):
+    """Boxes are converted, planned and trained on; nnU-Net's two model folders then predict one after the other."""
+    from paraspinal_nnunet.planning.run import PlanRequest, plan
+    from paraspinal_nnunet.protocol.overrides import parse_settings
+
+    splits = json.loads((tiny_copy.preprocessed / "splits_final.json").read_text())
+    from helpers.trainings import trainer_of
+
+    trained = trainer_of(tiny_copy, iterations=3)
+    trained.run_training()
+    first = Path(trained.output_folder_base)
+    for fold, split in enumerate(splits):
+        (first / f"fold_{fold}/validation").mkdir(parents=True, exist_ok=True)
+        for case in split["val"]:  # masks of a better model
+            shutil.copy(tiny_copy.raw / f"labelsTr/{case}.nii.gz", first / f"fold_{fold}/validation")
+    given = ["convert", "boxes", "-i", tiny_copy.raw, "--masks", first, "-d", 502, "-n", "Boxes", "-np", 1]
+    assert main([str(part) for part in given]) == 0
+    settings = parse_settings(["spacing=15.625,3.12,3.12", "patch_size=32,32", "batch_size=2", "crops_per_case=1"])
+    settings |= parse_settings(["iterations=2", "iterations_per_epoch=2", "val_iterations=1"])
+    plan(PlanRequest(502, ["2d"], plans_name="Tiny", overrides=settings, processes=1))
+    boxes = replace(tiny_copy, name="Dataset502_Boxes")
+    assert json.loads((boxes.preprocessed / "splits_final.json").read_text()) == splits
+    trained = trainer_of(boxes)
+    trained.run_training()
+    second = Path(trained.output_folder_base)
+    case = splits[0]["val"][0]
+    scan, drawn = tiny_copy.raw / f"imagesTr/{case}_0000.nii.gz", tiny_copy.raw / f"labelsTr/{case}.nii.gz"
+    options = {"folds": ["0"], "device": "cpu"}
+    both = segment(scan, first, then=second, **options)
+    assert both.settings["then"]["box"] == {"muscles": ["multifidus"], "margin_mm": 15.0}
+    with opened_segmenter(second, PredictionOptions(**options)) as again:  # after a first that finds the muscles
+        labels = read_labels(drawn).array.astype(np.uint8)
+        made = Cascade(Fixed(labels), again, describe_model(second)).segment(read_image(scan))
+    own = np.isin(labels, (1, 2)) | np.isin(made.labels, (1, 2))
+    np.testing.assert_array_equal(made.labels[~own], labels[~own])
+    with pytest.raises(InputError, match="takes no whole scans"):
+        segment(scan, second, **options)
