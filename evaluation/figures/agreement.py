@@ -12,6 +12,9 @@ from paraspinal_nnunet.evaluation.figures.drawing import Drawing, new_figure
 from paraspinal_nnunet.evaluation.statistics.agreement import BlandAltman, bland_altman, correlation
 from paraspinal_nnunet.evaluation.statistics.reliability import icc_2_1
 
+MINUS = "\N{MINUS SIGN}"
+"""As matplotlib writes it at the axes."""
+
 MARKERS = {"left": "o", "right": "s", "": "D"}
 _LEAST_SUBJECTS = 3
 _PANEL_HEIGHT_IN = 1.95
@@ -130,13 +133,13 @@ def _draw_bland_altman(axes: Any, view: StudyView, structure: str, row: pd.Serie
     for value, colour in ((limits.bias, "black"), (limits.loa_low, "0.4"), (limits.loa_high, "0.4")):
         axes.axhline(value, color=colour, linestyle="--", linewidth=0.9, zorder=1)
         axes.annotate(
-            f"{value:.1f}", (1.0, value), (2, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
+            _with_minus(value, 1), (1.0, value), (2, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
             ha="left", va="center", fontsize=6.5, color=colour,
         )  # fmt: skip
     _scatter(axes, view, structure, (reference + prediction) / 2, prediction - reference)
     axes.set_title(structure, fontweight="bold")
     axes.set_xlabel("mean of both (ml)")
-    axes.set_ylabel("prediction - reference (ml)")
+    axes.set_ylabel(f"prediction {MINUS} reference (ml)")
     axes.margins(x=0.12, y=0.08)
 
 
@@ -149,7 +152,11 @@ def _draw_correlation(axes: Any, view: StudyView, structure: str, row: pd.Series
     if np.isfinite(row["fit_slope"]):
         axes.plot(fitted, row["fit_slope"] * fitted + row["fit_intercept_ml"], "k--", linewidth=0.9, zorder=2)
     _scatter(axes, view, structure, reference, prediction)
-    text = f"r = {row['r']:.3f}\nICC = {row['icc']:.3f}\n({row['icc_ci_low']:.3f} to {row['icc_ci_high']:.3f})"
-    axes.text(0.03, 0.98, text, transform=axes.transAxes, va="top", fontsize=6.5)
+    r, *icc = (_with_minus(row[name], 3) for name in ("r", "icc", "icc_ci_low", "icc_ci_high"))
+    axes.set_title(f"r = {r}\nICC = {icc[0]} ({icc[1]} to {icc[2]})", fontsize=6.5, loc="left")  # clear of all points
     axes.set_xlabel("reference (ml)")
     axes.set_ylabel("prediction (ml)")
+
+
+def _with_minus(value: float, decimals: int) -> str:
+    return f"{value:.{decimals}f}".replace("-", MINUS)

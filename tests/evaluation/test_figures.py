@@ -128,6 +128,14 @@ class TestAgreement:
                 assert (left.get_xlim(), left.get_ylim()) == (right.get_xlim(), right.get_ylim())
             assert left.get_xlim() == left.get_ylim()
 
+    def test_numbers_stand_clear_of_the_points(self, view):
+        panels = draw_agreement(view).figure.axes
+        row = agreement_table(view).set_index("structure").loc["Multifidus left"]
+        below = panels[3]
+        assert not below.texts
+        assert below.get_title(loc="left").startswith(f"r = {row['r']:.3f}".replace("-", "\N{MINUS SIGN}"))
+        assert "-" not in "".join(text.get_text() for text in panels[0].texts)
+
     def test_lines_by_hand(self, view, evaluation):
         metrics = read_metrics(evaluation)
         rows = metrics[(metrics["model"] == NEAR) & (metrics["muscle"] == "psoas_major") & (metrics["side"] == "right")]
