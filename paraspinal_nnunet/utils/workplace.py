@@ -50,8 +50,13 @@ def workplace(parent: Path | None = None) -> Iterator[Path]:
             error.filename, error.filename2 = os.fspath(parent), None  # the hidden folder tells nobody anything
         raise
     finally:
-        _put_right(folder)
-        os.close(lock)
+        try:
+            _put_right(folder)
+        except KeyboardInterrupt:  # what is half removed would stay until the next start
+            _put_right(folder)
+            raise
+        finally:
+            os.close(lock)
 
 
 def sweep(parent: Path) -> None:

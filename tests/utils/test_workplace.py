@@ -1,6 +1,7 @@
 """What processes that were really killed leave behind: swept at the next start, and what was set aside comes back."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -139,3 +140,18 @@ def test_a_workplace_of_the_system_is_private():
     with workplace() as place:
         assert place.stat().st_mode & 0o077 == 0
     assert not place.exists()
+
+
+def test_a_stop_while_it_is_removed_leaves_nothing(tmp_path, monkeypatch):
+    real, calls = shutil.rmtree, []
+
+    def stopped(*args, **options):
+        calls.append(args)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        real(*args, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", stopped)
+    with pytest.raises(KeyboardInterrupt), workplace(tmp_path) as place:
+        (place / "a").touch()
+    assert list(tmp_path.iterdir()) == []

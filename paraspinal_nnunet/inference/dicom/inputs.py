@@ -24,7 +24,7 @@ from paraspinal_nnunet.dicom.deidentify import age_of, without_identifiers
 from paraspinal_nnunet.dicom.records import Patient
 from paraspinal_nnunet.dicom.source import files_below
 from paraspinal_nnunet.dicom.studies import check_one_patient, check_series_apart, part_studies
-from paraspinal_nnunet.errors import InputError, ParaspinalError, one_line
+from paraspinal_nnunet.errors import InputError, ParaspinalError, reason_of
 from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.inference.inputs import nothing_in
 from paraspinal_nnunet.inference.scans import MASK_ENDING, FoundScans, InputChoice, Refused, Scan, unique
@@ -76,7 +76,7 @@ class StudyFiles:
             yield
         except Exception as error:
             kind = type(error) if isinstance(error, ParaspinalError) else InputError
-            raise kind(self._without_places(without_identifiers(one_line(error), [self.patient]))) from error
+            raise kind(self._without_places(without_identifiers(reason_of(error), [self.patient]))) from error
 
     def _without_places(self, text: str) -> str:
         """Folders and archives are often named after their patients."""

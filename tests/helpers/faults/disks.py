@@ -57,8 +57,9 @@ def fault_of_full_disk(verb, folder, kilobytes, expected):
         if fault:
             return fault, said
         code, lines, _ = run(verb, folder)
-        if code or verb.contents(out_of(folder)) != expected:
-            return f"rerun: exit code {code}, {lines[-1:]}", said
+        if code or (found := verb.contents(out_of(folder))) != expected:
+            differing = [] if code else [n for n in {**found, **expected} if found.get(n) != expected.get(n)]
+            return f"rerun: exit code {code}, {lines[-1:]}, other files: {differing[:5]}", said
         return f"left {leftovers(folder)}" if leftovers(folder) else "", said
 
 
