@@ -46,6 +46,16 @@ def test_every_command_parses(page):
 
 
 @pytest.mark.parametrize("page", PAGES)
+def test_the_program_is_installed_the_same_way_everywhere(page):
+    """No registry holds it: from a checkout, with the versions that the tests run with."""
+    blocks = "\n".join(re.findall(r"^```\w*\n(.*?)^```", PAGES[page], flags=re.DOTALL | re.MULTILINE))
+    for line in re.findall(r"^.*\bpip install\b.*$", blocks, flags=re.MULTILINE):
+        assert re.match(
+            r"python -m pip install -c constraints\.txt (torch torchvision|'?\.(\[[a-z,]+\]')?)(\s+#|$)", line
+        ), line
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_linked_files_are_there(page):
     for target in re.findall(r"\]\((?!http)([^)#]+)[^)]*\)", PAGES[page]):
         assert ((ROOT / page).parent / target).is_file(), target

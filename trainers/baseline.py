@@ -1,4 +1,4 @@
-"""nnU-Net's own trainer, for comparison: its length can be set in the plans, and folds must exist; all else is its."""
+"""nnU-Net's own trainer, for comparison: length and rate can be set in the plans, folds must exist; all else is its."""
 
 from typing import Any
 
@@ -16,12 +16,15 @@ from paraspinal_nnunet.trainers.resume import text_digest
 SAVE_EVERY = 5
 """Epochs between checkpoints; nnU-Net's 50 would lose hours of an interrupted training."""
 
+LEARNING_RATE = 1e-2
+"""Source: nnU-Net 2.8, `nnUNetTrainer.__init__`."""
+
 GRADIENT_CLIPPING = 12.0
 """Source: nnU-Net 2.8, `nnUNetTrainer.train_step`."""
 
 
 class _PlannedLength(WholeCheckpoints):
-    """Takes the length from the plans; without it, nnU-Net's 1000 epochs of 250 iterations stay."""
+    """Takes length and learning rate from the plans; without, nnU-Net's 1000 epochs of 250 iterations and 0.01 stay."""
 
     def __init__(
         self,
@@ -37,6 +40,7 @@ class _PlannedLength(WholeCheckpoints):
         planned: dict[str, Any] = plans.get(BASELINE_ENTRY, {})
         per_epoch = planned.get("iterations_per_epoch", self.num_iterations_per_epoch)
         self.threads: int | None = planned.get("threads")
+        self.initial_lr: float = planned.get("learning_rate", LEARNING_RATE)
         self.save_every = SAVE_EVERY
         self.set_length(
             iterations=planned.get("iterations", self.num_epochs * per_epoch),

@@ -26,6 +26,19 @@ SNAPSHOT_PX = 330
 FLAGS_SHOWN = 3
 """The most serious flags that are shown at once; the rest is folded away."""
 
+_SETTINGS = {
+    "folds": "Networks (folds)",
+    "mode": "Way of tiling",
+    "step_size": "Step between tiles, share of the patch",
+    "mirroring": "Averaged over mirrored images",
+    "runtime": "Computed by",
+    "weights_sha256": "SHA-256 of the weights",
+    "cleaned_by": "Cleaned up by the model",
+    "post": "Cleaned up further by",
+    "corrected": "Corrected by hand",
+}
+"""A setting as records call it -> as readers do; others stand with a capital letter."""
+
 _NAMES = {"serious": "Serious", "warning": "Look", "info": "Note"}
 
 
@@ -130,6 +143,6 @@ def _made(case: PageCase) -> list[tuple[str, str]]:
         "Date": meta.date,
         "Scan": f"{' x '.join(map(str, case.image.shape))} voxels, stored {axis_codes(case.image.affine)}",
         "Labelled voxels": str(int(np.count_nonzero(case.labels.array))),
-        **meta.settings,
+        **{_SETTINGS.get(name, name.replace("_", " ").capitalize()): value for name, value in meta.settings.items()},
     }
     return [(name, str(value)) for name, value in rows.items() if value]

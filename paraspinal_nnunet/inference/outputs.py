@@ -227,16 +227,12 @@ class CaseOutputs:
         )
 
     @cached_property
-    def source_series(self) -> "SourceSeries":
-        """The DICOM series that all objects refer to.
-
-        Raises:
-            InputError: No DICOM study, or headers that no object can refer to.
-        """
+    def source_series(self) -> "SourceSeries | None":
+        """The DICOM series that all objects refer to, where there is one; read once."""
         from paraspinal_nnunet.dicom.results.source_series import SourceSeries
 
         if self.scan.study is None:
-            raise InputError(f"{self.scan.name}: is no DICOM study, so that no DICOM object can refer to it")
+            return None
         with self.scan.study.opened() as series:
             return SourceSeries.of(series.files)
 
@@ -297,4 +293,6 @@ def missing_outputs(
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return ", ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)

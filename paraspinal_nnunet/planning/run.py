@@ -11,6 +11,7 @@ from typing import Any
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import DatasetError, ProtocolError
 from paraspinal_nnunet.nnunet.datasets import case_ids, find_dataset, nnunet_folder, read_cases
+from paraspinal_nnunet.nnunet.pools import one_worker_here
 from paraspinal_nnunet.nnunet.preprocessed import is_made_from, mark_preprocessed, mark_unfinished, source_digest
 from paraspinal_nnunet.nnunet.splits import (
     FILE_NAME,
@@ -32,7 +33,8 @@ log = logging.getLogger(__name__)
 FINGERPRINT = "dataset_fingerprint.json"
 CHECKED = "raw_data_checked.json"
 STAGES = ("fingerprint", "plan", "preprocess")
-BASELINE_SETTINGS = ("iterations", "iterations_per_epoch", "val_iterations", "threads")
+BASELINE_SETTINGS = ("iterations", "iterations_per_epoch", "val_iterations", "threads", "learning_rate", "channels")
+"""What a baseline may differ in: its length and the step that suits it, the machine's part, and the network's width."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def plan(request: PlanRequest) -> Path:
     preprocessed = nnunet_folder("preprocessed") / raw.name
     plans_file = preprocessed / f"{request.name}.json"
     digest = _checked_digest(raw, preprocessed, request.processes)
-    with _sane_process_count(request.processes):
+    with _sane_process_count(request.processes), one_worker_here():
         if request.until == "fingerprint":
             _fingerprint(raw, preprocessed, digest, request.processes)
             return preprocessed / FINGERPRINT
@@ -198,8 +200,22 @@ def _plan_baseline(raw: Path, request: PlanRequest) -> None:
         ExperimentPlanner(raw.name, plans_name=request.name).plan_experiment()
     if request.overrides and request.baseline:
         plans_file = nnunet_folder("preprocessed") / raw.name / f"{request.name}.json"
-        plans = read_json(plans_file)
-        write_json(plans_file, {**plans, BASELINE_ENTRY: dict(request.overrides)})
+        plans = {**read_json(plans_file), BASELINE_ENTRY: dict(request.overrides)}
+        _set_channels(plans, request)
+        write_json(plans_file, plans)
+
+
+def _set_channels(plans: dict[str, Any], request: PlanRequest) -> None:
+    """Give the asked-for configurations the channels that are set; all else stays as nnU-Net planned it."""
+    channels = list(request.overrides.get("channels", ()))
+    for name in request.configurations if channels else ():
+        network = plans["configurations"][name]["architecture"]["arch_kwargs"]
+        if len(channels) != network["n_stages"]:
+            raise ProtocolError(
+                f"--set channels: {len(channels)} numbers, but nnU-Net planned {network['n_stages']} stages of {name}; "
+                "give as many"
+            )
+        network["features_per_stage"] = channels
 
 
 def _fingerprint(raw: Path, preprocessed: Path, digest: str, processes: int) -> None:

@@ -1,19 +1,18 @@
 """nnU-Net's training from Python, with our trainers found and independent of torchvision."""
 
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from paraspinal_nnunet.errors import DatasetError, SetupError
 from paraspinal_nnunet.models.shipped import DEFAULT_NAME as DEFAULT_MODEL
 from paraspinal_nnunet.nnunet.compat import find_trainer, register_trainers, torch_device
 from paraspinal_nnunet.nnunet.datasets import find_dataset, nnunet_folder, read_dataset_json
+from paraspinal_nnunet.nnunet.pools import one_worker_here
 from paraspinal_nnunet.protocol.plans import DEFAULT_NAME
 from paraspinal_nnunet.utils.files import read_json
-
-if TYPE_CHECKING:
-    pass
 
 FINAL = "checkpoint_final.pth"
 """nnU-Net's name of the last weights."""
@@ -161,4 +160,5 @@ def _train_here(request: TrainingRequest, dataset: str) -> None:
         trainer.run_training()
         record_training(trainer)
     if request.validate:
-        trainer.perform_actual_validation(request.keep_probabilities)
+        with one_worker_here() if device.type == "cpu" else nullcontext():  # a GPU would wait for a thread
+            trainer.perform_actual_validation(request.keep_probabilities)

@@ -19,7 +19,7 @@ from paraspinal_nnunet.workflow.layout import lay_down
 from paraspinal_nnunet.workflow.settings import Workflow
 from paraspinal_nnunet.workflow.state import HeldError, held
 from paraspinal_nnunet.workflow.status import DONE, FAILED, Narrator, job_states
-from paraspinal_nnunet.workflow.steps import LOCAL_GPUS
+from paraspinal_nnunet.workflow.steps import LOCAL_GPUS, Runner, run_step
 
 SNAKEFILE = Path(__file__).parent / "Snakefile"
 PROFILES = Path(__file__).parent / "profiles"
@@ -75,25 +75,30 @@ def run_study(workflow: Workflow, options: RunOptions) -> None:
 
 
 def run_sequentially(workflow: Workflow) -> None:
-    """Run every step that is not done, each when those that it needs are.
+    """Run every step that is not done, one after another in one process: none imports again what another did.
 
     The steps are the engine's own, so that an engine finds done what was done here. Only an engine knows what a change
     of settings outdates: this is for studies that are begun and finished as they are.
 
     Raises:
-        HeldError: An engine runs this study.
+        InputError: An engine runs this study.
         StudyFailedError: A step failed.
     """
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with held(engine_lock(workflow.folder)), closing(Narrator(workflow)) as narrator:
+    with _one_engine(workflow) as lock:
         lay_down(workflow)
-        while waiting := [s.job for s in job_states(workflow) if s.state != DONE]:  # grows when the best arm is known
-            command = [sys.executable, "-m", "paraspinal_nnunet", "study", "step", *waiting[0].parts]
-            step = subprocess.Popen(
-                command, cwd=workflow.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
-            if _followed(narrator, step):
-                raise StudyFailedError(what_failed(workflow))
+        command = [sys.executable, "-m", "paraspinal_nnunet", "study", "step", "-s", str(workflow.folder)]
+        if _watched(workflow, command, lock, dict(os.environ)):
+            raise StudyFailedError(what_failed(workflow))
+
+
+def run_missing_steps(workflow: Workflow, run: Runner) -> None:
+    """Run every step that is not done in this process, each when those that it needs are.
+
+    Raises:
+        StepError: One failed; the message names the log.
+    """
+    while waiting := [s.job for s in job_states(workflow) if s.state != DONE]:  # grows when the best arm is known
+        run_step(workflow, waiting[0], run)
 
 
 def engine_command(workflow: Workflow, options: RunOptions) -> list[str]:

@@ -27,14 +27,13 @@ def test_iterations_reach_the_study(tmp_path):
 
 
 def test_phantoms_are_trained_on_at_their_own_spacing(tmp_path):
-    """64 of 512 voxels of 0.39 mm, 16 of 50 slices of 5 mm: 3.12 and 15.625 mm, so nothing is resampled."""
-    assert own_spacing_mm() == pytest.approx((15.625, 3.12, 3.12))
+    """64 and 32 of 512 voxels of 0.39 mm, 16 of 50 slices of 5 mm: 3.12, 6.24 and 15.625 mm; nothing is resampled."""
+    assert own_spacing_mm() == pytest.approx((15.625, 6.24, 3.12))
     (tmp_path / "study.yaml").write_text(study_text(DemoSettings(tmp_path)))
-    assert read_study(tmp_path).model("2d").overrides["spacing"] == [15.625, 3.12, 3.12]
+    assert read_study(tmp_path).model("2d").overrides["spacing"] == [15.625, 6.24, 3.12]
 
 
 def test_a_folder_that_holds_something_else_is_refused(tmp_path):
-    pytest.importorskip("snakemake")
     (tmp_path / "thesis.docx").write_text("x")
     with pytest.raises(InputError, match="is not empty and holds no demonstration"):
         run_demo(DemoSettings(tmp_path))
@@ -59,7 +58,6 @@ def test_phantoms_that_cannot_be_made_name_their_log(tmp_path):
 @pytest.mark.slow
 def test_a_small_demonstration_runs_and_shows_a_page(tmp_path, capsys):
     pytest.importorskip("nnunetv2")
-    pytest.importorskip("snakemake")
     flags = ["demo", "-o", str(tmp_path / "demo"), "-n", "6"]
     flags += ["--iterations", "25", "--iterations-3d", "2", "--baseline-iterations", "2"]
     assert cli.main(flags) == 0

@@ -13,7 +13,7 @@ from paraspinal_nnunet.errors import DatasetError, ProtocolError
 from paraspinal_nnunet.nnunet.preprocessed import MARKER_SUFFIX, check_complete, is_made_from, source_digest
 from paraspinal_nnunet.nnunet.splits import make_splits, read_splits, write_splits
 from paraspinal_nnunet.planning import run
-from paraspinal_nnunet.planning.run import PlanRequest, plan, prepare_splits, remove_half_copies
+from paraspinal_nnunet.planning.run import PlanRequest, _set_channels, plan, prepare_splits, remove_half_copies
 from paraspinal_nnunet.protocol.overrides import parse_settings
 from paraspinal_nnunet.protocol.plans import BASELINE_ENTRY, ENTRY
 
@@ -163,6 +163,18 @@ def test_folds_that_contradict_the_request_are_refused(tiny_copy):
         prepare_splits(tiny_copy.raw, tiny_copy.preprocessed, replace(request, stratify=True))
         assert path.is_file(), again
     prepare_splits(tiny_copy.raw, tiny_copy.preprocessed, request)
+
+
+def test_a_baseline_takes_channels_where_they_fit_its_stages():
+    def planned(*channels):
+        return {"architecture": {"arch_kwargs": {"n_stages": len(channels), "features_per_stage": list(channels)}}}
+
+    plans = {"configurations": {"2d": planned(32, 64, 128), "3d_fullres": planned(32, 64)}}
+    request = PlanRequest(501, configurations=["2d"], overrides=parse_settings(["channels=8,16,32"]), baseline=True)
+    _set_channels(plans, request)
+    assert plans["configurations"] == {"2d": planned(8, 16, 32), "3d_fullres": planned(32, 64)}
+    with pytest.raises(ProtocolError, match=r"channels: 3 numbers, but nnU-Net planned 2 stages of 3d_fullres"):
+        _set_channels(plans, replace(request, configurations=["3d_fullres"]))
 
 
 @pytest.mark.slow

@@ -496,9 +496,10 @@ def test_a_baseline_is_as_long_as_nnunets(tiny, trainer):
 
 
 @pytest.mark.parametrize("trainer", BASELINES)
-def test_a_baselines_length_may_be_set(tiny, trainer):
-    plans = baseline_plans(tiny, iterations=7, iterations_per_epoch=3, val_iterations=1)
+def test_a_baselines_length_and_learning_rate_may_be_set(tiny, trainer):
+    plans = baseline_plans(tiny, iterations=7, iterations_per_epoch=3, val_iterations=1, learning_rate=0.1)
     made = trainer_of(tiny, trainer=trainer, plans=plans)
+    assert made.initial_lr == 0.1
     assert (made.num_epochs, made.num_val_iterations_per_epoch) == (3, 1)
     lengths = []
     for made.current_epoch in range(3):

@@ -58,7 +58,7 @@ def _logs_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _step_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("rule", help="the rule")
+    parser.add_argument("rule", nargs="?", help="the rule (default: every step that is missing, one after another)")
     parser.add_argument("target", nargs="?", default="", help="a model, plans, a set of models or a shard")
     parser.add_argument("fold", nargs="?", default="", help="of a training or validation")
     parser.add_argument("--show", action="store_true", help="only show its commands")
@@ -130,11 +130,16 @@ def _logs(args: argparse.Namespace) -> int:
 def _step(args: argparse.Namespace) -> int:
     from paraspinal_nnunet import cli
     from paraspinal_nnunet.workflow.commands import job_commands
+    from paraspinal_nnunet.workflow.engine import run_missing_steps
     from paraspinal_nnunet.workflow.settings import read_study
     from paraspinal_nnunet.workflow.state import Step
     from paraspinal_nnunet.workflow.steps import run_step
 
-    workflow, job = read_study(args.study), Step(args.rule, args.target, args.fold)
+    workflow = read_study(args.study)
+    if args.rule is None:
+        run_missing_steps(workflow, cli.main)
+        return 0
+    job = Step(args.rule, args.target, args.fold)
     if args.show:
         for command in job_commands(workflow, job):
             print(f"paraspinal {shlex.join(command)}")

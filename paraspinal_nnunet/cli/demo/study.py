@@ -11,13 +11,13 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from paraspinal_nnunet.errors import InputError, ParaspinalError, SetupError
+from paraspinal_nnunet.errors import InputError, ParaspinalError
 from paraspinal_nnunet.protocol.paper import PAPER
 from paraspinal_nnunet.utils.files import read_json, write_json, write_text
-from paraspinal_nnunet.workflow.settings import STUDY_FILE, Workflow, read_study
+from paraspinal_nnunet.workflow.settings import STUDY_FILE, read_study
 from paraspinal_nnunet.workflow.study_file.template import DEMO_ITERATIONS, demo_text
 
-SHAPE = (64, 64, 16)
+SHAPE = (64, 32, 16)
 FULL_SHAPE = (512, 512, 50)
 COHORT, RECORD, PHANTOM_LOG = "cohort", "demo.json", "logs/phantom.log"
 
@@ -52,6 +52,7 @@ def run_demo(settings: DemoSettings) -> Path:
         ParaspinalError: A step failed; the message names its log.
     """
     from paraspinal_nnunet.cli.demo.page import write_page
+    from paraspinal_nnunet.workflow.engine import run_sequentially
 
     folder = _open_folder(settings)
     print(f"In {folder}: paraspinal {shlex.join(phantom_command(settings))}", flush=True)
@@ -59,8 +60,8 @@ def run_demo(settings: DemoSettings) -> Path:
     write_text(folder / STUDY_FILE, study_text(settings))
     study = read_study(folder)
     place = shlex.quote(str(folder))
-    print(f"paraspinal study run -s {place}; progress: paraspinal study status -s {place}", flush=True)
-    _run(study)
+    print(f"In {folder}: paraspinal study step; progress: paraspinal study status -s {place}", flush=True)
+    run_sequentially(study)
     return write_page(folder / "index.html", study, phantom_command(settings))
 
 
@@ -82,18 +83,6 @@ def own_spacing_mm() -> tuple[float, ...]:
         mm * full / here
         for mm, full, here in zip(PAPER.preprocessing.spacing, FULL_SHAPE[::-1], SHAPE[::-1], strict=True)
     )
-
-
-def _run(study: Workflow) -> None:
-    from paraspinal_nnunet.workflow.engine import RunOptions, check_engine, run_sequentially, run_study
-
-    try:
-        check_engine("local")
-    except SetupError as error:
-        print(f"one step after another, without the engine: {error}", flush=True)
-        run_sequentially(study)
-    else:
-        run_study(study, RunOptions(profile="local"))
 
 
 def _make_cohort(settings: DemoSettings, folder: Path) -> None:

@@ -50,5 +50,6 @@ def run(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         until=args.until,
     )
-    print(workers.in_own_process(plan, request))  # nnU-Net's pools hang when they are interrupted
+    alone = args.processes == 1  # nnU-Net's pools of processes hang when they are interrupted
+    print(plan(request) if alone else workers.in_own_process(plan, request))
     return 0

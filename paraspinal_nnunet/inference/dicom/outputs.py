@@ -32,13 +32,14 @@ def write_object(name: str, case: "CaseOutputs", measures: "CaseMeasures | None"
     Raises:
         InputError: A mask without any voxel, unless that is allowed, or headers that no object can refer to.
     """
-    if case.scan.study is None:
+    source = case.source_series
+    if case.scan.study is None or source is None:
         return
     structures = case.model.structures or ()
     _check_complete(name, case)
     path, model = case.paths.dicom(name), case.model.name
     with case.scan.study.errors_without_patient():
-        series, source = case.scan.study.series, case.source_series
+        series = case.scan.study.series
         more: dict[str, Any] = {"model_name": model, "identity": _identity(case, series.uid, series.part, measures)}
         if name == SEGMENTATION:
             from paraspinal_nnunet.dicom.segmentation.write import write_segmentation
