@@ -171,7 +171,8 @@ class CaseOutputs:
                 log.debug("%s: %s", self.paths.case, name, exc_info=True)
         if PAGE in done and MEASURES in self.failures:
             done[PAGE] = {**done[PAGE], "measures": None}
-        self.record = replace(self.record, products=done)
+        ordered = [*(name for name in wanted if name in done), *(name for name in done if name not in wanted)]
+        self.record = replace(self.record, products={name: done[name] for name in ordered})  # whenever each was made
 
     def dicom(self, name: str) -> None:
         """A DICOM object.

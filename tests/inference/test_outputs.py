@@ -394,3 +394,18 @@ def test_masks_for_slicer_lie_apart_and_are_no_masks_of_their_own(scans, model, 
     assert predict(scans, out, model, "--seg-nrrd", "--no-pages", "--no-measures") == 0
     assert files(out) == before
     assert sorted(p.name for p in images_in(out)) == ["a.nii.gz", "b.nii.gz"]
+
+
+def test_a_record_does_not_tell_in_which_order_things_were_made(tmp_path, model):
+    """What is missing beside a mask is made again; the record is that of a run that made everything at once."""
+    write_image(tmp_path / "a.nii.gz", painted(boxes()), AFFINE)
+    kept = []
+    for again in range(2):
+        out = tmp_path / f"out{again}"
+        assert predict(tmp_path / "a.nii.gz", out, model) == 0
+        if again:
+            (out / "measures" / "a" / "measures.json").unlink()
+            assert predict(tmp_path / "a.nii.gz", out, model) == 0
+        kept.append(json.loads((out / "records" / "a.json").read_text())["products"])
+    assert list(kept[0]) == list(kept[1]) == ["measures", "preview", "page"]
+    assert kept[0] == kept[1]
