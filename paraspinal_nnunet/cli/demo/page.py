@@ -110,7 +110,7 @@ def _commands(study: Workflow, phantom_command: Sequence[str]) -> PageTable:
         total += seconds
         commands = content["commands"] or [f"paraspinal study step {' '.join(job.parts)}"]
         rows += [(command, f"{seconds:.0f}") for command in commands]
-    return rows_table([("command", "seconds"), *rows, ("all", f"{total:.0f}")], kind="numbers totals")
+    return rows_table([("command", "seconds"), *rows, ("all", f"{total:.0f}")], kind="numbers totals commands")
 
 
 def _cases(metrics: pd.DataFrame, record: EvaluationRecord) -> list[ViewerCase]:
