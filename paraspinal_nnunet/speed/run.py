@@ -16,6 +16,7 @@ from paraspinal_nnunet.speed.arms import ARMS, DATASET, ArmTiming, measure_arm
 from paraspinal_nnunet.utils.files import read_json, write_json
 from paraspinal_nnunet.utils.progress import progress
 from paraspinal_nnunet.utils.text import aligned
+from paraspinal_nnunet.utils.workers import in_own_process
 from paraspinal_nnunet.utils.workplace import workplace
 
 PLANS = "Benchmark"
@@ -72,7 +73,7 @@ def benchmark(request: BenchmarkRequest) -> dict[str, Any]:
     device = torch_device(request.device)
     protocol = override(PAPER, request.settings or {})
     with workplace() as folder, _nnunet_folders(folder):
-        _prepare(folder, request, on_gpu=device.type == "cuda")
+        _prepare_in_time(folder, request, device.type == "cuda", end)
         timings = list(_in_time(request, protocol, end))
     if not timings:
         raise InputError(
@@ -173,7 +174,17 @@ def _resources(timings: Sequence[ArmTiming], arms: Mapping[str, Mapping[str, Any
     }
 
 
-def _prepare(folder: Path, request: BenchmarkRequest, *, on_gpu: bool) -> None:
+def _prepare_in_time(folder: Path, request: BenchmarkRequest, on_gpu: bool, end: float) -> None:
+    try:
+        in_own_process(_prepare, folder, request, on_gpu, limit_s=max(end - time.perf_counter(), 0))
+    except TimeoutError:
+        raise InputError(
+            f"making the scans alone took longer than {request.minutes:g} minutes on this machine as busy as it is; "
+            "give more --minutes, or a smaller --shape"
+        ) from None
+
+
+def _prepare(folder: Path, request: BenchmarkRequest, on_gpu: bool) -> None:
     """Computed scans, converted, planned and preprocessed."""
     from paraspinal_nnunet.dataset_conversion.engine import convert
     from paraspinal_nnunet.dataset_conversion.sources.author import author_source

@@ -21,6 +21,7 @@ from paraspinal_nnunet.speed.run import (
     training_resources,
     write_benchmark,
 )
+from paraspinal_nnunet.utils.workers import in_own_process
 
 TIMING = ArmTiming("2d", 8, 200, 0.1, 0.5, 0.6, "disk", 2048, None)
 
@@ -47,9 +48,9 @@ def test_what_there_is_no_time_for_is_told_and_no_study_is_planned_with_the_rest
             raise TimeoutError
         return replace(TIMING, arm=arm)
 
-    clock = iter([0.0, 60.0, 110.0, 200.0, 260.0])
+    clock = iter([0.0, 10.0, 60.0, 110.0, 200.0, 260.0])
     monkeypatch.setattr(run, "measure_arm", measured)
-    monkeypatch.setattr(run, "_prepare", lambda *given, **options: None)
+    monkeypatch.setattr(run, "in_own_process", lambda *given, limit_s: None)
     monkeypatch.setattr(run, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     content = benchmark(BenchmarkRequest(("2d", "3d", "2d_da", "3d_da"), "cpu", minutes=5))
     assert limits == {"2d": 60, "3d": 190 / 3, "2d_da": 60, "3d_da": 40}  # 240 s left for four, 190 for three, 100, 40
@@ -61,6 +62,9 @@ def test_what_there_is_no_time_for_is_told_and_no_study_is_planned_with_the_rest
     monkeypatch.setattr(run, "time", SimpleNamespace(perf_counter=lambda: 0.0))
     with pytest.raises(InputError, match="no arm could be measured within 5 minutes"):
         benchmark(BenchmarkRequest(("3d",), "cpu"))
+    monkeypatch.setattr(run, "in_own_process", in_own_process)
+    with pytest.raises(InputError, match="making the scans alone took longer than 5 minutes"):
+        run._prepare_in_time(tmp_path, BenchmarkRequest(), False, 0.0)
 
 
 @pytest.mark.slow
