@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from email.message import Message
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -20,6 +21,7 @@ from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.dataset_conversion.sources.bids_layout import Choice, labels_by_image, read_layout
 from paraspinal_nnunet.image_io.images import read_labels
 from paraspinal_nnunet.image_io.nifti import write_image, write_labels
+from paraspinal_nnunet.inference import bids
 from paraspinal_nnunet.inference.records import INDEX_FILE, OutputPaths
 
 SCANS = ("sub-01_ses-a", "sub-01_ses-b", "sub-02_acq-axial_run-1")
@@ -193,3 +195,19 @@ def test_a_mask_of_the_earlier_layout_gives_way_and_a_corrected_one_stays(predic
         assert predict(root, output, model, "--no-pages", "--entity", case.split("_")[1]) == 0
         assert old.exists() is corrected
         assert len(list(output.rglob(f"{case}_space-*.nii.gz"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("named", "address"),
+    [
+        ((), ""),
+        (("Homepage, https://a.example", "Repository, https://b.example/code"), "https://b.example/code"),
+        (("Issues, https://c.example",), ""),
+    ],
+)
+def test_the_code_is_named_where_the_installed_program_knows_its_address(monkeypatch, named, address):
+    urls = Message()
+    for line in named:
+        urls["Project-URL"] = line
+    monkeypatch.setattr(bids, "metadata", lambda name: urls)
+    assert bids._code_address() == address
