@@ -11,8 +11,9 @@ pytest.importorskip("nnunetv2")
 from helpers.trainings import CPU, files, plans_of, trainer_of
 
 from paraspinal_nnunet.errors import TrainingRefusedError
+from paraspinal_nnunet.models.shipped import resolve_model
 from paraspinal_nnunet.trainers import nnUNetTrainerParaspinal, nnUNetTrainerParaspinalDeep
-from paraspinal_nnunet.trainers.pretrained import LAST_LAYER
+from paraspinal_nnunet.trainers.pretrained import LAST_LAYER, exported_weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -114,6 +115,19 @@ def test_other_labels_take_over_the_classes_of_the_same_name(tiny, source):
     assert trainer.pretrained["share_taken"] == pytest.approx(
         (fit + last_shared) / sum(v.numel() for v in found.values()), abs=5e-5
     )
+
+
+def test_the_shipped_weights_start_the_papers_network_by_the_names_of_the_muscles(tiny):
+    pytest.importorskip("onnx")
+    shipped = exported_weights(resolve_model("default"))
+    trainer = other_labels(tiny, {"background": 0, "psoas_major_left": 1, "multifidus_right": 2})
+    found = started(trainer, "default")
+    assert trainer.pretrained["last_layer"] == "of the classes background, psoas_major_left, multifidus_right"
+    assert trainer.pretrained["left_out"] == ["model.0.residual.weight"]  # 3 x 3 where it strides, here 1 x 1
+    bias = "model.2.1.conv.unit0.conv.bias"
+    assert torch.equal(found[bias], shipped[bias][[0, 6, 1]])  # anatomy.PARASPINAL: multifidus right 1, psoas left 6
+    body = [key for key in found if not key.startswith(LAST_LAYER) and key != "model.0.residual.weight"]
+    assert all(torch.equal(found[key], shipped[key]) for key in body)
 
 
 def test_weights_of_another_network_are_refused_in_one_line(tiny, source, tmp_path):
