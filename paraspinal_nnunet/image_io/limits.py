@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.utils.machine import memory_bytes
+from paraspinal_nnunet.utils.machine import environment, memory_bytes
 
 VARIABLE = "PARASPINAL_MAX_VOXELS"
 """The variable that sets the limit, for libraries and workflows; processes that are started inherit it."""
@@ -65,12 +65,5 @@ def voxel_limit(count: int | None) -> Iterator[None]:
         return
     if count < 1:
         raise InputError(f"--max-voxels {count}: give 1 or more")
-    before = os.environ.get(VARIABLE)
-    os.environ[VARIABLE] = str(count)
-    try:
+    with environment(**{VARIABLE: str(count)}):
         yield
-    finally:
-        if before is None:
-            del os.environ[VARIABLE]
-        else:
-            os.environ[VARIABLE] = before

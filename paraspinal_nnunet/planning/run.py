@@ -27,6 +27,7 @@ from paraspinal_nnunet.protocol.overrides import override
 from paraspinal_nnunet.protocol.paper import PAPER
 from paraspinal_nnunet.protocol.plans import BASELINE_ENTRY, BASELINE_NAME, DEFAULT_NAME, PlansEntry
 from paraspinal_nnunet.utils.files import atomic_path, read_json, write_json
+from paraspinal_nnunet.utils.machine import environment
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,8 @@ def plan(request: PlanRequest) -> Path:
     preprocessed = nnunet_folder("preprocessed") / raw.name
     plans_file = preprocessed / f"{request.name}.json"
     digest = _checked_digest(raw, preprocessed, request.processes)
-    with _sane_process_count(request.processes), one_worker_here():
+    workers = str(max(1, request.processes))  # nnU-Net's planner makes it torch's thread count, and dies of 0
+    with environment(nnUNet_n_proc_DA=workers), one_worker_here():
         if request.until == "fingerprint":
             _fingerprint(raw, preprocessed, digest, request.processes)
             return preprocessed / FINGERPRINT
@@ -277,20 +279,6 @@ def _written_whole() -> Iterator[None]:
         yield
     finally:
         planners.save_json = write
-
-
-@contextmanager
-def _sane_process_count(processes: int) -> Iterator[None]:
-    """nnU-Net's planner sets torch's thread count from nnUNet_n_proc_DA and dies when that is 0."""
-    before = os.environ.get("nnUNet_n_proc_DA")
-    os.environ["nnUNet_n_proc_DA"] = str(max(1, processes))
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["nnUNet_n_proc_DA"]
-        else:
-            os.environ["nnUNet_n_proc_DA"] = before
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.protocol.paper import PAPER, Protocol
 from paraspinal_nnunet.speed.arms import ARMS, DATASET, ArmTiming, measure_arm
 from paraspinal_nnunet.utils.files import read_json, write_json
+from paraspinal_nnunet.utils.machine import environment
 from paraspinal_nnunet.utils.progress import progress
 from paraspinal_nnunet.utils.text import aligned
 from paraspinal_nnunet.utils.workers import in_own_process
@@ -211,16 +212,9 @@ def _spacing(shape: tuple[int, int, int]) -> list[float]:
 @contextmanager
 def _nnunet_folders(folder: Path) -> Iterator[None]:
     """nnU-Net's variables point into a folder for a while."""
-    before = {name: os.environ.get(name) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
-    for name in before:
-        path = folder / name.removeprefix("nnUNet_")
+    names = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+    paths = {name: folder / name.removeprefix("nnUNet_") for name in names}
+    for path in paths.values():
         path.mkdir()
-        os.environ[name] = str(path)
-    try:
+    with environment(**{name: str(path) for name, path in paths.items()}):
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -4,6 +4,8 @@ import ctypes
 import os
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 RECORD_HOST = "PARASPINAL_RECORD_HOST"
@@ -15,6 +17,21 @@ _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.lim
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8  # malloc.h of the GNU C library
 _NEVER = 2**31 - 1
 _TOP_PAD_BYTES = 64 * 2**20
+
+
+@contextmanager
+def environment(**variables: str) -> Iterator[None]:
+    """Within the block, variables of this process and of those that it starts; afterwards they are as before."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def host_entry() -> dict[str, str]:

@@ -1,12 +1,13 @@
 """Records name the host only when asked, and freed memory is kept for the next scan where the C library allows it."""
 
+import os
 import socket
 import subprocess
 import sys
 
 import pytest
 
-from paraspinal_nnunet.utils.machine import RECORD_HOST, host_entry
+from paraspinal_nnunet.utils.machine import RECORD_HOST, environment, host_entry
 
 PROGRAM = """
 import resource, sys
@@ -42,3 +43,13 @@ def test_freed_memory_is_used_again():
             pytest.skip("this C library has no mallopt")
         faults[mode] = int(number)
     assert faults["keep"] < faults["leave"] / 10
+
+
+def test_variables_are_as_before_afterwards(monkeypatch):
+    monkeypatch.setenv("PARASPINAL_A", "old")
+    monkeypatch.delenv("PARASPINAL_B", raising=False)
+    with pytest.raises(ZeroDivisionError), environment(PARASPINAL_A="new", PARASPINAL_B="1"):
+        assert (os.environ["PARASPINAL_A"], os.environ["PARASPINAL_B"]) == ("new", "1")
+        raise ZeroDivisionError
+    assert os.environ["PARASPINAL_A"] == "old"
+    assert "PARASPINAL_B" not in os.environ

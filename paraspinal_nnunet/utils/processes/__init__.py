@@ -7,11 +7,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
+
+from paraspinal_nnunet.utils.machine import environment
 
 GRACE_S = 5.0
 """How long a process may take to tidy up when it is asked to end."""
@@ -82,19 +84,10 @@ def ending(code: int | None) -> str:
     return f"was killed ({name})"
 
 
-@contextlib.contextmanager
-def _quiet_tracker() -> Iterator[None]:
+def _quiet_tracker() -> contextlib.AbstractContextManager[None]:
     """Multiprocessing's tracker of resources, which starts with the first process, tells of those of killed pools."""
-    before = os.environ.get("PYTHONWARNINGS")
-    ours = "ignore:resource_tracker:UserWarning"
-    os.environ["PYTHONWARNINGS"] = f"{before},{ours}" if before else ours
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["PYTHONWARNINGS"]
-        else:
-            os.environ["PYTHONWARNINGS"] = before
+    before, ours = os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker:UserWarning"
+    return environment(PYTHONWARNINGS=f"{before},{ours}" if before else ours)
 
 
 def _begin(
