@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field, replace
@@ -26,7 +27,7 @@ from paraspinal_nnunet.planning.raw_data import check_raw_data
 from paraspinal_nnunet.protocol.overrides import override
 from paraspinal_nnunet.protocol.paper import PAPER
 from paraspinal_nnunet.protocol.plans import BASELINE_ENTRY, BASELINE_NAME, DEFAULT_NAME, PlansEntry
-from paraspinal_nnunet.utils.files import atomic_path, read_json, write_json
+from paraspinal_nnunet.utils.files import atomic_path, naming, read_json, write_json
 from paraspinal_nnunet.utils.machine import environment
 
 log = logging.getLogger(__name__)
@@ -248,10 +249,14 @@ def _preprocess(raw: Path, preprocessed: Path, plans_file: Path, digest: str, re
         log.info("preprocessing %s into %s", name, folder.name)
         mark_unfinished(folder)
         remove_half_copies(raw, preprocessed)
-        with _quiet():
-            preprocess_dataset(
-                int(raw.name[7:10]), request.name, configurations=[name], num_processes=[request.processes]
-            )
+        try:
+            with _quiet(), naming(folder):
+                preprocess_dataset(
+                    int(raw.name[7:10]), request.name, configurations=[name], num_processes=[request.processes]
+                )
+        except BaseException:  # nnU-Net begins anew, too, and a full disk needs the space
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         mark_preprocessed(folder, digest)
 
 

@@ -13,8 +13,8 @@ from typing import Any
 from paraspinal_nnunet.errors import CANNOT_WRITE, InputError, ParaspinalError
 from paraspinal_nnunet.utils.workplace import set_aside, workplace
 
-_TORCH_WRITER = "inline_container"
-"""Where torch's own errors come from when it cannot write a checkpoint: 'enforce fail at inline_container.cc:672'."""
+_WRITERS_WORDS = ("inline_container", "creating the NDArray")
+"""What torch says that cannot write a checkpoint ('enforce fail at inline_container.cc:672'), and blosc2 an array."""
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _named(path), workplace(path.parent) as place:
+    with naming(path), workplace(path.parent) as place:
         temporary = place / f".{path.name}"
         yield temporary
         os.replace(temporary, path)
@@ -45,7 +45,7 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _named(path), workplace(path.parent) as place:
+    with naming(path), workplace(path.parent) as place:
         if path.exists() and not overwrite:
             raise FileExistsError(path)
         temporary = place / path.name
@@ -69,10 +69,11 @@ def replace_folders(finished: Path, path: Path, *, replaces: Sequence[Path] = ()
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
     """Let the system's refusal to write name what was written: a full disk names nothing, or a hidden file.
 
-    Some libraries hide it in an error of their own: pydicom with a traceback in its words, torch without a word of it.
+    Some libraries hide it in an error of their own: pydicom with a traceback in its words, torch and blosc2 without a
+    word of it.
     """
     try:
         yield
@@ -92,7 +93,7 @@ def _refusal(error: BaseException) -> OSError | None:
         if isinstance(cause, OSError) and cause.errno in CANNOT_WRITE:
             return cause
         cause = cause.__cause__ or cause.__context__
-    if isinstance(error, RuntimeError) and _TORCH_WRITER in str(error):
+    if isinstance(error, RuntimeError) and any(words in str(error) for words in _WRITERS_WORDS):
         return OSError(errno.ENOSPC, "cannot be written whole, as on a full disk")
     return None
 

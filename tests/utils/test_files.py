@@ -61,11 +61,15 @@ def as_torch_says_it():
     raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534")
 
 
+def as_blosc2_says_it():
+    raise RuntimeError("Error while creating the NDArray")
+
+
 def plainly():
     raise refused()
 
 
-@pytest.mark.parametrize("fail", [plainly, as_pydicom_says_it, as_torch_says_it])
+@pytest.mark.parametrize("fail", [plainly, as_pydicom_says_it, as_torch_says_it, as_blosc2_says_it])
 @pytest.mark.parametrize("whole", [atomic_path, atomic_folder])
 def test_a_full_disk_is_told_with_the_name_of_what_was_written(tmp_path, fail, whole):
     with pytest.raises(OSError, match=r"full disk|No space left") as caught, whole(tmp_path / "a"):
