@@ -30,7 +30,7 @@ def blocks(page):
 
 @pytest.fixture(scope="module")
 def phantoms():
-    return [generate_case(3, number, (96, 96, 12)) for number in range(2)]
+    return [generate_case(3, number, (96, 96, 13)) for number in range(2)]
 
 
 @pytest.fixture

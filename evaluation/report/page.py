@@ -38,6 +38,7 @@ class ReportContent:
         figures: The paper's figures.
         methods: The paragraph to paste.
         settings: Model -> names and values.
+        metrics: Name of the table of all numbers, beside the page.
         links: Title and relative path of further files.
     """
 
@@ -56,6 +57,7 @@ class ReportContent:
     figures: Sequence[FigureResult]
     methods: str
     settings: Mapping[str, Sequence[tuple[str, str]]]
+    metrics: str
     links: Sequence[tuple[str, str]]
 
 

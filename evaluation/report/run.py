@@ -114,6 +114,7 @@ def write_report(
         figures=figures,
         methods=methods_text(view, study.analyses),
         settings={name: model_settings(model) for name, model in view.record.models.items()},
+        metrics=metrics.name,
         links=[(path.name, path.relative_to(output).as_posix()) for path in files],
     )
     page = output / REPORT_FILE

@@ -200,7 +200,7 @@ def test_the_mixed_model_is_that_of_lme4(tmp_path):
 
 
 def test_without_statsmodels_the_mixed_model_is_left_out(monkeypatch):
-    monkeypatch.setitem(sys.modules, "statsmodels", None)
+    monkeypatch.setitem(sys.modules, "statsmodels.api", None)
     study = study_statistics(study_data(some_metrics(subjects=4)))
     assert "mixed_model" not in study.frames
     assert "pip install 'paraspinal-nnunet[statistics]'" in reasons(study)["linear mixed model"]
