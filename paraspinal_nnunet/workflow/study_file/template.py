@@ -72,7 +72,7 @@ engine:
 # slurm: {partition: gpu, account: my_lab}
 """
 
-DEMO_ITERATIONS = {"arms": 400, "3d": 300, "baseline": 700}
+DEMO_ITERATIONS = {"arms": 400, "3d": 300, "baseline": 1000}
 """Optimiser steps: of the 2D arm and the deeper network, of the 3D arm, of the baseline."""
 
 _DEMO = """\
