@@ -76,6 +76,25 @@ def before_prediction(workflow: Workflow) -> list[str]:
     return [*folds, settings("predict")]
 
 
+def steps_before(workflow: Workflow, job: Step) -> list[str]:
+    """Markers of the steps that a step waits for, relative to the study, as the Snakefile has them."""
+    before = {
+        "convert": lambda: [],
+        "inspect": lambda: [done("convert")],
+        "fingerprint": lambda: before_planning(workflow),
+        "plan": lambda: [done("fingerprint")],
+        "preprocess": lambda: [done("plan", job.target)],
+        "train": lambda: before_training(workflow, job.target)[:1],
+        "validate": lambda: [done("train", job.target, job.fold)],
+        "evaluate": lambda: before_evaluation(workflow, job.target)[:-1],
+        "best": lambda: [done("evaluate", ARMS)],
+        "statistics": lambda: [done("evaluate", job.target)],
+        "report": lambda: [done("statistics", ALL)],
+        "predict": lambda: before_prediction(workflow)[:-1],
+    }
+    return before[job.rule]()
+
+
 def targets(workflow: Workflow) -> list[str]:
     """The study's ends; what else there is follows from them."""
     shards = [done("predict", str(number + 1)) for number in range(shard_count(workflow))]

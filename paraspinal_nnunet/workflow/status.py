@@ -3,7 +3,7 @@
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from paraspinal_nnunet.workflow.commands import (
     sets_evaluated,
     shard_count,
 )
+from paraspinal_nnunet.workflow.rules import steps_before
 from paraspinal_nnunet.workflow.settings import PlannedModel, Workflow
 from paraspinal_nnunet.workflow.state import Step, failure, is_held, log_file, marker
 from paraspinal_nnunet.workflow.steps import lock_file
@@ -103,10 +104,19 @@ def job_state(workflow: Workflow, job: Step) -> StepState:
         if content is None:
             return StepState(job, MISSING, note="its record is damaged")
         plans = content.get("plans")
-        if plans is None or plans == find_model(workflow, job.target).plans:
-            return StepState(job, DONE, seconds=content.get("seconds"))
-        return StepState(job, MISSING, note="its settings changed")
+        if plans is not None and plans != find_model(workflow, job.target).plans:
+            return StepState(job, MISSING, note="its settings changed")
+        if _is_outdated(workflow, job, content):
+            return StepState(job, MISSING, note="what it is made from changed")
+        return StepState(job, DONE, seconds=content.get("seconds"))
     return StepState(job, INTERRUPTED if log_file(folder, job).is_file() else MISSING)
+
+
+def _is_outdated(workflow: Workflow, job: Step, content: Mapping[str, Any]) -> bool:
+    """Whether a step that this one waits for ended after it; told by the records, whose times copies keep."""
+    ended = content.get("ended")
+    records = (_content(workflow.folder / name) or {} for name in steps_before(workflow, job))
+    return ended is not None and any(before.get("ended", "") > ended for before in records)
 
 
 def seconds_left(workflow: Workflow, states: Sequence[StepState]) -> tuple[float, int]:
@@ -293,6 +303,6 @@ def _count(states: Sequence[StepState], wanted: str) -> str:
 def _content(path: Path) -> dict[str, Any] | None:
     """What a step's record says; None where it is damaged."""
     try:
-        return read_form(path, {"seconds?": (float, None), "plans?": (str, None), "error?": str})
+        return read_form(path, {"seconds?": (float, None), "plans?": (str, None), "error?": str, "ended?": str})
     except InputError:
         return None

@@ -246,6 +246,22 @@ def test_status_tells_every_state_and_the_time_left(tmp_path):
     assert job_state(changed, done).state == "missing"
 
 
+def test_a_step_is_missing_again_when_one_that_it_waits_for_ended_after_it(tmp_path):
+    """An arm trained and validated anew under other settings outdates the evaluation, whatever the files' times are."""
+    study = study_of(tmp_path, SMALL + "folds: [0]\ndepth: {run: false}\n")
+    steps = [Step("train", "a", "0"), Step("validate", "a", "0"), Step("evaluate", "all"), Step("statistics", "all")]
+    for minute, step in enumerate(steps):
+        write_json(marker(tmp_path, step), {"ended": f"2026-01-01T10:0{minute}:00+00:00"})
+    assert [job_state(study, step).state for step in steps] == ["done"] * 4
+    for minute, step in enumerate(steps[:2], start=5):
+        write_json(marker(tmp_path, step), {"ended": f"2026-01-01T10:0{minute}:00+00:00"})
+    states = [job_state(study, step) for step in steps]
+    assert [state.state for state in states] == ["done", "done", "missing", "done"]
+    assert states[2].note == "what it is made from changed"
+    write_json(marker(tmp_path, steps[2]), {"ended": "2026-01-01T10:07:00+00:00"})
+    assert job_state(study, steps[3]).state == "missing"
+
+
 def test_a_running_training_tells_how_far_it_is(tmp_path):
     """120 epochs of 250 make the paper's 30,000; at epoch 30 of 2 s each, 90 x 2 s are left."""
     study = study_of(tmp_path)
