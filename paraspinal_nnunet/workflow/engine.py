@@ -16,9 +16,10 @@ from typing import IO
 from paraspinal_nnunet.errors import InputError, ParaspinalError, SetupError
 from paraspinal_nnunet.utils.packages import install_line
 from paraspinal_nnunet.workflow.layout import lay_down
+from paraspinal_nnunet.workflow.narrator import Narrator
 from paraspinal_nnunet.workflow.settings import Workflow
 from paraspinal_nnunet.workflow.state import HeldError, held
-from paraspinal_nnunet.workflow.status import DONE, FAILED, Narrator, job_states
+from paraspinal_nnunet.workflow.status import DONE, FAILED, job_states
 from paraspinal_nnunet.workflow.steps import LOCAL_GPUS, Runner, run_step
 
 SNAKEFILE = Path(__file__).parent / "Snakefile"

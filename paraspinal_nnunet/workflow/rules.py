@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from paraspinal_nnunet.workflow.commands import (
     shard_count,
 )
 from paraspinal_nnunet.workflow.settings import Workflow
-from paraspinal_nnunet.workflow.state import Step, marker, settings_file
+from paraspinal_nnunet.workflow.state import DONE_FOLDER, Step, marker, settings_file
 
 _NOWHERE = Path()
 MB = 1000
@@ -38,25 +38,54 @@ def step_command(*parts: str) -> str:
     return command.replace("{", "{{").replace("}", "}}")
 
 
-def before_planning(workflow: Workflow) -> list[str]:
+def waits_for(workflow: Workflow, rule: str, target: str = "", fold: str = "") -> list[str]:
+    """What a step waits for: other steps' markers and settings files, relative to the study.
+
+    Args:
+        workflow: Of which study.
+        rule: The step's rule.
+        target: See `Step`; a wildcard of Snakemake's where files' names alone follow from it.
+        fold: Likewise.
+    """
+    inputs: dict[str, Callable[[], list[str]]] = {
+        "convert": lambda: [settings("dataset")],
+        "inspect": lambda: [done("convert")],
+        "fingerprint": lambda: [_checked(workflow)],
+        "plan": lambda: [done("fingerprint"), settings(f"plans/{target}")],
+        "preprocess": lambda: [done("plan", target)],
+        "train": lambda: [done("preprocess", find_model(workflow, target).plans), settings(f"models/{target}")],
+        "validate": lambda: [done("train", target, fold)],
+        "evaluate": lambda: [*_validated(workflow, target), settings("evaluation")],
+        "best": lambda: [done("evaluate", ARMS)],
+        "statistics": lambda: [done("evaluate", target)],
+        "report": lambda: [done("statistics", ALL)],
+        "predict": lambda: [*_predicting(workflow), settings("predict")],
+    }
+    return inputs[rule]()
+
+
+def steps_before(workflow: Workflow, job: Step) -> list[Path]:
+    """The markers of the steps that a step waits for."""
+    found = (workflow.folder / name for name in waits_for(workflow, job.rule, job.target, job.fold))
+    return [path for path in found if path.is_relative_to(workflow.folder / DONE_FOLDER)]
+
+
+def _checked(workflow: Workflow) -> str:
     """Planning waits for the inspection only where its findings stop the study."""
     inspection = workflow.content["inspect"]
-    return [done("inspect")] if inspection["run"] and inspection["strict"] else [done("convert")]
+    return done("inspect") if inspection["run"] and inspection["strict"] else done("convert")
 
 
-def before_training(workflow: Workflow, model: str) -> list[str]:
-    """Its own plans' data, and its own settings."""
-    return [done("preprocess", find_model(workflow, model).plans), settings(f"models/{model}")]
-
-
-def validated(workflow: Workflow, models: Sequence[str]) -> list[str]:
-    """All folds of some models."""
-    return [done("validate", model, fold) for model in models for fold in workflow.folds]
-
-
-def before_evaluation(workflow: Workflow, name: str) -> list[str]:
+def _validated(workflow: Workflow, name: str) -> list[str]:
     """All folds of the models of a set; which these are may follow from the best arm."""
-    return [*validated(workflow, [m.name for m in models_of_set(workflow, name)]), settings("evaluation")]
+    return [done("validate", m.name, fold) for m in models_of_set(workflow, name) for fold in workflow.folds]
+
+
+def _predicting(workflow: Workflow) -> list[str]:
+    """All folds of the model that predicts."""
+    wanted = workflow.content["predict"]["model"]
+    name = best_arm(workflow) if wanted == "best" else wanted
+    return [done("train", name, fold) for fold in workflow.folds] if name else []
 
 
 def needs_choice(workflow: Workflow, name: str) -> bool:
@@ -66,33 +95,6 @@ def needs_choice(workflow: Workflow, name: str) -> bool:
     return (name == "predict" and workflow.content["predict"]["model"] == "best") or (
         name not in (ARMS, "predict") and workflow.content["depth"]["run"]
     )
-
-
-def before_prediction(workflow: Workflow) -> list[str]:
-    """All folds of the model that predicts."""
-    wanted = workflow.content["predict"]["model"]
-    name = best_arm(workflow) if wanted == "best" else wanted
-    folds = [done("train", name, fold) for fold in workflow.folds] if name else []
-    return [*folds, settings("predict")]
-
-
-def steps_before(workflow: Workflow, job: Step) -> list[str]:
-    """Markers of the steps that a step waits for, relative to the study, as the Snakefile has them."""
-    before = {
-        "convert": lambda: [],
-        "inspect": lambda: [done("convert")],
-        "fingerprint": lambda: before_planning(workflow),
-        "plan": lambda: [done("fingerprint")],
-        "preprocess": lambda: [done("plan", job.target)],
-        "train": lambda: before_training(workflow, job.target)[:1],
-        "validate": lambda: [done("train", job.target, job.fold)],
-        "evaluate": lambda: before_evaluation(workflow, job.target)[:-1],
-        "best": lambda: [done("evaluate", ARMS)],
-        "statistics": lambda: [done("evaluate", job.target)],
-        "report": lambda: [done("statistics", ALL)],
-        "predict": lambda: before_prediction(workflow)[:-1],
-    }
-    return before[job.rule]()
 
 
 def targets(workflow: Workflow) -> list[str]:

@@ -12,6 +12,9 @@ from typing import IO, Any
 from paraspinal_nnunet.errors import InputError, SetupError
 from paraspinal_nnunet.utils.files import read_json, write_json, write_text
 
+DONE_FOLDER = Path("state") / "done"
+"""Where markers lie in a study."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -45,7 +48,7 @@ def settings_file(folder: Path, name: str) -> Path:
 
 def marker(folder: Path, job: Step) -> Path:
     """Written when a job is done."""
-    return folder / "state" / "done" / f"{job.name}.json"
+    return folder / DONE_FOLDER / f"{job.name}.json"
 
 
 def failure(folder: Path, job: Step) -> Path:

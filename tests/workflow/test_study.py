@@ -24,11 +24,11 @@ from paraspinal_nnunet.workflow import reuse, steps
 from paraspinal_nnunet.workflow.commands import BEST_FILE, every_model, job_commands, models_of_set
 from paraspinal_nnunet.workflow.engine import RunOptions, engine_command
 from paraspinal_nnunet.workflow.layout import lay_down
+from paraspinal_nnunet.workflow.narrator import Narrator
 from paraspinal_nnunet.workflow.results import inference_seconds
 from paraspinal_nnunet.workflow.settings import deeper, further_models, read_study, retrained
 from paraspinal_nnunet.workflow.state import HeldError, Step, failure, held, is_held, log_file, marker, settings_file
 from paraspinal_nnunet.workflow.status import (
-    Narrator,
     expected_jobs,
     job_state,
     job_states,
