@@ -11,7 +11,7 @@ from paraspinal_nnunet.errors import InputError, StatisticsError
 from paraspinal_nnunet.evaluation.statistics.linear_model import linear_model
 from paraspinal_nnunet.evaluation.statistics.posthoc import holm
 from paraspinal_nnunet.evaluation.tables.dictionary import write_described
-from paraspinal_nnunet.evaluation.tables.frames import Column, frame_table
+from paraspinal_nnunet.evaluation.tables.frames import ShownColumn, frame_table
 from paraspinal_nnunet.evaluation.tables.table import escape_markdown, to_markdown
 from paraspinal_nnunet.utils.files import write_text
 from paraspinal_nnunet.utils.tables import number, read_table
@@ -216,14 +216,14 @@ _REMARKS = (
     "muscles and sides of a row's term; the last column tests a term with all its groups.",
 )
 _COLUMNS = (
-    Column(("muscle", "side"), "muscle", lambda muscle, side: f"{muscle} {side}".replace("_", " ")),
-    Column(("term", "level", "reference"), "term", _term_text),
-    Column(("n",), "n", str),
-    Column(("estimate",), "effect", lambda value: number_text(value, decimals=4)),
-    Column(
+    ShownColumn(("muscle", "side"), "muscle", lambda muscle, side: f"{muscle} {side}".replace("_", " ")),
+    ShownColumn(("term", "level", "reference"), "term", _term_text),
+    ShownColumn(("n",), "n", str),
+    ShownColumn(("estimate",), "effect", lambda value: number_text(value, decimals=4)),
+    ShownColumn(
         ("ci_low", "ci_high"), "95 % CI", lambda a, b: f"{number_text(a, decimals=4)} to {number_text(b, decimals=4)}"
     ),
-    Column(("p",), "p", p_text),
-    Column(("p_holm",), "p (Holm)", p_text),
-    Column(("term_p",), "p of the term", p_text),
+    ShownColumn(("p",), "p", p_text),
+    ShownColumn(("p_holm",), "p (Holm)", p_text),
+    ShownColumn(("term_p",), "p of the term", p_text),
 )

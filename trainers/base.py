@@ -14,7 +14,6 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import distributed
 
 from paraspinal_nnunet import __version__
-from paraspinal_nnunet.errors import TrainingRefusedError
 from paraspinal_nnunet.network import build_in_planes, planes_of
 from paraspinal_nnunet.nnunet.compat import installed
 from paraspinal_nnunet.protocol.paper import PAPER, Protocol
@@ -30,7 +29,6 @@ from paraspinal_nnunet.training.losses import LossFunction, build_loss
 from paraspinal_nnunet.training.optimization import build_optimizer, build_schedule
 from paraspinal_nnunet.training.sampling import PASSES
 from paraspinal_nnunet.utils.files import write_json
-from paraspinal_nnunet.utils.forms import ANY, check_form
 from paraspinal_nnunet.utils.machine import keep_freed_memory
 
 RECORDED_PACKAGES = ("nnunetv2", "torch", "monai", "numpy", "batchgenerators", "blosc2")
@@ -66,9 +64,7 @@ class ParaspinalTrainer(ScheduledBatches, WholeCheckpoints, nnUNetTrainer):
         name = type(self).__name__
         self.protocol = checks.protocol_in_force(self.settings, plans, configuration, name)
         checks.check_fold(fold, plans["dataset_name"], self.protocol.validation, name)
-        form = {"labels": {ANY: (int, [int])}}
-        check_form(dataset_json, form, f"{name}: dataset.json", advice="plan again", kind=TrainingRefusedError)
-        checks.check_labels(dataset_json["labels"], self.protocol.bookkeeping.micro_batch_size, name)
+        checks.check_labels(dataset_json, self.protocol.bookkeeping.micro_batch_size, name)
         self.resuming = bool(plans.setdefault("continue_training", False))
         super().__init__(plans, configuration, fold, dataset_json, device)
         training, bookkeeping = self.protocol.training, self.protocol.bookkeeping

@@ -20,7 +20,7 @@ from paraspinal_nnunet.nnunet.splits import (
 )
 from paraspinal_nnunet.protocol.paper import CONFIGURATIONS, PAPER, Protocol, Validation, entries
 from paraspinal_nnunet.protocol.plans import DEFAULT_NAME, PLANS_FORM, PlansEntry, downsampled_edges, resolve
-from paraspinal_nnunet.utils.forms import check_form
+from paraspinal_nnunet.utils.forms import ANY, check_form
 
 log = logging.getLogger(__name__)
 
@@ -135,12 +135,16 @@ def deal_missing_folds(preprocessed: Path, *, folds: int, seed: int) -> None:
     log.info("%s: dealt %d folds by subject", preprocessed.name, folds)
 
 
-def check_labels(labels: Mapping[str, Any], micro_batch_size: int | None, trainer: str) -> None:
+def check_labels(dataset_json: Mapping[str, Any], micro_batch_size: int | None, trainer: str) -> None:
     """Refuse label definitions that the loss has no meaning for.
 
     Raises:
-        TrainingRefusedError: Regions, or an ignored label in micro-batches, whose losses do not add up to the batch's.
+        TrainingRefusedError: No labels by name and value, regions, or an ignored label in micro-batches, whose losses
+            do not add up to the batch's.
     """
+    form = {"labels": {ANY: (int, [int])}}
+    check_form(dataset_json, form, f"{trainer}: dataset.json", advice="plan again", kind=TrainingRefusedError)
+    labels = dataset_json["labels"]
     if any(isinstance(value, (list, tuple)) for value in labels.values()):
         raise TrainingRefusedError(f"{trainer}: dataset.json defines regions; the paper's loss takes one label a voxel")
     if "ignore" in labels and micro_batch_size is not None:

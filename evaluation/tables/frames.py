@@ -13,7 +13,7 @@ from paraspinal_nnunet.utils.text import number_text, p_text
 
 
 @dataclass(frozen=True)
-class Column:
+class ShownColumn:
     """A column of a table: the frame's columns it shows, its heading, and how it is written.
 
     Attributes:
@@ -27,7 +27,7 @@ class Column:
     write: Callable[..., str]
 
 
-def frame_table(frame: pd.DataFrame, title: str, columns: Sequence[Column], *remarks: str) -> Table:
+def frame_table(frame: pd.DataFrame, title: str, columns: Sequence[ShownColumn], *remarks: str) -> Table:
     """A frame as a table; columns that it lacks are left out."""
     shown = [column for column in columns if set(column.names) <= set(frame.columns)]
     lines = [[column.write(*(row[n] for n in column.names)) for column in shown] for row in frame.to_dict("records")]
@@ -103,13 +103,13 @@ def _quoted(p: float, correction: str) -> str:
     return f"{p_text(p)} ({'uncorrected' if correction == 'none' else 'GG'})"
 
 
-def _one(name: str, heading: str, write: Callable[..., str] = _text) -> Column:
-    return Column((name,), heading, write)
+def _one(name: str, heading: str, write: Callable[..., str] = _text) -> ShownColumn:
+    return ShownColumn((name,), heading, write)
 
 
 _MODEL, _MUSCLE, _N = _one("model", "model"), _one("muscle", "muscle"), _one("n", "n", _count)
-_CI3 = Column(("ci_low", "ci_high"), "95 % CI", _interval(3))
-_CI1 = Column(("ci_low", "ci_high"), "95 % CI", _interval(1))
+_CI3 = ShownColumn(("ci_low", "ci_high"), "95 % CI", _interval(3))
+_CI1 = ShownColumn(("ci_low", "ci_high"), "95 % CI", _interval(1))
 _T = (_one("t", "t", _fixed(2)), _one("df", "df", _fixed(0)))
 _P, _HOLM = _one("p", "p (raw)", _p), _one("p_holm", "p (Holm)", _p)
 _SHAPE = (
@@ -119,30 +119,30 @@ _SHAPE = (
 )
 _PAIRED = (
     *(_MUSCLE, _one("model", "compared with"), _one("source", "compared with"), _N),
-    *(_one("mean_difference", "difference", _fixed(4)), Column(("ci_low", "ci_high"), "95 % CI", _interval(4))),
+    *(_one("mean_difference", "difference", _fixed(4)), ShownColumn(("ci_low", "ci_high"), "95 % CI", _interval(4))),
     *(*_T, _one("dz", "dz", _fixed(2)), _P, _HOLM, _one("p_wilcoxon", "p (Wilcoxon)", _p)),
 )
 _ANOVA = (
     *(_one("effect", "effect"), _one("f", "F", _fixed(2))),
-    *(Column(("df1", "df2"), "df", lambda a, b: f"{int(a)}, {int(b)}"), _one("p", "p", _p)),
+    *(ShownColumn(("df1", "df2"), "df", lambda a, b: f"{int(a)}, {int(b)}"), _one("p", "p", _p)),
     *(_one("p_gg", "p (GG)", _p), _one("p_hf", "p (HF)", _p)),
     *(_one("gg_epsilon", "ε GG", _fixed(3)), _one("hf_epsilon", "ε HF", _fixed(3))),
     *(_one("mauchly_w", "Mauchly W", _fixed(3)), _one("mauchly_p", "Mauchly p", _p)),
     *(_one("eta2_partial", "η² partial", _fixed(3)), _one("eta2_generalized", "η² generalised", _fixed(3))),
-    Column(("quoted", "correction"), "quoted p", _quoted),
+    ShownColumn(("quoted", "correction"), "quoted p", _quoted),
 )
 _VOLUME = (
-    *(_MODEL, _MUSCLE, _N, Column(("dice_mean", "dice_sd"), "Dice", _mean_sd(3))),
-    *(_one("icc", "ICC(2,1)", _fixed(3)), Column(("icc_ci_low", "icc_ci_high"), "95 % CI", _interval(3))),
+    *(_MODEL, _MUSCLE, _N, ShownColumn(("dice_mean", "dice_sd"), "Dice", _mean_sd(3))),
+    *(_one("icc", "ICC(2,1)", _fixed(3)), ShownColumn(("icc_ci_low", "icc_ci_high"), "95 % CI", _interval(3))),
     *(
-        Column(("bias", "sd"), "bias (SD), ml", _mean_sd(2)),
-        Column(("loa_low", "loa_high"), "limits, ml", _interval(1)),
+        ShownColumn(("bias", "sd"), "bias (SD), ml", _mean_sd(2)),
+        ShownColumn(("loa_low", "loa_high"), "limits, ml", _interval(1)),
     ),
     *(_one("r", "Pearson r", _fixed(3)), _one("slope", "slope", _fixed(3))),
     _one("intercept", "intercept, ml", _fixed(1)),
 )
 
-Spec = tuple[str, tuple[Column, ...], tuple[str, ...]]
+Spec = tuple[str, tuple[ShownColumn, ...], tuple[str, ...]]
 SPECS: Mapping[str, Spec] = {
     "design": (
         "Models and what they stand for",
@@ -155,7 +155,7 @@ SPECS: Mapping[str, Spec] = {
     "overall_dice": (
         "Dice over all muscles",
         (
-            *(_MODEL, _one("kind", "what it is"), _N, Column(("mean", "sd"), "mean (SD)", _mean_sd(3))),
+            *(_MODEL, _one("kind", "what it is"), _N, ShownColumn(("mean", "sd"), "mean (SD)", _mean_sd(3))),
             *(_one("min", "lowest single value", _fixed(3)), _one("undefined", "undefined", _count)),
             _one("values", "of", _count),
         ),
@@ -202,8 +202,8 @@ SPECS: Mapping[str, Spec] = {
     "reference_volumes": (
         "Reference volumes, ml",
         (
-            *(_MUSCLE, _N, Column(("mean", "sd"), "mean (SD)", _mean_sd(1)), _one("median", "median", _fixed(1))),
-            *(Column(("q1", "q3"), "quartiles", _interval(1)), Column(("min", "max"), "range", _interval(1))),
+            *(_MUSCLE, _N, ShownColumn(("mean", "sd"), "mean (SD)", _mean_sd(1)), _one("median", "median", _fixed(1))),
+            *(ShownColumn(("q1", "q3"), "quartiles", _interval(1)), ShownColumn(("min", "max"), "range", _interval(1))),
         ),
         (),
     ),
@@ -230,8 +230,8 @@ SPECS: Mapping[str, Spec] = {
         "Women and men, Welch's t-test",
         (
             *(_MUSCLE, _one("measure", "measure"), _one("n_female", "women", _count), _one("n_male", "men", _count)),
-            *(Column(("mean_female", "sd_female"), "women, mean (SD)", _mean_sd(3)),),
-            *(Column(("mean_male", "sd_male"), "men, mean (SD)", _mean_sd(3)),),
+            *(ShownColumn(("mean_female", "sd_female"), "women, mean (SD)", _mean_sd(3)),),
+            *(ShownColumn(("mean_male", "sd_male"), "men, mean (SD)", _mean_sd(3)),),
             *(_one("difference", "difference", _fixed(3)), _CI3, _P, _HOLM),
         ),
         ("Volumes in ml. Best arm.",),
@@ -255,7 +255,7 @@ SPECS: Mapping[str, Spec] = {
         "Dice: best arm minus another arm, bootstrap intervals",
         (
             *(_MUSCLE, _one("model", "compared with"), _N, _one("mean_difference", "difference", _fixed(4))),
-            Column(("ci_low", "ci_high"), "95 % CI", _interval(4)),
+            ShownColumn(("ci_low", "ci_high"), "95 % CI", _interval(4)),
         ),
         ("BCa, 10,000 resamples of whole subjects.",),
     ),
@@ -272,7 +272,8 @@ SPECS: Mapping[str, Spec] = {
     "equivalence": (
         "Equivalence of predicted and reference volume within the raters' error",
         (
-            *(_MUSCLE, _N, _one("bias", "bias, ml", _fixed(2)), Column(("ci_low", "ci_high"), "90 % CI", _interval(2))),
+            *(_MUSCLE, _N, _one("bias", "bias, ml", _fixed(2))),
+            ShownColumn(("ci_low", "ci_high"), "90 % CI", _interval(2)),
             *(_one("margin", "margin, ml", _fixed(2)), _P, _one("equivalent", "equivalent")),
         ),
         ("Two one-sided tests; the margin is the standard error of measurement of one human reading.",),

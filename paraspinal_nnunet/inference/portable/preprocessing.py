@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.image_io.geometry import from_ras, spacing_mm, to_ras
 from paraspinal_nnunet.inference.portable.pipeline import Pipeline
 from paraspinal_nnunet.inference.portable.resampling import axis_orders, new_shape_of, resample_image, resampled_labels
 
@@ -81,7 +82,7 @@ def restore(logits: Iterable[np.ndarray], prepared: Prepared, volume: "Volume", 
         cropped[place] = labels
     stored = full.transpose(pipeline.transpose_backward).transpose(2, 1, 0)
     if pipeline.reorient:
-        stored = _turned_back(stored, volume.affine)
+        stored = from_ras(stored, volume.affine)
     return np.ascontiguousarray(stored)
 
 
@@ -155,18 +156,8 @@ def _in_network_order(volume: "Volume", pipeline: Pipeline) -> tuple[np.ndarray,
     array = volume.array
     spacing: tuple[float, ...] = volume.spacing_mm
     if pipeline.reorient:
-        from nibabel.orientations import apply_orientation, io_orientation
-
-        orientation = io_orientation(volume.affine)
-        array = apply_orientation(array, orientation)
-        spacing = tuple(spacing[int(axis)] for axis in np.argsort(orientation[:, 0]))
+        array, ras = to_ras(array, volume.affine)
+        spacing = spacing_mm(ras)
     spacing_zyx = [float(np.float32(mm)) for mm in spacing[::-1]]  # as NIfTI headers hold it
     forward = pipeline.transpose_forward
     return array.transpose(2, 1, 0).transpose(forward), tuple(spacing_zyx[axis] for axis in forward)
-
-
-def _turned_back(array: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
-
-    back: np.ndarray = apply_orientation(array, ornt_transform(axcodes2ornt("RAS"), io_orientation(affine)))
-    return back
