@@ -12,6 +12,7 @@ import pandas as pd
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.evaluation.comparison.data import StudyData
 from paraspinal_nnunet.evaluation.comparison.design import DESIGN_FILE
 from paraspinal_nnunet.evaluation.comparison.markdown import main_tables, statistics_markdown
 from paraspinal_nnunet.evaluation.comparison.results import StudyStatistics
@@ -19,6 +20,7 @@ from paraspinal_nnunet.evaluation.record import METRICS_FILE
 from paraspinal_nnunet.evaluation.tables.dictionary import write_tables
 from paraspinal_nnunet.evaluation.tables.table import write_table
 from paraspinal_nnunet.utils.files import relative_path, write_json, write_text
+from paraspinal_nnunet.utils.fingerprint import file_sha256
 from paraspinal_nnunet.utils.forms import read_form
 from paraspinal_nnunet.utils.tables import table_path
 
@@ -76,6 +78,7 @@ def statistics_record(study: StudyStatistics, folder: Path) -> dict[str, Any]:
             "mixed_models": options.mixed_models,
         },
         "sources": source_places(study, folder),
+        "metrics_sha256": metrics_sha256(study.data),
         "notes": list(study.data.notes),
         "models": {model: study.data.kinds.get(model, "") for model in study.data.models},
         "muscles": list(study.data.muscles),
@@ -96,6 +99,12 @@ def statistics_record(study: StudyStatistics, folder: Path) -> dict[str, Any]:
         "not_computed": [{"what": omission.what, "why": omission.why} for omission in study.omissions],
         "tables": {name: frame.to_dict("records") for name, frame in study.frames.items()},
     }
+
+
+def metrics_sha256(data: StudyData) -> str | None:
+    """Fingerprint of the metrics that the numbers come from; None for those that came from no file."""
+    metrics = data.sources.get("metrics")
+    return file_sha256(metrics) if isinstance(metrics, Path) else None
 
 
 def source_places(study: StudyStatistics, folder: Path) -> dict[str, str]:

@@ -10,7 +10,13 @@ import pandas as pd
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.evaluation.comparison.data import StudyData, load_study
 from paraspinal_nnunet.evaluation.comparison.design import plan_analyses
-from paraspinal_nnunet.evaluation.comparison.files import JSON_FILE, as_json, source_places, write_statistics
+from paraspinal_nnunet.evaluation.comparison.files import (
+    JSON_FILE,
+    as_json,
+    metrics_sha256,
+    source_places,
+    write_statistics,
+)
 from paraspinal_nnunet.evaluation.comparison.markdown import analysis_title, main_tables
 from paraspinal_nnunet.evaluation.comparison.run import Analysis, Omission, Options, StudyStatistics, study_statistics
 from paraspinal_nnunet.evaluation.record import METRICS_FILE
@@ -40,6 +46,7 @@ _FORM = {
     "settings": _SETTINGS,
     **{"sources": {ANY: str}, "models": {ANY: str}, "subjects": int, "best": str, "published": {ANY: str}},
     **{"analyses": [_ANALYSIS], "not_computed": [{"what": str, "why": str}], "files": [str]},
+    "metrics_sha256?": (str, None),
     "tables": {ANY: [{ANY: (float, str, bool, None, list)}]},
 }
 
@@ -161,6 +168,12 @@ def _check_same(content: Mapping[str, Any], data: StudyData, path: Path) -> None
         raise InputError(
             f"{path} was made from another {METRICS_FILE}: models {some(models)} and {content['subjects']} subjects "
             f"there, {some(data.models)} and {subjects} here; run paraspinal statistics again"
+        )
+    known = content.get("metrics_sha256")  # version 0.1 did not tell
+    if known is not None and known != metrics_sha256(data):
+        raise InputError(
+            f"{path} was made from another {METRICS_FILE} than {data.sources['metrics']}, of the same models and "
+            "subjects; run paraspinal statistics again"
         )
 
 

@@ -263,6 +263,19 @@ class TestCommand:
         with pytest.raises(InputError, match="models other and 5 subjects there"):
             write_report(evaluation, tmp_path / "r", statistics=tmp_path)
 
+    def test_statistics_of_masks_that_were_evaluated_anew(self, evaluation, tmp_path):
+        """Of the same models and subjects, so that only the numbers tell."""
+        folder = tmp_path / "evaluation"
+        folder.mkdir()
+        for name in ("metrics.tsv", "evaluation.json"):
+            shutil.copy(evaluation / name, folder)
+        write_statistics(study_statistics(load_study(folder), Options(mixed_models=False)), tmp_path / "statistics")
+        metrics = read_metrics(folder)
+        metrics["dice"] -= 0.01
+        metrics.to_csv(folder / "metrics.tsv", sep="\t", index=False)
+        with pytest.raises(InputError, match="of the same models and subjects; run paraspinal statistics again"):
+            write_report(folder, tmp_path / "r", statistics=tmp_path / "statistics")
+
     @pytest.mark.slow
     def test_without_images(self, evaluation_without_images, tmp_path):
         page = self.run(evaluation_without_images, tmp_path / "r")
