@@ -4,8 +4,9 @@ Names are looked up when they are first used: evaluating needs none of the stati
 import than a study takes to evaluate.
 """
 
-import importlib
 from typing import Any
+
+from paraspinal_nnunet.utils.lazy import imported
 
 _NAMES = {
     "statistics.agreement": "BlandAltman Correlation bland_altman correlation inter_rater_agreement volume_agreement",
@@ -34,8 +35,4 @@ __all__ = sorted(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
-    globals()[name] = value
-    return value
+    return imported(__name__, _MODULES, name)

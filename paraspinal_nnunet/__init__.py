@@ -4,9 +4,10 @@
 imported when they are first asked for. See docs/reference/python_api.md.
 """
 
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
+
+from paraspinal_nnunet.utils.lazy import imported
 
 if TYPE_CHECKING:
     from paraspinal_nnunet.inference.api import segment as segment
@@ -17,15 +18,13 @@ try:
 except PackageNotFoundError:  # a checkout that was never installed
     __version__ = "0+unknown"
 
-_HOMES = {"measure": "paraspinal_nnunet.measures.case", "segment": "paraspinal_nnunet.inference.api"}
+_HOMES = {"measure": "measures.case", "segment": "inference.api"}
 """Public functions and where they are; importing this package alone stays cheap."""
 
 
 def __getattr__(name: str) -> Any:
     """A public function, imported on first use."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return imported(__name__, _HOMES, name)
 
 
 def __dir__() -> list[str]:

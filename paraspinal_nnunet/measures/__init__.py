@@ -5,6 +5,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from paraspinal_nnunet.utils.lazy import imported
+
 if TYPE_CHECKING:
     from paraspinal_nnunet.measures.case import MeasureOptions, measure
     from paraspinal_nnunet.measures.outputs.plots import measure_plots
@@ -25,8 +27,4 @@ __all__ = ["CaseMeasures", "Flag", "MeasureOptions", "measure", "measure_plots",
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for when it is asked for: the data dictionary alone needs no image library."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return imported(__name__, _HOMES, name)

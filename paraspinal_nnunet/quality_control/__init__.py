@@ -1,7 +1,8 @@
 """Looking a data set over before anything is trained on it: measures, findings, contact sheets and a page."""
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from paraspinal_nnunet.utils.lazy import imported
 
 if TYPE_CHECKING:
     from paraspinal_nnunet.quality_control.findings import Finding, Severity
@@ -35,6 +36,4 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for when it is asked for: processes that measure need no pages."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return imported(__name__, _HOMES, name)
