@@ -13,7 +13,11 @@ from paraspinal_nnunet.utils.text import pluralize
 
 Scans = Mapping[str, MeasuredScan]
 _SUBJECT = re.compile(r"(sub-[A-Za-z0-9]+)(?:_|$)")
-_SESSION = re.compile(r"sub-[A-Za-z0-9]+_ses-[A-Za-z0-9]+(?:_|$)")
+_SESSION = re.compile(r"sub-[A-Za-z0-9]+_ses-([A-Za-z0-9]+)(?:_|$)")
+_FIRST_WORDS = ("pre", "preop", "before", "baseline", "base", "bl", "initial", "first", "screening", "admission")
+_LAST_WORDS = ("post", "postop", "after", "followup", "fu", "final", "last", "discharge")
+"""Sessions' names that say themselves what they are, beside any number."""
+
 log = logging.getLogger(__name__)
 
 
@@ -78,14 +82,15 @@ def pair_scans(earlier: Scans, later: Scans, table: Path | None = None) -> tuple
 
 
 def pair_sessions(scans: Scans, where: Path) -> tuple[Pair, ...]:
-    """Pair the two sessions that each BIDS subject of one folder has.
+    """Pair the two sessions that each BIDS subject of one folder has, in the order that their names tell.
 
     Args:
         scans: By case, ``sub-*_ses-*``.
         where: Their folder, for messages.
 
     Raises:
-        InputError: A name without session, nobody with two sessions, or a subject with more than two scans.
+        InputError: A name without session, nobody with two sessions, a subject with more than two scans or two of one
+            session, or sessions whose names do not tell which is the earlier.
     """
     found: dict[str, list[MeasuredScan]] = {}
     for case in sorted(scans):
@@ -97,10 +102,48 @@ def pair_sessions(scans: Scans, where: Path) -> tuple[Pair, ...]:
             names = ", ".join(scan.case for scan in own[:4])
             raise InputError(f"{where}: {subject} has {len(own)} scans ({names}); say which two count with --pairs")
     _tell_alone([subject for subject, own in found.items() if len(own) == 1], "one session")
-    pairs = tuple(Pair(subject, own[0], own[1]) for subject, own in found.items() if len(own) == 2)
+    pairs = tuple(_in_order(subject, own, where) for subject, own in found.items() if len(own) == 2)
     if not pairs:
         raise InputError(f"{where}: no subject has two sessions; give two folders, or --pairs")
     return pairs
+
+
+def session_comes_first(one: str, other: str) -> bool | None:
+    """Whether a session is the earlier one by its name; None where the names do not tell.
+
+    They tell where they differ in a number alone, in one letter alone, or where one of them is a word for the first or
+    the last visit.
+
+    >>> session_comes_first("2", "10"), session_comes_first("post", "pre"), session_comes_first("1y", "6m")
+    (True, False, None)
+    """
+    (words, numbers), (other_words, other_numbers) = _parts(one), _parts(other)
+    if words == other_words:
+        return None if numbers == other_numbers else numbers < other_numbers
+    for known, comes_first in ((_FIRST_WORDS, True), (_LAST_WORDS, False)):
+        told = [each.replace("#", "") in known for each in (words, other_words)]
+        if told[0] != told[1]:
+            return told[0] is comes_first
+    return words < other_words if len(words) == len(other_words) == 1 and (words + other_words).isalpha() else None
+
+
+def _parts(session: str) -> tuple[str, tuple[int, ...]]:
+    """A session's name with ``#`` for each number, and the numbers."""
+    return re.sub(r"\d+", "#", session.lower()), tuple(map(int, re.findall(r"\d+", session)))
+
+
+def _in_order(subject: str, own: Sequence[MeasuredScan], where: Path) -> Pair:
+    sessions = [str(_SESSION.match(scan.case)[1]) for scan in own]  # type: ignore[index]
+    if sessions[0] == sessions[1]:
+        names = " and ".join(scan.case for scan in own)
+        raise InputError(f"{where}: {names} are of one session; say which scans count with --pairs")
+    first = session_comes_first(*sessions)
+    if first is None:
+        raise InputError(
+            f"{where}: the names of {subject}'s sessions, {' and '.join(sessions)}, do not tell which is the earlier; "
+            "give two folders, or --pairs"
+        )
+    return Pair(subject, *(own if first else own[::-1]))
 
 
 def _tell_alone(people: Sequence[str], where: str) -> None:

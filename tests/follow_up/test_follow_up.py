@@ -220,6 +220,35 @@ def test_sessions_of_one_folder(tmp_path):
         pair_sessions(find_scans(tmp_path), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        *(("2", "10"), ("M6", "M12"), ("20190830", "20210102"), ("a", "b"), ("1mo2", "1mo10")),
+        *(("pre", "post"), ("preop", "fu12"), ("baseline", "12mo"), ("BL", "2"), ("1", "final")),
+    ],
+)
+def test_the_order_of_sessions_is_what_their_names_tell_not_the_alphabets(tmp_path, earlier, later):
+    for session in (earlier, later):
+        store(tmp_path, f"sub-1_ses-{session}_T2w", boxes())
+    (pair,) = pair_sessions(find_scans(tmp_path), tmp_path)
+    assert (pair.earlier.case, pair.later.case) == (f"sub-1_ses-{earlier}_T2w", f"sub-1_ses-{later}_T2w")
+
+
+@pytest.mark.parametrize(
+    ("sessions", "message"),
+    [
+        (("ses-1y", "ses-6m"), "1y and 6m, do not tell which is the earlier"),
+        (("ses-spring", "ses-autumn"), "autumn and spring, do not tell"),
+        (("ses-1_run-1", "ses-1_run-2"), "sub-1_ses-1_run-1 and sub-1_ses-1_run-2 are of one session"),
+    ],
+)
+def test_sessions_whose_order_nothing_tells_are_refused(tmp_path, sessions, message):
+    for session in sessions:
+        store(tmp_path, f"sub-1_{session}", boxes())
+    with pytest.raises(InputError, match=message):
+        pair_sessions(find_scans(tmp_path), tmp_path)
+
+
 @pytest.fixture(scope="module")
 def repeats(tmp_path_factory):
     """Five people read twice: the right multifidus differs by 0, 1, 2, 3 and 4 columns of 5 x 9 voxels of 0.005 ml."""
