@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.anatomy import BY_KEY
+from paraspinal_nnunet.dataset_conversion.labels.aliases import parse_label_name
+from paraspinal_nnunet.errors import InputError, LabelError
 from paraspinal_nnunet.evaluation.references import References, label_files
 from paraspinal_nnunet.image_io.pairing import paired
 from paraspinal_nnunet.nnunet.splits import FILE_NAME as SPLITS_FILE
@@ -91,6 +93,7 @@ def gather_predictions(name: str, folder: Path, references: References, *, subse
 
     Raises:
         InputError: Nothing found, or a case missing, predicted twice or without reference.
+        LabelError: The folder's own dataset.json, which nnU-Net writes, gives the values another meaning.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -105,7 +108,31 @@ def gather_predictions(name: str, folder: Path, references: References, *, subse
     if missing:
         advice = "finish that fold's validation" if folds else "predict them, or give --subset if that is meant"
         raise InputError(f"model {name}: no prediction of {some(missing)} in {folder}; {advice}")
+    _check_names(name, folder / "dataset.json", references)
     return found
+
+
+def _check_names(name: str, path: Path, references: References) -> None:
+    """Refuse values that stand for other muscles than those of the references."""
+    labels = read_json(path).get("labels") if path.is_file() else None
+    own = {_class(key): value for key, value in labels.items()} if isinstance(labels, dict) else {}
+    wanted = {_class(label.key): label.value for label in references.labels}
+    meaning = {value: key for key, value in wanted.items()}
+    for key, value in own.items():
+        other = meaning.get(value, key) if isinstance(value, int) and key in BY_KEY else key
+        if wanted.get(key, value) != value or (other != key and other in BY_KEY):
+            raise LabelError(
+                f"model {name}: {path} gives {key} the value {value}, where the references have "
+                f"{f'{wanted[key]} for it' if key in wanted else other}; translate the predictions first"
+            )
+
+
+def _class(name: str) -> str:
+    """The class that a label's name means, or the name itself."""
+    try:
+        return name if name in BY_KEY else parse_label_name(name) or name
+    except LabelError:
+        return name
 
 
 def _by_reference(found: Predictions, references: References) -> Predictions:

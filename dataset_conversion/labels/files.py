@@ -1,4 +1,4 @@
-"""Label maps that users write (JSON, YAML) and label tables that tools write (BIDS, ITK-SNAP, 3D Slicer).
+"""Label maps that users write (JSON, YAML) and what tools write of values (BIDS, ITK-SNAP, 3D Slicer, nnU-Net).
 
 In a file that a user writes for this program every name must be a class; a table that describes a label map names other
 structures as well, and these become background.
@@ -23,6 +23,9 @@ DROPPED_NAMES = ("ignore", "background")
 LARGEST_VALUE = 65535
 """Source values are looked up in a table; larger ones are no label of any known scheme."""
 
+DATASET_FILE = "dataset.json"
+"""In which nnU-Net names the values of a data set's labels, and of those that a model of it predicts."""
+
 MAP_ENDINGS = (".json", ".yaml", ".yml")
 TABLE_ENDINGS = (".tsv", ".csv", ".ctbl", ".label", ".txt")
 
@@ -36,9 +39,9 @@ def read_label_file(path: Path) -> dict[int, str]:
     """Read a label map or a label table.
 
     Args:
-        path: JSON or YAML: value -> class, or class -> value or list of values. A table by its ending: .tsv or .csv
-            with columns index (or value) and name, optionally side; .label or .txt of ITK-SNAP; .ctbl or .txt of
-            3D Slicer.
+        path: JSON or YAML: value -> class, or class -> value or list of values. nnU-Net's dataset.json. A table by
+            its ending: .tsv or .csv with columns index (or value) and name, optionally side; .label or .txt of
+            ITK-SNAP; .ctbl or .txt of 3D Slicer.
 
     Returns:
         Source value -> canonical key, one of `DROPPED_NAMES`, or, from tables, the name of another structure.
@@ -46,9 +49,11 @@ def read_label_file(path: Path) -> dict[int, str]:
     Raises:
         LabelError: Unreadable, not understood, a name that is unclear, or a value with two meanings.
     """
-    if path.suffix.lower() in MAP_ENDINGS:
+    if path.name == DATASET_FILE:
+        named: Iterable[tuple[Any, str]] = ((value, _table_name(name, path)) for value, name in _dataset_pairs(path))
+    elif path.suffix.lower() in MAP_ENDINGS:
         pairs = _map_pairs(_mapping(path), path)
-        named: Iterable[tuple[Any, str]] = ((value, _class(name, path)) for value, name in pairs)
+        named = ((value, _class(name, path)) for value, name in pairs)
     elif path.suffix.lower() in TABLE_ENDINGS:
         named = ((value, _table_name(name, path)) for value, name in _table_pairs(path))
     else:
@@ -90,6 +95,13 @@ def _mapping(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not content:
         raise LabelError(f'{path}: write an object such as {{"1": "multifidus_right", "2": "ignore"}}')
     return {str(key): value for key, value in content.items()}
+
+
+def _dataset_pairs(path: Path) -> list[tuple[Any, str]]:
+    labels = _mapping(path).get("labels")
+    if not isinstance(labels, dict) or not labels:
+        raise LabelError(f"{path}: has no 'labels'; complete it or move it away")
+    return [(value, str(name)) for value, name in _map_pairs({str(key): v for key, v in labels.items()}, path)]
 
 
 def _without_repetition(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:

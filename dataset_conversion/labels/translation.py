@@ -15,7 +15,7 @@ from paraspinal_nnunet.anatomy import (
     LabelScheme,
     Structure,
 )
-from paraspinal_nnunet.dataset_conversion.labels.files import LARGEST_VALUE, read_label_file
+from paraspinal_nnunet.dataset_conversion.labels.files import DATASET_FILE, LARGEST_VALUE, read_label_file
 from paraspinal_nnunet.errors import LabelError
 
 
@@ -100,6 +100,15 @@ def label_map(name: str, *, quadratus: bool = False) -> LabelTranslation:
     if not path.is_file():
         raise LabelError(f"--labels {name}: neither a scheme ({', '.join(LABEL_SCHEMES)}) nor a file")
     return from_entries(path.name, read_label_file(path), quadratus=quadratus)
+
+
+def beside_masks(folder: Path) -> Path | None:
+    """The dataset.json by whose names nnU-Net means the values of the masks in a folder; None where there is none.
+
+    It lies among predictions, above labelsTr and the like, and above the folds of a trained model.
+    """
+    places = [folder, folder.parent, *([folder.parent.parent] if folder.name == "validation" else [])]
+    return next((place / DATASET_FILE for place in places if (place / DATASET_FILE).is_file()), None)
 
 
 def from_scheme(scheme: LabelScheme, *, quadratus: bool = False) -> LabelTranslation:

@@ -516,3 +516,24 @@ def test_ignored_voxels_count_nowhere(folders):
     save(folders / "pred/b.nii.gz", ignored)
     with pytest.raises(LabelError, match=r"prediction .* holds the unknown label value 7"):
         evaluate(folders / "ref", {"m": folders / "pred"})
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"multifidus_left": 1, "multifidus_right": 2}, "gives multifidus_left the value 1, where .* have 2 for it"),
+        ({"MF_R": 1, "ES_R": 2}, "gives erector_spinae_right the value 2, where .* have 3 for it"),
+        ({"iliopsoas_right": 5}, "gives iliopsoas_right the value 5, where .* have psoas_major_right"),
+    ],
+)
+def test_predictions_whose_own_names_contradict_the_references_are_refused(folders, labels, message):
+    (folders / "pred" / "dataset.json").write_text(json.dumps({"labels": {"background": 0, **labels}}))
+    with pytest.raises(LabelError, match=f"model m: .*dataset.json {message}"):
+        evaluate(folders / "ref", {"m": folders / "pred"})
+
+
+def test_predictions_whose_own_names_agree_are_evaluated(folders):
+    plain = evaluate(folders / "ref", {"m": folders / "pred"})
+    labels = {"background": 0, "R_multifidus": 1, "MF left": 2, "erector_spinae_right": 3, "something": 4}
+    (folders / "pred" / "dataset.json").write_text(json.dumps({"labels": labels}))
+    pd.testing.assert_frame_equal(evaluate(folders / "ref", {"m": folders / "pred"}), plain)

@@ -279,6 +279,34 @@ def test_every_flag_changes_something(cases, tmp_path, capsys):
     assert "no such file or folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("place", ["masks/dataset.json", "dataset.json"])
+def test_values_are_those_that_nnunets_dataset_json_beside_the_masks_names(cases, place, capsys):
+    """Psoas alone, with an ignored value: by our own values they would be multifidus and erector spinae."""
+    plain = run(cases) or table(cases).set_index(["case", "muscle", "side"])["voxels"]
+    for name in ("a", "ab"):
+        labels = np.asarray(nibabel.load(cases / "masks" / f"{name}_dseg.nii.gz").dataobj)
+        psoas = np.choose(labels, [0, 3, 0, 0, 0, 2, 1]).astype(np.uint8)
+        save(cases / "masks" / f"{name}_dseg.nii.gz", psoas)
+    names = {"background": 0, "psoas_left": 1, "psoas_right": 2, "ignore": 3}
+    (cases / place).write_text(json.dumps({"labels": names}))
+    assert run(cases, out="named") == 0
+    assert f"label values as {cases / place} names them" in capsys.readouterr().out
+    found = table(cases, out="named").set_index(["case", "muscle", "side"])["voxels"]
+    psoas = found.xs("psoas_major", level="muscle")
+    assert psoas.equals(plain.xs("psoas_major", level="muscle"))
+    assert found.sum() == psoas.sum()
+    (cases / place).write_text(json.dumps({"labels": {str(v): n for n, v in names.items()}}))  # the older form
+    assert run(cases, out="older") == 0
+    assert table(cases, out="older").equals(table(cases, out="named"))
+
+
+def test_a_dataset_json_that_names_no_muscle_is_not_read_as_our_values(cases, capsys):
+    (cases / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "liver": 1}}))
+    assert run(cases) == 1
+    assert "maps no value to a class" in capsys.readouterr().err
+    assert run(cases, "--scheme", "author") == 0
+
+
 def _swapped():
     return "multifidus_left", "multifidus_right", "erector_spinae_right", "erector_spinae_left"
 

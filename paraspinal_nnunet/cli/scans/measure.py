@@ -66,8 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what is looked for, e.g. multifidus (default: the paper's three, and what else a map has)",
     )  # fmt: skip
     parser.add_argument(
-        "--scheme", metavar="NAME|FILE", help="label values of the maps: lpm, musclemap..., or a file (default: ours)"
-    )
+        "--scheme", metavar="NAME|FILE",
+        help="label values of the maps: lpm, musclemap..., or a file (default: as nnU-Net's dataset.json beside them "
+        "says, else ours)",
+    )  # fmt: skip
     parser.add_argument(
         "--regrid", choices=("refuse", "resample", "by-voxel"), default="refuse",
         help="images that are not on the label map's grid are refused, interpolated there, or taken voxel by voxel "
@@ -130,19 +132,26 @@ def _options(args: argparse.Namespace) -> "MeasureOptions":
         fat_per=args.fat_per,
         muscles=tuple(Muscle(name) for name in args.muscles) if args.muscles else None,
         regrid=args.regrid,
-        label_values=_label_values(args.scheme),
+        label_values=_label_values(args.scheme, args.labels),
         level_names=read_level_names(args.level_names) if args.level_names else None,
         levels_scheme=args.levels_scheme,
         training=training,
     )
 
 
-def _label_values(scheme: str | None) -> dict[int, int] | None:
-    """Source value -> canonical value; what a scheme drops becomes background."""
-    if scheme is None:
-        return None
+def _label_values(scheme: str | None, masks: Path) -> dict[int, int] | None:
+    """Source value -> canonical value, None where they are the same; what a scheme drops becomes background."""
     from paraspinal_nnunet.anatomy import BACKGROUND, BY_KEY
-    from paraspinal_nnunet.dataset_conversion.labels.translation import label_map
+    from paraspinal_nnunet.dataset_conversion.labels.translation import beside_masks, label_map
 
-    found = label_map(scheme, quadratus=True)
-    return {value: BY_KEY[key].label for value, key in found.values.items()} | dict.fromkeys(found.dropped, BACKGROUND)
+    beside = None if scheme else beside_masks(masks.absolute() if masks.is_dir() else masks.absolute().parent)
+    if scheme is None and beside is None:
+        return None
+    found = label_map(scheme or str(beside), quadratus=True)
+    values = {value: BY_KEY[key].label for value, key in found.values.items()}
+    values |= dict.fromkeys(found.dropped, BACKGROUND)
+    if beside is not None:
+        if all(value == canonical for value, canonical in values.items()):
+            return None
+        print(f"label values as {beside} names them")
+    return values
