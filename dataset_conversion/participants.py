@@ -3,16 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from paraspinal_nnunet.dataset_conversion.case import Demographics, Found
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.nnunet.datasets import MISSING
-from paraspinal_nnunet.utils.tables import number, read_table
+from paraspinal_nnunet.nnunet.people import read_amount, read_sex
+from paraspinal_nnunet.utils.tables import read_table
 
 FILE_NAME = "participants.tsv"
-
-_SEXES = {"f": "F", "female": "F", "m": "M", "male": "M", "o": "O", "other": "O"}
-_NOT_KNOWN = ("", MISSING, "na", "nan")
 
 
 def read_participants(path: Path) -> dict[str, Demographics]:
@@ -52,9 +50,14 @@ def person_of(name: str, *, path: Path, sex: str = "", age: str = "", bmi: str =
     Raises:
         InputError: A value that cannot be understood.
     """
-    return Demographics(
-        _sex(sex, path, name), _number(age, path, f"age of {name}"), _number(bmi, path, f"bmi of {name}")
-    )
+    cells = {"sex": sex, "age": age, "bmi": bmi}
+    known: dict[str, Any] = {}
+    for column, text in cells.items():
+        try:
+            known[column] = read_sex(text) if column == "sex" else read_amount(text, column)
+        except ValueError as error:
+            raise InputError(f"{path}: {column} of {name} is '{text}'; {error}") from error
+    return Demographics(**known)
 
 
 def with_people(found: Found, people: Mapping[str, Demographics], file_name: str) -> Found:
@@ -67,24 +70,3 @@ def with_people(found: Found, people: Mapping[str, Demographics], file_name: str
 
 def _bare(name: str) -> str:
     return name.strip().removeprefix("sub-")
-
-
-def _sex(text: str, path: Path, name: str) -> str:
-    known = text.strip().lower()
-    if known in _NOT_KNOWN:
-        return ""
-    if known not in _SEXES:
-        raise InputError(f"{path}: sex of {name} is '{text}'; write F, M, O or {MISSING}")
-    return _SEXES[known]
-
-
-def _number(text: str, path: Path, what: str) -> float | None:
-    if text.strip().lower() in _NOT_KNOWN:
-        return None
-    try:
-        value = number(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < float("inf"):
-        raise InputError(f"{path}: {what} is '{text}'; write a number greater than 0 or {MISSING}")
-    return value

@@ -1,8 +1,11 @@
 """How measures of muscles go with sex, age, body mass index and what else a table has of people, in one model each."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +16,7 @@ from paraspinal_nnunet.evaluation.statistics.posthoc import holm
 from paraspinal_nnunet.evaluation.tables.dictionary import write_described
 from paraspinal_nnunet.evaluation.tables.frames import ShownColumn, frame_table
 from paraspinal_nnunet.evaluation.tables.table import escape_markdown, to_markdown
+from paraspinal_nnunet.nnunet.people import RANGES, read_amount, read_sex
 from paraspinal_nnunet.utils.files import write_text
 from paraspinal_nnunet.utils.tables import number, read_table
 from paraspinal_nnunet.utils.text import number_text, p_text
@@ -113,18 +117,35 @@ def _people(path: Path) -> pd.DataFrame:
     if names.duplicated().any():
         raise InputError(f"{path}: {key} {names[names.duplicated()].iloc[0]} stands there twice")
     person = table["subject"] if key == "case" and "subject" in table.columns else names
-    columns = {name: _typed(table[name], name) for name in table.columns if name not in (key, "subject")}
+    columns = {name: _typed(table[name], name, path) for name in table.columns if name not in (key, "subject")}
     return pd.DataFrame({**columns, "person": person}).set_index(names)
 
 
-def _typed(cells: pd.Series, name: str) -> pd.Series:
+def _typed(cells: pd.Series, name: str, path: Path) -> pd.Series:
+    """Numbers where all that is known is numbers, else text; sex, age and body mass index as all commands read them."""
     known = cells.where(~cells.str.lower().isin(_UNKNOWN), None)
-    if name in FACTORS:
-        return known.str.upper().str[0] if name == "sex" else known
+    if name in RANGES:
+        return known.map(lambda text: _read(text, partial(read_amount, column=name), name, path)).astype(float)
+    if name == "sex" and not known.dropna().map(_is_number).all():
+        return known.map(lambda text: _read(text, read_sex, name, path) or None)
     try:
-        return known.map(number, na_action="ignore").astype(float)
+        return known if name in FACTORS else known.map(number, na_action="ignore").astype(float)
     except ValueError:
         return known
+
+
+def _read(text: str | None, read: Callable[[str], Any], name: str, path: Path) -> Any:
+    try:
+        return read(text or "")
+    except ValueError as error:
+        raise InputError(f"{path}: {name} '{text}': {error}") from error
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(number(text))
+    except ValueError:
+        return False
 
 
 def _bare(name: str) -> str:
@@ -151,11 +172,28 @@ def _joined(
             "--average-cases, or measure one case of each"
         )
     means = rows.groupby(["muscle", "side", "person"], sort=False)[list(outcomes)].mean().reset_index()
-    described = people.drop(columns="person").groupby(people["person"]).first()
+    described = _described(people.loc[list(dict.fromkeys(rows["entry"]))], table)
     notes = [f"Not in {table.name} and left out: {', '.join(absent)}."] if absent else []
     if (twice > 1).any():
         notes.append("The cases of one person are averaged.")
     return means.join(described, on="person"), notes
+
+
+def _described(people: pd.DataFrame, file: Path) -> pd.DataFrame:
+    """One row per person: numbers averaged over the rows of the cases that were measured, words the same in all."""
+    columns = {}
+    for name in people.columns.drop("person"):
+        of_person = people[name].groupby(people["person"])
+        if pd.api.types.is_numeric_dtype(people[name]):
+            columns[name] = of_person.mean()
+            continue
+        several = of_person.nunique()
+        if (several > 1).any() and name in FACTORS:
+            raise InputError(
+                f"{file}: the cases of {several[several > 1].index[0]} differ in {name}; correct the table"
+            )
+        columns[name] = of_person.first()
+    return pd.DataFrame(columns)
 
 
 def _entry(case: str, people: pd.DataFrame) -> str | None:
@@ -181,6 +219,8 @@ def _terms(
         absent = [term for term in wanted if term not in people.columns]
         if absent:
             raise InputError(f"{file}: has no column {' or '.join(absent)}; found {', '.join(people.columns)}")
+        for term in wanted:
+            _check_groups(people[term], term, file)
         return tuple(wanted), []
     there = [term for term in TERMS if term in people.columns]
     used = tuple(term for term in there if table[term].nunique() > 1)
@@ -188,6 +228,17 @@ def _terms(
         raise InputError(f"{file}: has no {', '.join(TERMS)} that differs between people; name columns with --terms")
     same = [term for term in there if term not in used]
     return used, [f"Known of nobody or the same for all, and left out: {', '.join(same)}."] if same else []
+
+
+def _check_groups(column: pd.Series, term: str, file: Path) -> None:
+    """Refuse numbers among which one word would make a group of each."""
+    known = column.dropna()
+    if term in FACTORS or pd.api.types.is_numeric_dtype(column) or not known.map(_is_number).any():
+        return
+    word = next(text for text in known if not _is_number(text))
+    raise InputError(
+        f"{file}: {term} holds numbers and '{word}'; write n/a where it is not known, or words throughout for groups"
+    )
 
 
 def _model(group: pd.DataFrame, outcome: str, muscle: str, side: str, terms: Sequence[str]) -> pd.DataFrame:

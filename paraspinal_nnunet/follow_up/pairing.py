@@ -143,7 +143,8 @@ def _in_order(subject: str, own: Sequence[MeasuredScan], where: Path) -> Pair:
             f"{where}: the names of {subject}'s sessions, {' and '.join(sessions)}, do not tell which is the earlier; "
             "give two folders, or --pairs"
         )
-    return Pair(subject, *(own if first else own[::-1]))
+    earlier, later = own if first else own[::-1]
+    return Pair(subject, earlier, later)
 
 
 def _tell_alone(people: Sequence[str], where: str) -> None:

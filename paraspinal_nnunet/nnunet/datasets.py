@@ -2,14 +2,16 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from paraspinal_nnunet.errors import DatasetError, InputError, SetupError
+from paraspinal_nnunet.nnunet.people import read_amount, read_sex
 from paraspinal_nnunet.utils.files import read_json
 from paraspinal_nnunet.utils.forms import ANY
-from paraspinal_nnunet.utils.tables import number, read_table
+from paraspinal_nnunet.utils.tables import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -179,7 +181,8 @@ def read_case_table(path: Path | None, ids: list[str]) -> "pd.DataFrame":
         _check_cases(table, ids, path)
     table = table.reindex(columns=list(CASE_COLUMNS)).set_index("case", drop=False).loc[ids].reset_index(drop=True)
     for column in ("age", "bmi"):
-        table[column] = _numbers(table[column], column, path)
+        table[column] = _understood(table[column], partial(read_amount, column=column), path).astype(float)
+    table["sex"] = _understood(table["sex"], read_sex, path)
     for column in ("sex", "source", "label_source"):
         table[column] = table[column].astype(object).fillna("")
     return table
@@ -210,19 +213,15 @@ def _check_cases(table: "pd.DataFrame", ids: list[str], path: Path) -> None:
         raise DatasetError(f"{path}: gives no subject for {_some(nameless)}")
 
 
-def _numbers(column: "pd.Series", name: str, path: Path | None) -> "pd.Series":
-    numbers = column.map(_number_or_nan).astype(float)
-    wrong = column[numbers.isna() & column.notna()]
-    if len(wrong):
-        raise DatasetError(f"{path}: {name} '{wrong.iloc[0]}' is no number; write {MISSING} where it is not known")
-    return numbers
-
-
-def _number_or_nan(text: object) -> float:
-    try:
-        return number(str(text))
-    except ValueError:
-        return float("nan")
+def _understood(column: "pd.Series", read: Callable[[str], object], path: Path | None) -> "pd.Series":
+    """The cells as `read` has them; those of unknown content stay empty."""
+    found = column.astype(object)
+    for place, text in column.dropna().items():
+        try:
+            found[place] = read(str(text))
+        except ValueError as error:
+            raise DatasetError(f"{path}: {column.name} '{text}': {error}") from error
+    return found
 
 
 def _some(names: Iterable[str], most: int = 5) -> str:

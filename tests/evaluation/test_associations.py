@@ -157,6 +157,57 @@ def test_columns_that_are_not_there_are_named(tables, flags, text, capsys):
     assert text in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("column", "cell", "text"),
+    [
+        ("age", "-999", "participants.tsv: age '-999': write a number greater than 0 and up to 120, or n/a"),
+        ("age", "36Y", "age '36Y': write a number"),
+        ("bmi", "0", "bmi '0': write a number greater than 8"),
+        ("sex", "intersex?", "sex 'intersex?': write F, M, O or n/a"),
+        ("race", "", ""),
+    ],
+)
+def test_ages_and_the_like_that_nobody_has_are_no_numbers_of_the_models(tables, column, cell, text, capsys):
+    people = pd.read_csv(tables / "participants.tsv", sep="\t", dtype=str, keep_default_na=False)
+    people.loc[5, column] = cell
+    people.to_csv(tables / "participants.tsv", sep="\t", index=False)
+    assert run(tables) == (1 if text else 0)
+    assert text in capsys.readouterr().err
+
+
+def test_what_is_not_known_is_a_gap_and_no_group(tables):
+    people = pd.read_csv(tables / "participants.tsv", sep="\t", dtype=str, keep_default_na=False)
+    people.loc[5, "age"], people.loc[6, "sex"] = "unknown", "Unknown"
+    people.to_csv(tables / "participants.tsv", sep="\t", index=False)
+    assert run(tables) == 0
+    found = pd.read_csv(tables / "out" / "associations.tsv", sep="\t")
+    assert set(found["n"]) == {30}
+    assert set(found["term"] + found["level"].fillna("")) == {"(Intercept)", "sexM", "age", "bmi", "raceB", "raceC"}
+
+
+def test_a_word_among_numbers_does_not_make_groups_of_them(tables, capsys):
+    people = pd.read_csv(tables / "participants.tsv", sep="\t", dtype=str, keep_default_na=False)
+    people["height"] = [str(160 + n) for n in range(32)] + ["tall"]
+    people.to_csv(tables / "participants.tsv", sep="\t", index=False)
+    assert run(tables, "--terms", "height") == 1
+    assert "participants.tsv: height holds numbers and 'tall'" in capsys.readouterr().err
+    people["height"] = ["short", "tall"] * 16 + [""]
+    people.to_csv(tables / "participants.tsv", sep="\t", index=False)
+    assert run(tables, "--terms", "height") == 0
+
+
+def test_people_are_described_by_the_case_that_was_measured(tables):
+    """Everybody's first case is ten years younger and was not measured."""
+    people = pd.read_csv(tables / "participants.tsv", sep="\t", dtype=str, keep_default_na=False)[:32]
+    later = people.rename(columns={"participant_id": "case"}).assign(subject=[f"s{n}" for n in range(32)])
+    later["case"] = [f"sub-{n}_T2w" for n in range(32)]
+    earlier = later.assign(case=[f"sub-{n}_early" for n in range(32)], age=[str(float(a) - 10) for a in later["age"]])
+    pd.concat([earlier, later]).to_csv(tables / "participants.tsv", sep="\t", index=False)
+    assert run(tables, "--terms", "sex", "age", "bmi", "race") == 0
+    found = pd.read_csv(tables / "out" / "associations.tsv", sep="\t")
+    assert_is_r(found[found["side"] == "left"])
+
+
 def test_two_cases_of_one_person_are_refused_or_averaged(tables, capsys):
     measures = pd.read_csv(tables / "measures.tsv", sep="\t")
     again = measures[measures["case"] == "sub-3_T2w"].assign(case="sub-3_run-2_T2w")

@@ -105,6 +105,12 @@ def test_the_table_is_read_in_the_order_of_the_cases(dataset):
     assert table["bmi"][0] == 22.0
 
 
+def test_sex_is_understood_as_people_write_it(dataset):
+    """Women were counted as 'F' alone: of a table with 'female' none was one."""
+    (dataset / "cases.tsv").write_text(HEADER + "b\t07\tfemale\t\t\t\t\na_0001\t08\tm\t\t\t\t\n")
+    assert list(read_cases(dataset)["sex"]) == ["M", "F"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -113,6 +119,9 @@ def test_the_table_is_read_in_the_order_of_the_cases(dataset):
         (HEADER + "b\ts\t\t\t\t\t\nb\ts\t\t\t\t\t\na_0001\ts\t\t\t\t\t\n", "twice: b"),
         (HEADER + "b\tn/a\t\t\t\t\t\na_0001\ts\t\t\t\t\t\n", "no subject for b"),
         (HEADER + "b\ts\t\told\t\t\t\na_0001\ts\t\t\t\t\t\n", "age 'old'"),
+        (HEADER + "b\ts\t\t-999\t\t\t\na_0001\ts\t\t\t\t\t\n", "age '-999': write a number greater than 0"),
+        (HEADER + "b\ts\t\t\t0.002\t\t\na_0001\ts\t\t\t\t\t\n", "bmi '0.002'"),
+        (HEADER + "b\ts\t2\t\t\t\t\na_0001\ts\t\t\t\t\t\n", "sex '2': write F, M, O or n/a"),
     ],
 )
 def test_a_faulty_table_is_refused(dataset, text, message):
