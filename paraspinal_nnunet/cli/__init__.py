@@ -12,7 +12,7 @@ from typing import Any
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.cli.guard import check_writable, guarded, prepare_streams
 from paraspinal_nnunet.image_io.limits import voxel_limit
-from paraspinal_nnunet.utils.machine import wait_asleep
+from paraspinal_nnunet.utils.machine import import_nothing_from_here, wait_asleep
 
 VERBS = {
     "phantom": "data.phantom",
@@ -53,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         exits with 2 on wrong usage. ``--debug`` shows the traceback of an error.
     """
     prepare_streams()
+    import_nothing_from_here()
     wait_asleep()
     given = list(sys.argv[1:] if argv is None else argv)
     verb = next((name for name in given if name in VERBS), "")

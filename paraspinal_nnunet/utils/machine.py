@@ -68,6 +68,20 @@ def wait_asleep() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+def import_nothing_from_here() -> None:
+    """Let the processes that this one starts import nothing that lies in the folder in which the user is.
+
+    ``python -c`` and ``python -m``, by which pools, engines and trainings begin, look there first: a ``struct.py`` or
+    ``numpy.py`` among somebody's scans would be run. Python 3.10 does not know the variable; it has the flag for pools.
+    """
+    os.environ["PYTHONSAFEPATH"] = "1"
+    if sys.version_info < (3, 11):
+        import multiprocessing.util as pools
+
+        flags = pools._args_from_interpreter_flags()  # type: ignore[attr-defined]
+        pools._args_from_interpreter_flags = lambda: [*flags, "-I"]  # type: ignore[attr-defined]
+
+
 def keep_freed_memory() -> bool:
     """Let freed image buffers be used again instead of going back to the system.
 

@@ -18,7 +18,10 @@ from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.utils import processes
 from paraspinal_nnunet.utils.workers import Answer, travelling
 
-_BEGIN = "from paraspinal_nnunet.utils.processes.child import serve; serve()"
+_NOT_FROM_HERE = "import sys; sys.path[:] = filter(None, sys.path)"
+"""Python would import from the folder first in which the user is."""
+
+_BEGIN = f"{_NOT_FROM_HERE}; from paraspinal_nnunet.utils.processes.child import serve; serve()"
 
 
 class CrashedError(InputError):
