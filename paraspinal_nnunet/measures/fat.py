@@ -71,7 +71,7 @@ def fat_shares(
             intensities per muscle.
 
     Raises:
-        InputError: An unknown method, or one whose images are missing.
+        InputError: An unknown method, one whose images are missing, or water and fat that are one image.
     """
     return tuple(_dixon(voxels) if m == DIXON else _thresholded(voxels, structures, m, per) for m in methods)
 
@@ -118,6 +118,8 @@ def _groups(structures: Sequence[Structure], per: FatPer) -> list[list[Structure
 def _dixon(voxels: Voxels) -> FatShares:
     if voxels.water is None or voxels.fat is None:
         raise InputError("the Dixon fat fraction needs both the water and the fat image; give both")
+    if voxels.water.any() and np.array_equal(voxels.water, voxels.fat):
+        raise InputError("the water and the fat image are the same in all muscles; give each its own")
     total = voxels.water + voxels.fat
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.where(total > 0, voxels.fat / total, np.nan)

@@ -10,6 +10,7 @@ from paraspinal_nnunet.measures.comparison import asymmetries, field_of_view_not
 from paraspinal_nnunet.measures.evidence import Evidence
 from paraspinal_nnunet.measures.evidence import TrainingDescription as TrainingDescription
 from paraspinal_nnunet.measures.evidence import gather_evidence as gather_evidence
+from paraspinal_nnunet.measures.outputs.columns import DIXON
 from paraspinal_nnunet.measures.places.positions import LEAST_SHARE, scheme_text
 from paraspinal_nnunet.measures.result import Flag, Severity
 from paraspinal_nnunet.models.manifest import CAUTION
@@ -41,6 +42,9 @@ SERIOUS_ALONE = ("muscle_slices", "body_spread", "highest_share")
 WRONG_SIDE_SHARE, WRONG_SIDE_ML = 0.01, 0.1
 """Pieces beyond the midline are serious from such a share of the muscle or such a volume on. Source: ours."""
 
+MOST_FAT = 0.5
+"""Dixon fat fraction of a muscle of more fat than water: some may be so, but not most of a person. Source: ours."""
+
 WEIGHTS: Mapping[Severity, float] = {"serious": 10_000.0, "warning": 100.0, "info": 1.0}
 """Of a flag in the order of review: one serious flag outweighs any number of warnings that a case can have."""
 
@@ -54,7 +58,7 @@ KINDS: Mapping[str, str] = {
     "border": "a muscle touches the border of the image plane",
     "end of stack": "a muscle reaches the first or last slice, so that not all of it is seen",
     "gap": "slices without a muscle between slices with it",
-    "fat": "a threshold could not be found",
+    "fat": "a threshold could not be found, or Dixon finds more fat than water in most muscles",
     "field of view": "the stack is shorter than the paper's, so that volumes are not comparable",
     "spacing": "voxels unlike those that the model was trained on",
     "intensity": "intensities unlike those that the model was trained on",
@@ -206,6 +210,19 @@ def _no_fat(evidence: Evidence) -> Iterator[Flag]:
                 yield Flag("fat", "warning", each.structure.key, text, float(each.voxels), float("nan"))
 
 
+def _more_fat_than_water(evidence: Evidence) -> Iterator[Flag]:
+    measured = [each for each in evidence.structures if each.voxels]
+    shares = [fat.fat_fraction for each in measured for fat in each.fat if fat.method == DIXON]
+    many = sum(share > MOST_FAT for share in shares)
+    if shares and many > len(shares) / 2:
+        middle = float(np.median(shares))
+        text = (
+            f"Dixon finds more fat than water in {many} of {len(shares)} muscles, {middle:.2f} in the middle one: "
+            "water and fat image seem to be exchanged"
+        )
+        yield Flag("fat", "serious", "", text, middle, MOST_FAT)
+
+
 def _field_of_view(evidence: Evidence) -> Iterator[Flag]:
     note = field_of_view_note(evidence.stack.length_mm)
     if note:
@@ -275,6 +292,7 @@ _CHECKS: tuple[Callable[[Evidence], Iterator[Flag]], ...] = (
         _ends,
         _gaps,
         _no_fat,
+        _more_fat_than_water,
         _field_of_view,
     ),
     *(_spacing, _intensity, _unlike_training, _folds, _training),

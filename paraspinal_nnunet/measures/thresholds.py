@@ -26,7 +26,8 @@ MOST_EXACT_BINS = 1 << 20
 
 EM_TOLERANCE, EM_ITERATIONS, EM_REGULARISATION = 1e-3, 1000, 1e-6
 """Of the Gaussian mixture. Source: scikit-learn's GaussianMixture (tol, reg_covar) with the 1000 iterations that
-MuscleMap's mm_extract_metrics allows."""
+MuscleMap's mm_extract_metrics allows. Where an image's values vary by less than 1, the regularisation is this share of
+their variance: in images of values around 1e-5 it would be wider than muscle and fat are apart."""
 
 START_BINS = 256
 """Bins of the histogram in which the best three clusters are sought, to start from. Source: ours."""
@@ -234,12 +235,15 @@ def _best_triple(histogram: _Histogram) -> np.ndarray:
 def _fit(histogram: _Histogram, components: int) -> _Mixture:
     means = np.array(_best_split(histogram)) if components == 2 else _best_triple(histogram)
     cluster = np.searchsorted((means[:-1] + means[1:]) / 2, histogram.values)
-    mixture = _maximise(histogram, np.eye(components)[cluster])
+    mean = np.average(histogram.values, weights=histogram.counts)
+    variance = float(np.average((histogram.values - mean) ** 2, weights=histogram.counts))
+    least = EM_REGULARISATION * min(1.0, variance)
+    mixture = _maximise(histogram, np.eye(components)[cluster], least)
     before = -np.inf
     for _ in range(EM_ITERATIONS):
         joint = mixture.log_densities(histogram.values)
         total = logsumexp(joint, axis=1)
-        mixture = _maximise(histogram, np.exp(joint - total[:, None]))
+        mixture = _maximise(histogram, np.exp(joint - total[:, None]), least)
         bound = float(histogram.counts @ total / histogram.counts.sum())
         if abs(bound - before) < EM_TOLERANCE:
             break
@@ -248,12 +252,13 @@ def _fit(histogram: _Histogram, components: int) -> _Mixture:
     return _Mixture(mixture.weights[order], mixture.means[order], mixture.variances[order])
 
 
-def _maximise(histogram: _Histogram, shares: np.ndarray) -> _Mixture:
+def _maximise(histogram: _Histogram, shares: np.ndarray, least: float) -> _Mixture:
+    """The Gaussians of the shares; `least` is added to their variances."""
     weighted = shares * histogram.counts[:, None]
     sizes = weighted.sum(axis=0) + _SMALLEST_WEIGHT
     means = histogram.values @ weighted / sizes
     squares = ((histogram.values[:, None] - means) ** 2 * weighted).sum(axis=0)
-    return _Mixture(sizes / sizes.sum(), means, squares / sizes + EM_REGULARISATION)
+    return _Mixture(sizes / sizes.sum(), means, squares / sizes + least)
 
 
 def _is_fat(mixture: _Mixture, value: float) -> bool:

@@ -258,6 +258,8 @@ def test_dixon_by_hand():
         measure(None, (labels, AFFINE), water=given["water"])
     with pytest.raises(InputError, match="the water image has negative voxels"):
         measure(None, (labels, AFFINE), fat=given["fat"], water=(-water, AFFINE))
+    with pytest.raises(InputError, match="the water and the fat image are the same in all muscles"):
+        measure(None, (labels, AFFINE), fat=given["water"], water=given["water"])
 
 
 def test_missing_muscles_and_constant_intensities_have_reasons():
@@ -320,7 +322,7 @@ def test_percentile_from_the_printed_mean_and_sd():
 
 def test_tables_have_the_declared_columns():
     labels, image = fat_by_hand()
-    given = {"water": (image, AFFINE), "fat": (image, AFFINE)}
+    given = {"water": (9 * image, AFFINE), "fat": (image, AFFINE)}
     result = measure((image, AFFINE), (labels, AFFINE), levels={"L4": 5}, fat_methods=("otsu", "gmm"), **given)
     assert result.methods == ("otsu", "gmm", "dixon")
     record = result.to_json()

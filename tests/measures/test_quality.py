@@ -150,6 +150,19 @@ def test_no_threshold_is_flagged():
     assert len(found) == 6
 
 
+def test_water_and_fat_that_are_exchanged_are_flagged():
+    """Fat of 0.1 in all muscles becomes 0.9; of one wasted muscle alone nothing is said."""
+    labels = whole()
+    water, fat = np.full(SHAPE, 900, np.int16), np.full(SHAPE, 100, np.int16)
+    right = {"water": (water, AFFINE), "fat": (fat, AFFINE)}
+    assert measure(None, (labels, AFFINE), **right).flags == ()
+    (flag,) = measure(None, (labels, AFFINE), water=right["fat"], fat=right["water"]).flags
+    assert (flag.kind, flag.severity, flag.value) == ("fat", "serious", pytest.approx(0.9))
+    assert "more fat than water in 6 of 6 muscles, 0.90 in the middle one" in flag.text
+    water[labels == 1], fat[labels == 1] = 300, 700
+    assert measure(None, (labels, AFFINE), **right).flags == ()
+
+
 def test_order_of_review():
     def flag(severity):
         return Flag("gap", severity, "", "", 0.0, 0.0)

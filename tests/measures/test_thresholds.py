@@ -93,6 +93,17 @@ def test_large_offsets_change_nothing():
     assert two_means(values + 1e9) - 1e9 == pytest.approx(two_means(values), abs=1e-5)
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("scale", [1e-3, 1e-5, 1e-9, 1e5])
+def test_fat_does_not_depend_on_the_unit_of_the_image(method, scale):
+    """Reconstructions outside the scanner give images of values around 1e-5."""
+    values = muscle(2, whole=False)
+    plain = find_threshold(values, method)
+    scaled = find_threshold(values * scale, method)
+    assert scaled.value / scale == pytest.approx(plain.value, rel=1e-3)
+    assert np.mean(values * scale > scaled.value) == pytest.approx(np.mean(values > plain.value), abs=2 / len(values))
+
+
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
