@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from paraspinal_nnunet.errors import ParaspinalError, TrainingRefusedError, reason_of
+from paraspinal_nnunet.errors import InputError, ParaspinalError, TrainingRefusedError, reason_of
+from paraspinal_nnunet.models.checkpoints import read_trained
 from paraspinal_nnunet.trainers.length import ExactLength
 from paraspinal_nnunet.trainers.resume import ITERATIONS, as_json, check_resume, training_data
 from paraspinal_nnunet.training.run import FINAL
@@ -89,7 +90,11 @@ class WholeCheckpoints(ExactLength):
     def _load(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
         content = filename_or_checkpoint
         if isinstance(content, str):
-            content = torch.load(content, map_location="cpu", weights_only=False)
+            path = Path(content)
+            try:
+                content = read_trained(path, advice=_way_on(path))  # nnU-Net itself would run what is in it
+            except InputError as error:
+                raise TrainingRefusedError(f"{type(self).__name__}: {error}") from error
         progress = content.get(PROGRESS) or {}
         steps = _steps(content, progress, self.iterations_per_epoch, self.iterations)
         if self.resuming:

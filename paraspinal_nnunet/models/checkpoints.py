@@ -1,7 +1,6 @@
 """Checkpoints read without running code from them: nnU-Net's own, and the slim ones of exported models."""
 
 import io
-import logging
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,17 +12,20 @@ import torch
 from paraspinal_nnunet.errors import InputError, ParaspinalError, SetupError, one_line
 from paraspinal_nnunet.utils.forms import ANY, check_form
 
-log = logging.getLogger(__name__)
-
 PLAIN_TRAINER = "nnUNetTrainer"
 """The trainer whose look-up imports nothing; it builds whatever network the plans name."""
 
 _ZIP_MAGIC = b"PK\x03\x04"
+_AGAIN = "get the model again"
 _NOT_WEIGHTS = "holds more than weights and numbers, and loading it would run its author's code"
 
 
-def read_trained(path: Path) -> dict[str, Any]:
+def read_trained(path: Path, *, advice: str = _AGAIN) -> dict[str, Any]:
     """A checkpoint as nnU-Net's trainers write it; besides tensors and plain values only numpy's numbers are let in.
+
+    Args:
+        path: The checkpoint.
+        advice: What to do about a damaged one.
 
     Raises:
         InputError: It cannot be read, or holds anything else.
@@ -35,7 +37,7 @@ def read_trained(path: Path) -> dict[str, Any]:
     kinds = [type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int64, np.bool_)]
     names = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
     with torch.serialization.safe_globals([*names, np.dtype, *kinds]):
-        return _load(path)
+        return _load(path, advice)
 
 
 def check_trained(content: Mapping[str, Any], path: Path) -> None:
@@ -66,16 +68,6 @@ def check_weights(weights: Any, path: Path) -> None:
     named = isinstance(weights, dict) and all(isinstance(key, str) for key in weights)
     if not named or not weights or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
         raise InputError(f"{path}: holds no weights; get the model again")
-
-
-def is_safe(path: Path) -> bool:
-    """Whether loading a checkpoint without restrictions would run nothing of its author's."""
-    try:
-        read_trained(path)
-    except (InputError, SetupError) as error:
-        log.debug("%s", error)
-        return False
-    return True
 
 
 def write_slim(path: Path, weights: Mapping[str, torch.Tensor], configuration: str, mirroring: Any) -> None:
@@ -112,11 +104,11 @@ def read_slim(path: Path, configuration: str, mirroring: tuple[int, ...] | None)
     return dict(weights)
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path, advice: str = _AGAIN) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             if file.read(len(_ZIP_MAGIC)) != _ZIP_MAGIC:  # the older formats have been a way round weights_only
-                raise InputError(f"{path}: is no checkpoint of a supported format; get the model again")
+                raise InputError(f"{path}: is no checkpoint of a supported format; {advice}")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except ParaspinalError:
         raise
@@ -125,7 +117,7 @@ def _load(path: Path) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         raise InputError(f"{path}: {_NOT_WEIGHTS}; refused") from error
     except Exception as error:  # a pickle's own program may end in any
-        raise InputError(f"{path}: is damaged ({one_line(error)[:200]}); get the model again") from error
+        raise InputError(f"{path}: is damaged ({one_line(error)[:200]}); {advice}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds a {type(content).__name__}, no checkpoint")
     return content

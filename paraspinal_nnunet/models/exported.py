@@ -1,8 +1,6 @@
 """Exported models in use: nothing of them is read before archive, manifest, hashes and plans have been checked."""
 
 import json
-import logging
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,28 +14,16 @@ from paraspinal_nnunet.models.manifest import (
     check_files,
     read_manifest,
 )
-from paraspinal_nnunet.models.planned import read_model_files, resolved_configuration
+from paraspinal_nnunet.models.planned import check_network, read_model_files, resolved_configuration
 from paraspinal_nnunet.nnunet.compat import check_nnunet
 from paraspinal_nnunet.utils.files import atomic_folder, refuse_overwriting_inputs
 from paraspinal_nnunet.utils.workplace import sweep, workplace
 from paraspinal_nnunet.utils.zip import extract_zip
 
-log = logging.getLogger(__name__)
-
 CHECKPOINT = "checkpoint_final.pth"
 TRAINER = "nnUNetTrainer"
 
-NETWORKS = (
-    "paraspinal_nnunet.network.ResidualUNet",
-    "paraspinal_nnunet.network.OrthogonalUNet",
-    "dynamic_network_architectures.architectures.unet.PlainConvUNet",
-    "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet",
-)
-"""nnU-Net imports and calls whatever a plans file names; exported models may name these only."""
-
 MASK_ENDING = ".nii.gz"
-
-_LAYER = r"torch\.nn\.(modules\.(conv|instancenorm|batchnorm|dropout|activation)\.)?[A-Z][A-Za-z0-9]*"
 
 
 def is_exported(model: Path) -> bool:
@@ -186,21 +172,7 @@ def _check_plans(path: Path, manifest: Manifest) -> None:
     configuration = configurations[manifest.configuration]
     if not isinstance(configuration, dict) or "inherits_from" in configuration:
         raise InputError(f"{path}: configuration {manifest.configuration} is not whole; get the model again")
-    _check_architecture(path, configuration.get("architecture"))
-
-
-def _check_architecture(path: Path, architecture: Any) -> None:
-    """nnU-Net imports the network and every argument that `_kw_requires_import` lists."""
-    if not isinstance(architecture, dict) or architecture.get("network_class_name") not in NETWORKS:
-        name = architecture.get("network_class_name") if isinstance(architecture, dict) else architecture
-        raise InputError(f"{path}: names the network {name!r}, which is none of the known ones; refused")
-    kwargs, imported = architecture.get("arch_kwargs"), architecture.get("_kw_requires_import")
-    if not isinstance(kwargs, dict) or not isinstance(imported, list):
-        raise InputError(f"{path}: the network has no arguments; get the model again")
-    for key in imported:
-        value = kwargs.get(key) if isinstance(key, str) else key
-        if value is not None and not (isinstance(value, str) and re.fullmatch(_LAYER, value)):
-            raise InputError(f"{path}: would import {value!r} for '{key}', which is no layer of torch.nn; refused")
+    check_network(configuration.get("architecture"), path)
 
 
 def _check_dataset(path: Path, manifest: Manifest) -> None:

@@ -1,6 +1,5 @@
 """nnU-Net's own predictor in this process, for trained and for exported models."""
 
-import logging
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from io import StringIO
@@ -9,11 +8,9 @@ from typing import Any
 
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.models.exported import CHECKPOINT, check_ending, initialize_predictor, is_exported, opened_model
-from paraspinal_nnunet.models.planned import ADVICE, check_configuration, read_model_files
+from paraspinal_nnunet.models.planned import ADVICE, read_model_files, resolved_configuration
 from paraspinal_nnunet.nnunet.compat import register_trainers, torch_device
 from paraspinal_nnunet.utils.guards import guarded
-
-log = logging.getLogger(__name__)
 
 
 def open_predictor(
@@ -46,13 +43,11 @@ def open_predictor(
             with opened_model(model) as (folder, manifest):
                 initialize_predictor(predictor, folder, manifest, folds)
         else:
-            read_model_files(model)
-            note_unsafe(model, chosen)
-            with guarded(model, ADVICE):  # networks by whatever plans name, and pickles
+            check_model(model, chosen)
+            with guarded(model, ADVICE):
                 predictor.initialize_from_trained_model_folder(str(model), tuple(chosen), CHECKPOINT)
                 for weights in reversed(predictor.list_of_parameters):  # nnU-Net itself looks at the first fold's alone
                     predictor.network.load_state_dict(weights)
-            check_configuration(predictor.configuration_manager.configuration, model / "plans.json")
     check_ending(model, predictor.dataset_json)
     return predictor
 
@@ -81,10 +76,16 @@ def trained_folds(folder: Path) -> list[str]:
     return numbered or found
 
 
-def note_unsafe(folder: Path, folds: Sequence[str]) -> None:
-    """nnU-Net loads its own checkpoints with weights_only=False, which runs whatever is in them."""
-    from paraspinal_nnunet.models.checkpoints import is_safe
+def check_model(folder: Path, folds: Sequence[str]) -> None:
+    """Refuse a trained model that would run code: nnU-Net unpickles checkpoints and imports what plans name.
 
-    unsafe = [path for path in (folder / f"fold_{fold}" / CHECKPOINT for fold in folds) if not is_safe(path)]
-    if unsafe:
-        log.warning("note: %s may run code of its author's as it is loaded; use models of people you trust", unsafe[0])
+    Raises:
+        InputError: A checkpoint that holds more than weights and numbers, or plans of a foreign network.
+    """
+    from paraspinal_nnunet.models.checkpoints import check_trained, read_trained
+
+    plans, _ = read_model_files(folder)
+    for path in (folder / f"fold_{fold}" / CHECKPOINT for fold in folds):
+        content = read_trained(path)
+        check_trained(content, path)
+        resolved_configuration(plans, content["init_args"]["configuration"], folder / "plans.json")

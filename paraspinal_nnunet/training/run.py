@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from paraspinal_nnunet.errors import DatasetError, SetupError
+from paraspinal_nnunet.models.planned import check_network
 from paraspinal_nnunet.models.shipped import DEFAULT_NAME as DEFAULT_MODEL
 from paraspinal_nnunet.nnunet.compat import find_trainer, register_trainers, torch_device
 from paraspinal_nnunet.nnunet.datasets import find_dataset, nnunet_folder, read_dataset_json
@@ -55,6 +56,7 @@ def train(request: TrainingRequest) -> Path:
     Raises:
         SetupError: nnU-Net or its folders are missing.
         DatasetError: No such data set, plans, configuration or fold, or no final weights to validate.
+        InputError: Plans or checkpoints that nnU-Net would run code for.
         SetupError: No such device or trainer.
     """
     folder = model_folder(request)
@@ -63,7 +65,8 @@ def train(request: TrainingRequest) -> Path:
     _check_fold(request, folder)
     _check_device(request)
     register_trainers()
-    find_trainer(request.trainer)
+    if not find_trainer(request.trainer).__module__.startswith("paraspinal_nnunet."):
+        _check_checkpoints(request, folder / f"fold_{request.fold}")
     if request.accept_changes:
         os.environ[ACCEPT_VARIABLE] = "1"  # read by the trainer, which may be in a process per GPU
 
@@ -84,7 +87,20 @@ def _check_plans(request: TrainingRequest, preprocessed: Path) -> None:
             f"{path}: has no configuration '{request.configuration}', only {', '.join(configurations) or 'none'}; run "
             "'paraspinal plan' with -c"
         )
+    for configuration in configurations.values():
+        if isinstance(configuration, dict) and "architecture" in configuration:
+            check_network(configuration["architecture"], path)
     read_dataset_json(preprocessed)
+
+
+def _check_checkpoints(request: TrainingRequest, fold: Path) -> None:
+    """Refuse checkpoints that would run code; nnU-Net's trainers unpickle what they go on from, ours do not."""
+    from paraspinal_nnunet.models.checkpoints import read_trained
+
+    loaded = fold.glob("checkpoint_*.pth") if request.resume or request.only_validate else ()
+    for path in (*loaded, *filter(None, [request.pretrained])):
+        if path != Path(DEFAULT_MODEL):
+            read_trained(path)
 
 
 def _check_fold(request: TrainingRequest, folder: Path) -> None:

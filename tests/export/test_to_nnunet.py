@@ -20,10 +20,11 @@ from paraspinal_nnunet.anatomy import BY_KEY
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.errors import InputError, SetupError
 from paraspinal_nnunet.export.run import CITE_NNUNET, CITE_PAPER, ExportRequest, export
-from paraspinal_nnunet.models import checkpoints, nnunet_predictor
+from paraspinal_nnunet.models import checkpoints
 from paraspinal_nnunet.models.description import describe_model
-from paraspinal_nnunet.models.exported import NETWORKS, import_model, opened_model
+from paraspinal_nnunet.models.exported import import_model, opened_model
 from paraspinal_nnunet.models.manifest import FILE_NAME, file_entries, read_manifest
+from paraspinal_nnunet.models.planned import NETWORKS
 from paraspinal_nnunet.network import IMPORT_PATH, ORTHOGONAL_PATH
 from paraspinal_nnunet.prediction import PredictionRequest, predict
 from paraspinal_nnunet.utils.zip import write_zip
@@ -385,14 +386,41 @@ def test_folds_that_an_exported_model_lacks_are_refused(exported, scans, tmp_pat
         predict(PredictionRequest(scans, tmp_path / "out", exported, folds=["2"], device="cpu"))
 
 
-def test_a_pickled_checkpoint_of_a_plain_model_is_noted(papers, tmp_path, caplog):
+class _Code:
+    """Runs as it is unpickled."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return open, (str(self.trace), "w")
+
+
+def test_a_trained_model_with_code_in_a_checkpoint_is_refused_and_does_not_run(papers, scans, tmp_path):
     model = Path(shutil.copytree(papers, tmp_path / "model"))
     path = model / "fold_1" / "checkpoint_final.pth"
-    nnunet_predictor.note_unsafe(model, ["0", "1"])
-    assert caplog.text == ""
-    torch.save({**torch.load(path, weights_only=False), "extra": Path("x")}, path)
-    nnunet_predictor.note_unsafe(model, ["0", "1"])
-    assert f"note: {path} may run code of its author's" in caplog.text
+    torch.save({**torch.load(path, weights_only=False), "extra": _Code(tmp_path / "trace")}, path)
+    with pytest.raises(InputError, match=r"fold_1/checkpoint_final\.pth: holds more than weights and numbers"):
+        predict(PredictionRequest(scans, tmp_path / "out", model, device="cpu"))
+    assert not (tmp_path / "trace").exists()
+
+
+def test_a_trained_model_whose_plans_name_code_is_refused_and_does_not_run(papers, scans, tmp_path):
+    """nnU-Net calls ``network.apply(network.initialize)`` of whatever it imported: a mock calls what it was given."""
+    model = Path(shutil.copytree(papers, tmp_path / "model"))
+    for fold in ("0", "1"):
+        path = model / f"fold_{fold}" / "checkpoint_final.pth"
+        torch.save({**torch.load(path, weights_only=False), "trainer_name": "nnUNetTrainer"}, path)
+    plans = json.loads((model / "plans.json").read_text())
+    plans["configurations"]["2d"]["architecture"] = {
+        "network_class_name": "unittest.mock.MagicMock",
+        "arch_kwargs": {"initialize": f"touch '{tmp_path / 'trace'}'", "apply.side_effect": "os.system"},
+        "_kw_requires_import": ["apply.side_effect"],
+    }
+    (model / "plans.json").write_text(json.dumps(plans))
+    with pytest.raises(InputError, match=r"plans\.json: names the network 'unittest\.mock\.MagicMock'"):
+        predict(PredictionRequest(scans, tmp_path / "out", model, device="cpu"))
+    assert not (tmp_path / "trace").exists()
 
 
 def test_tampered_files_are_refused(copied, scans, tmp_path, capsys):

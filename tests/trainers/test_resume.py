@@ -216,9 +216,25 @@ def test_a_damaged_checkpoint_is_refused_in_one_line_that_says_how_to_go_on(stop
     path = files(trainer_of(stopped, resume=True))[LATEST]
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(
-        TrainingRefusedError, match=r"checkpoint_latest\.pth: is damaged .*; move it away, then"
+        TrainingRefusedError, match=r"checkpoint_latest\.pth: is (damaged|no checkpoint) .*; move it away, then"
     ) as caught:
         resumed(stopped)
     assert "\n" not in str(caught.value)
     best = path.with_name("checkpoint_best.pth")
     assert ("goes on from checkpoint_best.pth" if best.is_file() else "begins anew") in str(caught.value)
+
+
+class _Code:
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return open, (str(self.trace), "w")
+
+
+def test_code_in_a_checkpoint_is_refused_and_does_not_run(stopped, tmp_path):
+    path = files(trainer_of(stopped, resume=True))[LATEST]
+    torch.save({**torch.load(path, weights_only=False), "extra": _Code(tmp_path / "trace")}, path)
+    with pytest.raises(TrainingRefusedError, match=r"checkpoint_latest\.pth: holds more than weights and numbers"):
+        resumed(stopped)
+    assert not (tmp_path / "trace").exists()

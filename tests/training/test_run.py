@@ -49,6 +49,26 @@ def test_plans_that_are_damaged_are_refused_in_one_line(tiny_copy, capsys):
     assert "Tiny.json: is not valid JSON" in capsys.readouterr().err
 
 
+def test_plans_that_name_code_are_refused(tiny_copy, tmp_path, capsys):
+    plans = json.loads(tiny_copy.plans_file.read_text())
+    plans["configurations"]["2d"]["architecture"]["network_class_name"] = "unittest.mock.MagicMock"
+    tiny_copy.plans_file.write_text(json.dumps(plans))
+    assert main(["train", "-d", "501", "-c", "2d", "-f", "0", "-p", "Tiny", "-tr", "nnUNetTrainer"]) == 1
+    assert "Tiny.json: names the network 'unittest.mock.MagicMock'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flags", [["--resume"], ["--val"], ["-pretrained_weights"]])
+def test_code_in_checkpoints_of_nnunets_own_trainers_is_refused(tiny, tmp_path, kept_environment, capsys, flags):
+    """nnU-Net unpickles them whatever is in them."""
+    fold = tmp_path / "results" / tiny.name / "nnUNetTrainer__Tiny__2d" / "fold_0"
+    fold.mkdir(parents=True)
+    path = fold / "checkpoint_final.pth"
+    torch.save({"network_weights": {}, "extra": fold}, path)
+    given = ["train", "-d", "501", "-c", "2d", "-f", "0", "-p", "Tiny", "-tr", "nnUNetTrainer", *flags]
+    assert main(given + [str(path)] * (flags == ["-pretrained_weights"])) == 1
+    assert "checkpoint_final.pth: holds more than weights and numbers" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_changes_are_accepted_by_the_flag(tiny, tmp_path, kept_environment, monkeypatch, capsys):
     """Two iterations of three, then the plans change: refused, and with the flag recorded."""
