@@ -131,6 +131,7 @@ def decode(path: Path, shown: str, transfer_syntax: str, indices: Sequence[int] 
             dataset.file_meta.TransferSyntaxUID = transfer_syntax
             if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
                 raise InputError(f"{shown}: holds no voxels")
+            _check_bits(dataset)
             return [_bright(plane, dataset) for plane in _stored(dataset, shown, transfer_syntax, indices)]
     except ParaspinalError:
         raise
@@ -148,6 +149,14 @@ def _stored(
     from pydicom.pixels import iter_pixels
 
     yield from iter_pixels(dataset, indices=indices, raw=True)
+
+
+def _check_bits(dataset: "Dataset") -> None:
+    """Refuse values kept in the upper bits of their words: the decoders take the lower ones, whatever lies there."""
+    words = ("BitsStored", "HighBit", "BitsAllocated")
+    stored, highest, allocated = (int(dataset.get(keyword) or 0) for keyword in words)
+    if 0 < stored <= highest < allocated:
+        raise ValueError(f"HighBit is {highest} of {stored} bits, so that values are uncertain")
 
 
 def _bright(plane: np.ndarray, dataset: "Dataset") -> np.ndarray:

@@ -19,6 +19,7 @@ from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.inference.cascade import describe_models, opened_models, refuse_boxed
 from paraspinal_nnunet.inference.options import PredictionOptions
 from paraspinal_nnunet.inference.portable import PortableModel
+from paraspinal_nnunet.inference.scan_checks import check_is_scan
 from paraspinal_nnunet.inference.segmenters import PortableSegmenter
 from paraspinal_nnunet.models.description import describe_manifest
 from paraspinal_nnunet.models.shipped import DEFAULT_NAME, resolve_model
@@ -149,6 +150,7 @@ def segment(
     options.check()
     volume, name = _volume(image)
     check_axial(volume.affine, volume.shape, name)
+    check_is_scan(volume, name)
     if isinstance(model, PortableModel):
         if (folds, device, runtime, threads, then) != (None, None, "auto", None, None):
             raise InputError("folds, device, runtime, threads and a second model are chosen where the model is opened")

@@ -19,6 +19,7 @@ from paraspinal_nnunet.inference.options import PredictionOptions
 from paraspinal_nnunet.inference.outputs import CaseOutputs, Products, missing_outputs
 from paraspinal_nnunet.inference.portable import Segmentation
 from paraspinal_nnunet.inference.records import PAGE, OutputPaths, PredictionRecord, read_record, write_record
+from paraspinal_nnunet.inference.scan_checks import check_is_scan
 from paraspinal_nnunet.inference.scans import Scan
 from paraspinal_nnunet.inference.segmenters import Segmenter
 from paraspinal_nnunet.models.description import ModelDescription
@@ -153,6 +154,7 @@ class PredictedCase:
         for remark in image.remarks:
             log.info("%s: %s", self.scan.name, remark)
         if standing.record is None:
+            check_is_scan(image, self.scan.name)
             return LoadedScan(image, mark, None)
         mask = read_labels(self.paths.mask)
         difference = grid_difference(mask.shape, mask.affine, image.shape, image.affine)

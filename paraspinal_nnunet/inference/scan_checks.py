@@ -1,11 +1,14 @@
-"""Scans that a model trained on computed MR alone must not be asked about: empty ones, and CT."""
+"""Files that no model must be asked about, label maps, and what the program's own must not see: empty scans, and CT."""
 
 import numpy as np
 
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.geometry import to_ras
-from paraspinal_nnunet.image_io.grey_values import describe_grey_values, filled_share
+from paraspinal_nnunet.image_io.grey_values import MOST_VOXELS, describe_grey_values, filled_share
 from paraspinal_nnunet.image_io.volume import Volume
+
+FEWEST_VALUES = 24
+"""Fewer distinct whole numbers are labels: scans have hundreds of grey values. Source: ours."""
 
 AIR_HU = -500.0
 """MR magnitudes are not negative, and resampling leaves little below zero; air in CT lies at -1000."""
@@ -18,6 +21,25 @@ EVEN_BODY, FILLED_BODY = 0.2, 0.78
 the least part of lines through it that is brighter than air (`filled_share`). In trunks drawn with Hounsfield units
 these are 0.04 to 0.17 and 0.81 and more. In MR the spread is larger, 0.25 and more in 204 drawn in any contrast and 1
 and more in the scans of persons that were looked at; or the body is fat alone, and muscle is as dark as air."""
+
+
+def check_is_scan(volume: Volume, name: str) -> None:
+    """Refuse a label map, which lies beside its scan in many folders.
+
+    Args:
+        volume: What was read.
+        name: Of the case, for the message.
+
+    Raises:
+        InputError: Saying how many values it has.
+    """
+    values = volume.array.ravel("K")
+    distinct = np.unique(values[:: max(values.size // MOST_VOXELS, 1)])
+    if 1 < distinct.size < FEWEST_VALUES and np.array_equal(distinct, np.rint(distinct)):
+        raise InputError(
+            f"{name}: holds {distinct.size} whole values only, as a label map does; give scans alone, in a folder of "
+            "their own"
+        )
 
 
 def check_is_mr(volume: Volume) -> None:

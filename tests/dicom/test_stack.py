@@ -220,6 +220,16 @@ def test_twelve_bits_signed_with_noise_above(tmp_path):
     assert read(tmp_path).volume.array[:, :, 0].T.ravel().tolist() == [-2047, -2047, 2047, -1]
 
 
+def test_twelve_bits_at_the_top_of_their_words_are_refused(tmp_path):
+    """The decoder takes the lowest twelve: 0x7FF0, which is 2047, became 4080."""
+    made = slices(np.full((2, 2, 3), 0x7FF0, np.uint16))
+    for dataset in made:
+        dataset.BitsStored, dataset.HighBit = 12, 15
+    save_series(made, tmp_path)
+    with pytest.raises(InputError, match="HighBit is 15 of 12 bits, so that values are uncertain"):
+        read(tmp_path)
+
+
 @pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless, JPEG2000Lossless])
 def test_compressed(tmp_path, syntax):
     made = slices()

@@ -7,7 +7,7 @@ from paraspinal_nnunet import measure
 from paraspinal_nnunet.default_model.looks import FIXED
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.volume import Volume
-from paraspinal_nnunet.inference.scan_checks import check_is_mr
+from paraspinal_nnunet.inference.scan_checks import check_is_mr, check_is_scan
 from paraspinal_nnunet.measures.quality import TrainingDescription
 from paraspinal_nnunet.phantom.randomised.body import draw_body
 from paraspinal_nnunet.phantom.randomised.slices import draw_slice
@@ -88,3 +88,13 @@ def test_a_localiser_gets_serious_flags(trunk):
     found = flags(image, trunk[2][::3, ::3], apart)
     assert {f.text.partition(" (")[0] for f in found} == {"pixels measure 2.5 mm", "slices are 25 mm apart"}
     assert {f.severity for f in found} == {"serious"}
+
+
+def test_a_label_map_is_no_scan(trunk):
+    """Masks lie beside their scans in many folders."""
+    labels = trunk[2]
+    for stored in (labels.astype(np.uint8), labels.astype(np.float32), np.where(labels > 0, 5102, 0)):
+        with pytest.raises(InputError, match=r"a_dseg: holds \d+ whole values only, as a label map does"):
+            check_is_scan(Volume(stored, AFFINE), "a_dseg")
+    for stored in (mr_of(trunk, "t2"), np.rint(mr_of(trunk, "t2") / 10).astype(np.uint8), labels / 7):
+        check_is_scan(Volume(stored, AFFINE), "a")
