@@ -15,11 +15,22 @@ _ADVICE = {
 """What to do about what the system says; the rest speaks for itself."""
 
 
+LONGEST_MESSAGE = 4000
+"""Characters; what is longer quotes a damaged file at length."""
+
+_ENDING = 500
+"""Of them, at the end, where a message says what to do."""
+
+
 class ParaspinalError(Exception):
     """Base of all known errors; the command line prints it as one line and exits with 1.
 
-    The message says what went wrong, which case or file it concerns, what was found and what to do.
+    The message says what went wrong, which case or file it concerns, what was found and what to do. It is one line of
+    no more than `LONGEST_MESSAGE` characters, whatever of a file it quotes.
     """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(_cut(" ".join(str(message).splitlines())))
 
 
 def one_line(error: object) -> str:
@@ -28,7 +39,18 @@ def one_line(error: object) -> str:
     >>> one_line(ValueError("too  many spaces")), one_line(EOFError())
     ('too many spaces', 'EOFError')
     """
-    return " ".join(str(error).split()) or type(error).__name__
+    return _cut(" ".join(str(error).split())) or type(error).__name__
+
+
+def _cut(text: str) -> str:
+    """The middle of what is too long is left out.
+
+    >>> len(_cut("a" * 10_000)), _cut("a" * 10_000)[3497:3503], _cut("short")
+    (4000, 'a... a', 'short')
+    """
+    if len(text) <= LONGEST_MESSAGE:
+        return text
+    return f"{text[: LONGEST_MESSAGE - _ENDING - 5]} ... {text[-_ENDING:]}"
 
 
 def advice_on(error: OSError) -> str:

@@ -252,7 +252,7 @@ def _recorded(name: str, model: ModelRecord) -> dict[str, Any]:
 
 def _parsed(row: Mapping[str, str], path: Path) -> dict[str, Any]:
     depth, baseline = row["depth"].removesuffix(".0"), row["is_baseline"].lower()
-    if depth and not depth.isdecimal():
+    if depth and not (depth.isdecimal() and len(depth) < 4):
         raise InputError(f"{path}: depth of {row['model']} is '{depth}'; write the number of levels, e.g. 5")
     if baseline not in (*_TRUE, *_FALSE):
         raise InputError(f"{path}: is_baseline of {row['model']} is '{row['is_baseline']}'; write true or false")

@@ -23,7 +23,7 @@ def read_levels(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"table of levels {path} does not exist")
     table = read_table(path, LEVEL_COLUMNS, lower=True)
-    wrong = table[~table["slice"].str.fullmatch(r"[1-9][0-9]*")]
+    wrong = table[~table["slice"].str.fullmatch(r"[1-9][0-9]{0,8}")]
     if len(wrong):
         case, level, number = wrong[list(LEVEL_COLUMNS)].iloc[0]
         raise InputError(f"{path}: line {wrong.index[0]}, {case}, {level}: slice '{number}' is no number from 1")

@@ -96,7 +96,11 @@ def find_dataset(id_or_name: int | str, *, raw: Path | None = None) -> Path:
     """
     raw = nnunet_folder("raw") if raw is None else raw
     text = str(id_or_name)
-    found = datasets_with_number(raw, int(text)) if text.isdecimal() else [p for p in [raw / text] if p.is_dir()]
+    found = (
+        datasets_with_number(raw, int(text))
+        if text.isdecimal() and len(text) < 10
+        else [p for p in [raw / text] if p.is_dir()]
+    )
     if not found:
         known = ", ".join(sorted(p.name for p in raw.glob("Dataset[0-9][0-9][0-9]_*"))) or "none"
         raise DatasetError(f"no data set {text} in {raw}; there are: {known}")

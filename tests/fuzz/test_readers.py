@@ -79,8 +79,12 @@ def test_faults_are_told_apart(tmp_path, monkeypatch):
     def broken(_):
         raise KeyError("x")
 
+    class TwoLinesError(InputError):
+        def __str__(self):
+            return "two\nlines"
+
     def long(_):
-        raise InputError("two\nlines")
+        raise TwoLinesError
 
     def greedy(_):
         with mmap.mmap(-1, 40 << 20) as memory:  # from the system itself, whatever the process has kept
