@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paraspinal_nnunet.dicom import tags
-from paraspinal_nnunet.dicom.deflated import check_inflated
 from paraspinal_nnunet.dicom.packages import get_pydicom
 from paraspinal_nnunet.dicom.records import Frame, Header, Kind, Patient
+from paraspinal_nnunet.dicom.sizes import check_inflated, read_dicom
 from paraspinal_nnunet.errors import InputError, ParaspinalError, one_line, reason_of
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def read_header(path: Path, shown: str, *, only: Iterable[str] | None = None) ->
             if preamble:
                 check_inflated(path)
             wanted = None if only is None else list(only)
-            dataset = pydicom.dcmread(path, stop_before_pixels=True, force=not preamble, specific_tags=wanted)
+            dataset = read_dicom(path, stop_before_pixels=True, force=not preamble, specific_tags=wanted)
             frames = _frames(dataset, path, shown) if preamble or _is_plausible(dataset) else None
             return None if frames is None else (dataset, frames)
     except ParaspinalError:

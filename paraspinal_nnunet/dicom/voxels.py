@@ -9,6 +9,7 @@ import numpy as np
 
 from paraspinal_nnunet.dicom.packages import get_pydicom
 from paraspinal_nnunet.dicom.records import Frame
+from paraspinal_nnunet.dicom.sizes import read_dicom
 from paraspinal_nnunet.errors import InputError, ParaspinalError, one_line, reason_of
 from paraspinal_nnunet.image_io.limits import check_voxels
 from paraspinal_nnunet.utils.processes.child import Child, CrashedError
@@ -127,7 +128,7 @@ def decode(path: Path, shown: str, transfer_syntax: str, indices: Sequence[int] 
     pydicom = get_pydicom()
     try:
         with pydicom.config.disable_value_validation():
-            dataset = pydicom.dcmread(path, force=True)
+            dataset = read_dicom(path, force=True)
             dataset.file_meta.TransferSyntaxUID = transfer_syntax
             if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
                 raise InputError(f"{shown}: holds no voxels")

@@ -19,6 +19,7 @@ from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.dicom import Kind, opened_source, scan_study
 from paraspinal_nnunet.dicom.headers import read_file
 from paraspinal_nnunet.dicom.segmentation.read import read_segmentation
+from paraspinal_nnunet.dicom.sizes import read_dicom
 from paraspinal_nnunet.dicom.stack import read_stack
 from paraspinal_nnunet.errors import InputError
 
@@ -130,3 +131,16 @@ def test_absurd_segs(tmp_path, frugal, change):
         study.check_sound()
         image = read_stack(study.of_kind(Kind.IMAGE)[0])
         read_segmentation(study.of_kind(Kind.SEGMENTATION)[0], image, name="the SEG")
+
+
+def test_an_element_that_claims_to_be_longer_than_its_file_takes_no_memory(tmp_path, frugal):
+    """Python takes the memory for what is asked for before it reads: 4 GB for a file of 300 bytes."""
+    from pydicom.dataset import FileDataset, FileMetaDataset
+
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID, meta.MediaStorageSOPInstanceUID = "1.2.840.10008.1.2", "1.2.3"
+    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
+    FileDataset(tmp_path / "a.dcm", {}, file_meta=meta, preamble=b"\0" * 128).save_as(tmp_path / "a.dcm")
+    with (tmp_path / "a.dcm").open("ab") as file:
+        file.write(b"\x10\x00\x10\x00" + (0xFFFFFFF0).to_bytes(4, "little") + b"Doe^Jane")
+    assert read_dicom(tmp_path / "a.dcm", force=True).PatientName == "Doe^Jane"

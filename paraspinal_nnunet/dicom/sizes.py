@@ -1,9 +1,14 @@
-"""Deflated files, which pydicom inflates whole, even for their header: one that grows beyond measure is refused."""
+"""Sizes that DICOM files claim, against what they hold: elements longer than the file, and deflated parts that grow."""
 
+import io
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from paraspinal_nnunet.dicom.packages import get_pydicom
+
+if TYPE_CHECKING:
+    from pydicom.dataset import FileDataset
 
 MOST_BYTES = 256 * 1024**2
 """A file may inflate to that much whatever its size."""
@@ -19,6 +24,30 @@ _GROUP_LENGTH = 12
 
 _GROUP_LENGTH_START = b"\x02\x00\x00\x00UL\x04\x00"
 """Its tag, value representation and length."""
+
+
+class _WithinSize(io.BufferedReader):
+    """A file of which no more is asked for than it holds: Python takes the memory before it reads."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._size = path.stat().st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _BLOCK:
+            size = min(size, max(self._size - self.tell(), 0))
+        return super().read(size)
+
+
+def read_dicom(path: Path, **options: Any) -> "FileDataset":
+    """As `pydicom.dcmread`, but an element that claims to be longer than the file takes no memory.
+
+    Args:
+        path: The file.
+        **options: Of `pydicom.dcmread`.
+    """
+    with _WithinSize(path) as file:
+        return get_pydicom().dcmread(file, **options)
 
 
 def check_inflated(path: Path) -> None:
