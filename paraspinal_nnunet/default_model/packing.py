@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from paraspinal_nnunet.export.to_onnx import check_network, write_network
 from paraspinal_nnunet.inference.portable.pipeline import ACROSS_KEY
 from paraspinal_nnunet.models.manifest import COMPUTED_ONLY, Manifest, file_entries, label_entries, write_manifest
 from paraspinal_nnunet.utils.files import atomic_folder
+from paraspinal_nnunet.utils.workplace import workplace
 from paraspinal_nnunet.utils.zip import write_zip
 
 DATASET_NAME = "Dataset000_DrawnTrunks"
@@ -64,9 +64,11 @@ def pack(members: Sequence[tuple[Weights, Recipe]], output: Path, training: Mapp
             _fill(folder, members, training)
         return output
     output.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".packing-", dir=output.parent) as place:
-        _fill(Path(place), members, training)
-        write_zip(Path(place), output)
+    with workplace(output.parent) as place:
+        folder = place / "model"
+        folder.mkdir()
+        _fill(folder, members, training)
+        write_zip(folder, output)
     return output
 
 

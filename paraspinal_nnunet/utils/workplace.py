@@ -1,5 +1,6 @@
 """Hidden folders in which results grow: of random names, locked by their owner, and swept when that is dead."""
 
+import atexit
 import errno
 import os
 import re
@@ -28,6 +29,8 @@ _BY_NUMBER = re.compile(r"\.(\d+)\.(partial|replaced)\.(.+)")
 
 _LOCK, _ASIDE, _BECOMES = "lock", "replaced", "becomes"
 _swept: set[tuple[int, str]] = set()
+_own: dict[Path, int] = {}
+"""Folders that are there, or are about to be, and the number of the process that they belong to."""
 
 
 @contextmanager
@@ -52,11 +55,17 @@ def workplace(parent: Path | None = None) -> Iterator[Path]:
     finally:
         try:
             _put_right(folder)
-        except KeyboardInterrupt:  # what is half removed would stay until the next start
-            _put_right(folder)
-            raise
+            del _own[folder]
         finally:
             os.close(lock)
+
+
+@atexit.register
+def _tidy_up() -> None:
+    """Remove what is left at the end: a signal may come between any two lines, also of tidying up."""
+    for folder, owner in _own.items():
+        if owner == os.getpid():
+            _put_right(folder)
 
 
 def sweep(parent: Path) -> None:
@@ -90,6 +99,7 @@ def set_aside(place: Path, folders: Sequence[Path], path: Path) -> None:
 def _new_folder(parent: Path) -> tuple[Path, int]:
     while True:
         folder = parent / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
+        _own[folder] = os.getpid()
         folder.mkdir(mode=0o777 if parent != Path(tempfile.gettempdir()) else 0o700)
         lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         if _locked(lock) is not False and (folder / _LOCK).exists():

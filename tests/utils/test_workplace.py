@@ -1,7 +1,6 @@
 """What processes that were really killed leave behind: swept at the next start, and what was set aside comes back."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -142,16 +141,30 @@ def test_a_workplace_of_the_system_is_private():
     assert not place.exists()
 
 
-def test_a_stop_while_it_is_removed_leaves_nothing(tmp_path, monkeypatch):
-    real, calls = shutil.rmtree, []
+STOPPED = """
+import os, pathlib, shutil, sys
+from paraspinal_nnunet.utils.workplace import workplace
 
-    def stopped(*args, **options):
-        calls.append(args)
-        if len(calls) == 1:
-            raise KeyboardInterrupt
-        real(*args, **options)
+owner, name = {place}
+real, calls = getattr(owner, name), []
 
-    monkeypatch.setattr(shutil, "rmtree", stopped)
-    with pytest.raises(KeyboardInterrupt), workplace(tmp_path) as place:
-        (place / "a").touch()
+def stopped(*args, **options):
+    calls.append(args)
+    if len(calls) == 1:
+        raise KeyboardInterrupt
+    return real(*args, **options)
+
+folder = pathlib.Path(sys.argv[1])
+with workplace(folder):
+    pass  # what is imported and swept first
+setattr(owner, name, stopped)
+with workplace(folder) as place:
+    (place / "a").touch()
+"""
+
+
+@pytest.mark.parametrize("place", ["shutil, 'rmtree'", "os, 'open'", "os, 'close'"])
+def test_a_stop_while_it_is_made_or_removed_leaves_nothing(tmp_path, place):
+    run = subprocess.run([sys.executable, "-c", STOPPED.format(place=place), tmp_path], capture_output=True, text=True)
+    assert run.stderr.rstrip().endswith("KeyboardInterrupt")
     assert list(tmp_path.iterdir()) == []
