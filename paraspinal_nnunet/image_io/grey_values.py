@@ -37,8 +37,8 @@ def describe_grey_values(image: np.ndarray) -> GreyValues:
     Args:
         image: Any shape.
     """
-    values = np.asarray(image).reshape(-1)
-    values = values[:: max(values.size // MOST_VOXELS, 1)].astype(np.float64)
+    array = np.asarray(image)
+    values = array.flat[:: max(array.size // MOST_VOXELS, 1)].astype(np.float64)
     values = values[np.isfinite(values)] if values.size else values
     if not values.size or values.max() == values.min():
         return NO_GREY_VALUES

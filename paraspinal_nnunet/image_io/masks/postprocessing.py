@@ -129,5 +129,5 @@ def _number(text: str) -> float:
 
 def _boxes(labels: np.ndarray) -> list[tuple[int, tuple[slice, ...]]]:
     """Each label with the box around it."""
-    found = scipy.ndimage.find_objects(labels.astype(np.int32, copy=False))
+    found = scipy.ndimage.find_objects(labels)
     return [(value, box) for value, box in enumerate(found, start=1) if box is not None]

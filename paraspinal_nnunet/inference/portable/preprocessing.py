@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SMALLEST_DIVISOR = 1e-8
 
+_SQUARED_AT_ONCE = 1 << 22
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -144,12 +146,21 @@ def _z_score(image: np.ndarray, *, nonzero_only: bool) -> None:
     mask = body_mask(image) if nonzero_only else None
     if mask is not None and not mask.any():
         return
+    image -= (image.ravel() if mask is None else image[mask]).mean()
     inside = image.ravel() if mask is None else image[mask]
-    mean, deviation = inside.mean(), max(inside.std(), SMALLEST_DIVISOR)
-    image -= mean
-    image /= deviation
+    deviation = np.sqrt(np.float32(float(_sum_of_squares(inside)) / inside.size))
+    image /= max(deviation, SMALLEST_DIVISOR)
     if mask is not None:
         image[~mask] = 0
+
+
+def _sum_of_squares(values: np.ndarray) -> np.float32:
+    """To the last bit what NumPy's `std` adds up, half by half as it does, but without a copy of a large scan."""
+    if values.size <= _SQUARED_AT_ONCE:
+        return np.add.reduce(np.square(values))
+    half = values.size // 2
+    half -= half % 8
+    return _sum_of_squares(values[:half]) + _sum_of_squares(values[half:])
 
 
 def _in_network_order(volume: "Volume", pipeline: Pipeline) -> tuple[np.ndarray, tuple[float, ...]]:

@@ -1,6 +1,6 @@
 """How much a mask depends on what should not matter: the scan's contrast and its frame."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -41,26 +41,43 @@ def disagreement(labels: np.ndarray, volume: Volume, segment: Callable[[Volume],
         Per value of `labels` or of another mask; 0 where neither has it.
     """
     turned, affine = to_ras(volume.array, volume.affine)
-    volume, labels = Volume(turned, affine), to_ras(labels, volume.affine)[0]
-    found: dict[int, list[float]] = {}
-    others = [(segment(changed), window) for changed, window in _changed(volume)]
-    values = {int(v) for mask in (labels, *(m for m, _ in others)) for v in np.unique(mask) if v}
-    for mask, window in others:
-        own = labels[window]
-        for value in values:
-            a, b = own == value, mask == value
-            total = int(a.sum()) + int(b.sum())
-            found.setdefault(value, []).append(1 - 2 * int((a & b).sum()) / total if total else 0.0)
-    return {value: float(np.mean(each)) for value, each in found.items()}
+    scan, own = Volume(turned, affine), to_ras(labels, volume.affine)[0]
+    black, white = float(turned.min()), float(np.percentile(turned, 99.5))
+    found = [_lost(own, scan, (black, white), axis, segment) for axis in range(len(GAMMAS))]
+    values = sorted({value for lost in found for value in lost})
+    return {value: float(np.mean([lost.get(value, 0.0) for lost in found])) for value in values}
 
 
-def _changed(volume: Volume) -> Iterator[tuple[Volume, tuple[slice, ...]]]:
-    array = np.asarray(volume.array, np.float32)
-    low, high = float(array.min()), float(np.percentile(array, 99.5))
-    scaled = np.maximum(array - low, 0) / max(high - low, 1e-6)
-    for axis, gamma in enumerate(GAMMAS):
-        cut = round(CUT_SHARE * array.shape[axis])
-        window = tuple(slice(cut if a == axis else 0, None) for a in range(3))
-        affine = volume.affine.copy()
-        affine[:3, 3] += affine[:3, axis] * cut
-        yield Volume(np.ascontiguousarray(scaled[window] ** gamma), affine), window
+def _lost(
+    own: np.ndarray,
+    scan: Volume,
+    black_white: tuple[float, float],
+    axis: int,
+    segment: Callable[[Volume], np.ndarray],
+) -> dict[int, float]:
+    """Value -> 1 - Dice with the mask of one changed scan; values that neither has are left out."""
+    cut = round(CUT_SHARE * own.shape[axis])
+    window = tuple(slice(cut if a == axis else 0, None) for a in range(3))
+    affine = scan.affine.copy()
+    affine[:3, 3] += affine[:3, axis] * cut
+    mask = segment(Volume(_in_other_contrast(scan.array[window], *black_white, GAMMAS[axis]), affine))
+    both = _joint_counts(own[window], mask)
+    sizes = both.sum(axis=1) + both.sum(axis=0)
+    return {int(v): float(1 - 2 * both[v, v] / sizes[v]) for v in np.flatnonzero(sizes) if v}
+
+
+def _in_other_contrast(grey: np.ndarray, black: float, white: float, gamma: float) -> np.ndarray:
+    """A single copy, changed in place: a large scan fits into memory a few times at most."""
+    changed = grey.astype(np.float32, order="C")
+    changed -= black
+    np.maximum(changed, 0, out=changed)
+    changed /= max(white - black, 1e-6)
+    return np.power(changed, gamma, out=changed)
+
+
+def _joint_counts(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """(256, 256) how many voxels have a value in one uint8 map and a value in the other."""
+    counts = np.zeros(1 << 16, np.int64)
+    for a, b in zip(np.moveaxis(one, -1, 0), np.moveaxis(other, -1, 0), strict=True):
+        counts += np.bincount((a.astype(np.uint16) << 8 | b).ravel(), minlength=counts.size)
+    return counts.reshape(256, 256)
