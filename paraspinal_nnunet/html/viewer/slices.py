@@ -6,6 +6,7 @@ Arrays are in NIfTI order (i, j, k) with their affine, and are turned to RAS her
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -243,6 +244,7 @@ def encoded(picture: Image.Image, kind: str) -> bytes:
     return target.getvalue()
 
 
+@cache
 def font(height_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Pillow's own typeface."""
     return ImageFont.load_default(size=height_px)

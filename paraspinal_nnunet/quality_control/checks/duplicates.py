@@ -46,7 +46,7 @@ def duplicate_findings(cases: Sequence[CaseMeasurements]) -> list[Finding]:
         ("duplicate", _shared_slices(cases)),
         ("near-duplicate", _near(cases)),
     ):
-        fresh = [e for e in evidence if told.get(e[0][0], -1) != told.get(e[0][1], -2)]
+        fresh = (e for e in evidence if told.get(e[0][0], -1) != told.get(e[0][1], -2))
         for group, text, weight in _grouped(fresh):
             found.append(_finding(cases, group, kind, text, weight))
             told |= {index: len(found) for index in group if index not in told}
@@ -105,18 +105,25 @@ def _largest_of_mirrorings(products: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _grouped(evidence: Iterable[Evidence]) -> list[tuple[tuple[int, ...], str, float]]:
-    """Pairs that hang together as groups, each with the text and weight of its strongest pair."""
-    strongest = sorted(evidence, key=lambda e: -e[2])
+    """Pairs that hang together as groups, each with the text and weight of its strongest pair; the strongest first.
+
+    Pairs are taken one by one: a thousand scans of one person make half a million of them.
+    """
     group_of: dict[int, list[int]] = {}
-    for (first, second), _, _ in strongest:
+    strongest: dict[int, tuple[float, int, str]] = {}  # of the group at this address: weight, minus place, text
+    for place, ((first, second), text, weight) in enumerate(evidence):
         one, other = group_of.setdefault(first, [first]), group_of.setdefault(second, [second])
+        best = (weight, -place, text)
         if one is not other:
+            if len(one) < len(other):
+                one, other = other, one
             one += other
             group_of |= dict.fromkeys(other, one)
-    groups: dict[int, tuple[tuple[int, ...], str, float]] = {}
-    for (first, _), text, weight in strongest:
-        groups.setdefault(id(group_of[first]), (tuple(sorted(group_of[first])), text, weight))
-    return list(groups.values())
+            best = max(best, strongest.pop(id(other), best))
+        strongest[id(one)] = max(best, strongest.get(id(one), best))
+    groups = {id(group): tuple(sorted(group)) for group in group_of.values()}
+    ordered = sorted(strongest.items(), key=lambda item: item[1][:2], reverse=True)
+    return [(groups[key], text, weight) for key, (weight, _, text) in ordered]
 
 
 def _finding(cases: Sequence[CaseMeasurements], group: Sequence[int], kind: str, text: str, weight: float) -> Finding:
