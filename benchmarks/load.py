@@ -1,10 +1,11 @@
 """What many cases and large scans cost: `inspect` of thousands, `predict` of one huge scan with and without all else.
 
     python benchmarks/load.py inspect [--cases 3000] [--shape 64 64 16] [-np 2]
-    python benchmarks/load.py predict [--shape 1024 1024 300]
+    python benchmarks/load.py predict [--shape 1024 1024 300] [--scan SCAN]
 
 Processor seconds and memory count all processes; memory is looked at ten times a second and counts what processes share
-once. The network of `predict` is one convolution of a voxel, so that what is measured is the program's own need.
+once. The network of `predict` is one convolution of a voxel, so that what is measured is the program's own need; with
+`--scan` that scan is enlarged to the shape and segmented with the model that comes with the program.
 """
 
 import argparse
@@ -33,6 +34,7 @@ def main() -> None:
     parser.add_argument("what", choices=("inspect", "predict"))
     parser.add_argument("-o", dest="folder", type=Path, help="work here and keep everything")
     parser.add_argument("--cases", type=int, default=3000, help="of inspect (default: %(default)s)")
+    parser.add_argument("--scan", type=Path, help="of predict: enlarge this one (default: a drawn trunk)")
     parser.add_argument("--shape", type=int, nargs=3, metavar=("X", "Y", "Z"), help="voxels of each scan")
     parser.add_argument("-np", dest="workers", type=int, default=2, help="of inspect (default: %(default)s)")
     args = parser.parse_args()
@@ -84,11 +86,12 @@ def _predict(root: Path, args: argparse.Namespace) -> None:
     shape = tuple(args.shape or (1024, 1024, 300))
     scan = root / "scans" / "a.nii.gz"
     if not scan.exists():
-        _write_scan(scan, shape)
+        (_draw_scan if args.scan is None else _enlarge_scan)(scan, shape, args.scan)
         write_tiny_model(root / "model", patch_size=[256, 256])
     scan_mb = 4 * np.prod(shape) / 2**20
     print(f"the scan in single precision: {scan_mb:.0f} MB", flush=True)
-    base = ("predict", "-i", scan, "-m", root / "model", "--runtime", "onnxruntime", "--threads", "1", "--overwrite")
+    model = ("-m", root / "model") if args.scan is None else ()
+    base = ("predict", "-i", scan, *model, "--runtime", "onnxruntime", "--threads", "1", "--overwrite")
     least = _measure(root, "mask alone", *base, "-o", root / "alone", "--no-measures", "--no-pages")
     further = {"and measures": ("--no-pages",), "and pages": ("--no-measures",), "and measures and pages": ()}
     for name, flags in further.items():
@@ -96,20 +99,37 @@ def _predict(root: Path, args: argparse.Namespace) -> None:
         print(f"  {(peak - least) / scan_mb:.2f} times the scan more than the mask alone", flush=True)
 
 
-def _write_scan(path: Path, shape: tuple[int, int, int]) -> None:
+def _draw_scan(path: Path, shape: tuple[int, int, int], _: None) -> None:
     """A trunk of the model's grey values: each class is painted with its own."""
-    import nibabel as nib
-    from scipy.ndimage import zoom
-
     from paraspinal_nnunet.phantom import generate_case
 
     phantom = generate_case(0, 0, (128, 128, 16))
-    factors = [n / m for n, m in zip(shape, phantom.labels.shape, strict=True)]
-    labels = zoom(phantom.labels, factors, order=0)
-    grey = (labels.astype(np.int16) * 100).astype(np.int16)
+    grey = (_zoomed(phantom.labels, shape, order=0).astype(np.int16) * 100).astype(np.int16)
     grey += np.random.default_rng(0).integers(0, 20, grey.shape, dtype=np.int16)
+    _save(path, grey, phantom.affine, phantom.labels.shape)
+
+
+def _enlarge_scan(path: Path, shape: tuple[int, int, int], source: Path) -> None:
+    """The same body with more voxels."""
+    from paraspinal_nnunet.image_io.images import read_image
+
+    scan = read_image(source)
+    grey = _zoomed(scan.array.astype(np.float32), shape, order=1)
+    _save(path, grey.round().astype(np.int16), scan.affine, scan.array.shape)
+
+
+def _zoomed(array: np.ndarray, shape: tuple[int, int, int], order: int) -> np.ndarray:
+    from scipy.ndimage import zoom
+
+    return zoom(array, [n / m for n, m in zip(shape, array.shape, strict=True)], order=order)
+
+
+def _save(path: Path, grey: np.ndarray, affine: np.ndarray, before: tuple[int, ...]) -> None:
+    import nibabel as nib
+
     path.parent.mkdir(parents=True)
-    nib.save(nib.Nifti1Image(grey, phantom.affine @ np.diag([*(1 / f for f in factors), 1.0])), path)
+    finer = np.diag([*(m / n for n, m in zip(grey.shape, before, strict=True)), 1.0])
+    nib.save(nib.Nifti1Image(grey, affine @ finer), path)
 
 
 def _measure(root: Path, name: str, *words: object) -> float:
