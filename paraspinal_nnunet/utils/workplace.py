@@ -60,12 +60,14 @@ def workplace(parent: Path | None = None) -> Iterator[Path]:
             os.close(lock)
 
 
-@atexit.register
 def _tidy_up() -> None:
     """Remove what is left at the end: a signal may come between any two lines, also of tidying up."""
     for folder, owner in _own.items():
         if owner == os.getpid():
             _put_right(folder)
+
+
+atexit.register(_tidy_up)
 
 
 def sweep(parent: Path) -> None:
