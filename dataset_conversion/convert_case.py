@@ -19,6 +19,7 @@ from paraspinal_nnunet.dataset_conversion.resume import StagingFolder, Task
 from paraspinal_nnunet.errors import DatasetError, GeometryError, InputError, ParaspinalError, one_line
 from paraspinal_nnunet.image_io.checks import check_classes, check_image, match_grid, voxel_hash
 from paraspinal_nnunet.image_io.geometry import axis_codes, side_evidence, through_plane_axis
+from paraspinal_nnunet.image_io.masks.label_names import check_names
 from paraspinal_nnunet.image_io.nifti import write_image, write_labels
 from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.measures.places.positions import check_positions
@@ -151,6 +152,7 @@ def _checked_labels(case: Case, image: Volume, source: Source, checks: Checks) -
     """The canonical label map of `case.label` on the image's grid, and the facts about it."""
     name = str(case.label)
     stored = source.read_labels(case)
+    check_names(stored.value_names, source.labels.values, name)
     labels, difference = match_grid(stored, image, name, resample=checks.resample_labels)
     if stored.array.any() and not labels.array.any():
         raise GeometryError(

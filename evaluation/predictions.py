@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from paraspinal_nnunet.anatomy import BY_KEY
-from paraspinal_nnunet.dataset_conversion.labels.aliases import parse_label_name
 from paraspinal_nnunet.errors import InputError, LabelError
 from paraspinal_nnunet.evaluation.references import References, label_files
+from paraspinal_nnunet.image_io.masks.label_names import parse_label_name
 from paraspinal_nnunet.image_io.pairing import paired
 from paraspinal_nnunet.nnunet.splits import FILE_NAME as SPLITS_FILE
 from paraspinal_nnunet.nnunet.splits import Split, read_splits

@@ -27,6 +27,7 @@ from paraspinal_nnunet.evaluation.record import COLUMNS, METRICS_FILE, write_eva
 from paraspinal_nnunet.evaluation.references import Label, References, find_references
 from paraspinal_nnunet.image_io.checks import on_reference_grid
 from paraspinal_nnunet.image_io.images import read_uint8_labels
+from paraspinal_nnunet.image_io.masks.label_names import check_names
 from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.utils.workers import default_workers
 
@@ -162,7 +163,9 @@ def _measure(references: References, models: Sequence[Predictions], workers: int
 
 def _measure_case(case: str, references: References, models: Sequence[Predictions], measures: _Measures) -> Rows:
     """All models' rows of one case; the reference is read once."""
+    meaning = {label.value: label.key for label in references.labels}
     reference = read_uint8_labels(references.files[case], f"case {case}")
+    check_names(reference.value_names, meaning, f"case {case}: {references.files[case]}")
     if fault := place_fault(reference, references.labels):
         measures.misplaced[case] = fault
     rows: Rows = {METRICS_FILE: []}
@@ -170,7 +173,9 @@ def _measure_case(case: str, references: References, models: Sequence[Prediction
         if case not in model.files:
             continue
         name = f"model {model.name}, case {case}"
-        expected, found = on_reference_grid(reference, read_uint8_labels(model.files[case].path, name), name)
+        prediction = read_uint8_labels(model.files[case].path, name)
+        check_names(prediction.value_names, meaning, f"{name}: {model.files[case].path}")
+        expected, found = on_reference_grid(reference, prediction, name)
         found = replace(found, array=measures.clean(found.array, found.affine))
         counts = confusion_counts(expected.array, found.array)
         _check_values(counts, references, case, model)

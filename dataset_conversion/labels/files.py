@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 
 from paraspinal_nnunet.anatomy import BACKGROUND, BY_KEY
-from paraspinal_nnunet.dataset_conversion.labels.aliases import parse_label_name
 from paraspinal_nnunet.errors import LabelError
+from paraspinal_nnunet.image_io.masks.label_names import parse_label_name
 from paraspinal_nnunet.utils.tables import read_table, read_text
 
 DROPPED_NAMES = ("ignore", "background")

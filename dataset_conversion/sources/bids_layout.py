@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from paraspinal_nnunet.dataset_conversion.case import Refusal
-from paraspinal_nnunet.dataset_conversion.labels.aliases import parse_label_name
 from paraspinal_nnunet.dataset_conversion.patterns.pairing import walk
 from paraspinal_nnunet.dataset_conversion.sources.bids_names import BidsName, by_subject, images_of, not_ignored, parse
 from paraspinal_nnunet.errors import InputError, LabelError
+from paraspinal_nnunet.image_io.masks.label_names import parse_label_name
 
 DERIVATIVES = "derivatives"
 

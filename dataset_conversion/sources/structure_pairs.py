@@ -7,12 +7,12 @@ from pathlib import Path
 
 from paraspinal_nnunet.anatomy import BY_KEY
 from paraspinal_nnunet.dataset_conversion.case import Case, Found, Refusal
-from paraspinal_nnunet.dataset_conversion.labels.aliases import parse_label_name
 from paraspinal_nnunet.dataset_conversion.labels.files import read_structure_file
 from paraspinal_nnunet.dataset_conversion.labels.masks import MaskCase, Masks
 from paraspinal_nnunet.dataset_conversion.patterns.pairing import walk
 from paraspinal_nnunet.dataset_conversion.patterns.placeholders import Pattern, pattern
 from paraspinal_nnunet.errors import InputError, LabelError
+from paraspinal_nnunet.image_io.masks.label_names import parse_label_name
 
 BY_NAME = "names"
 """What ``--labels`` says where the files' own names are the classes'."""

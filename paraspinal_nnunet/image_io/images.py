@@ -113,4 +113,4 @@ def _read(path: Path, *, allow_shear: bool = False) -> Volume:
     with guarded(path):
         stored = parse[ending](path)
         check_axes(stored.affine, path, allow_shear=allow_shear)
-        return Volume(load_voxels(stored, path), stored.affine, stored.remarks)
+        return Volume(load_voxels(stored, path), stored.affine, stored.remarks, stored.value_names)

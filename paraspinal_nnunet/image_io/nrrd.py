@@ -39,6 +39,7 @@ _FIELD = re.compile(r"([^:=]+):(?!=)\s*(.*?)\s*")
 _VECTOR = re.compile(r"none|\([^()]*\)", re.IGNORECASE)
 _SPACE = re.compile(r"(left|right)-(anterior|posterior)-(superior|inferior)|([lr])([ap])([si])")
 _RAS = "ras"
+_SEGMENT = re.compile(r"^Segment(\d+)_(LabelValue|Name):=(.*)$", re.MULTILINE)
 
 
 def parse_nrrd(path: Path) -> StoredVolume:
@@ -48,7 +49,8 @@ def parse_nrrd(path: Path) -> StoredVolume:
         InputError: No NRRD, not one 3D volume of one channel, voxels outside the header's folder.
         GeometryError: No orientation, origin or voxel size, or an unknown unit of length.
     """
-    fields, end = _fields(header_text(path), path)
+    text = header_text(path)
+    fields, end = _fields(text, path)
     sizes = tuple(int(n) for n in fields.get("sizes", "").split())
     if int(fields.get("dimension", "0")) != len(sizes) or not 1 <= len(sizes) <= 16:
         raise InputError(f"{path}: header states {fields.get('dimension')} dimensions and the sizes {sizes}")
@@ -72,6 +74,7 @@ def parse_nrrd(path: Path) -> StoredVolume:
         data=path if own else data_file(path, fields["datafile"], own=(".nrrd",)),
         offset=skip if skip == AT_THE_END or not own else end + skip,
         remarks=_remarks(fields),
+        value_names=_segment_names(text[:end]),
     )
 
 
@@ -91,6 +94,18 @@ def _fields(text: str, path: Path) -> tuple[dict[str, str], int]:
             raise InputError(f"{path}: header states {field[1].strip()} twice; export it again")
         fields[name] = field[2]
     return fields, len(text) if end is None else end.end()
+
+
+def _segment_names(head: str) -> dict[int, str]:
+    """Value -> name, of a segmentation by 3D Slicer: ``Segment0_LabelValue:=1`` and ``Segment0_Name:=left psoas``."""
+    segments: dict[str, dict[str, str]] = {}
+    for number, what, value in _SEGMENT.findall(head):
+        segments.setdefault(number, {})[what] = value.strip()
+    return {
+        int(each["LabelValue"]): each["Name"]
+        for each in segments.values()
+        if "Name" in each and each.get("LabelValue", "").isdecimal()
+    }
 
 
 def _directions(fields: dict[str, str], axes: int, path: Path) -> tuple[np.ndarray, list[bool]]:

@@ -7,7 +7,8 @@ file may be any file of the machine.
 import bz2
 import math
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,6 +48,7 @@ class StoredVolume:
         data: The file that holds them.
         offset: Byte at which they begin, or `AT_THE_END`.
         remarks: What was odd, and how it was understood.
+        value_names: Value -> name, where the header has them.
     """
 
     shape: tuple[int, int, int]
@@ -56,6 +58,7 @@ class StoredVolume:
     data: Path
     offset: int
     remarks: tuple[str, ...] = ()
+    value_names: Mapping[int, str] = field(default_factory=dict)
 
 
 def header_text(path: Path) -> str:

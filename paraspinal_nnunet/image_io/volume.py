@@ -1,6 +1,7 @@
 """A three-dimensional scan or label map in memory, and what is demanded of its voxels whatever file they come from."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,13 @@ class Volume:
         array: (i, j, k) voxels: the stored integer type, or float32.
         affine: (4, 4) float64, voxel to mm in RAS+.
         remarks: What was odd about the file's header and how it was understood.
+        value_names: Value -> what the file itself calls it; 3D Slicer's segmentations do.
     """
 
     array: np.ndarray
     affine: np.ndarray
     remarks: tuple[str, ...] = ()
+    value_names: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -110,7 +113,7 @@ def with_integers(volume: Volume, path: Path | str) -> Volume:
         )
     if np.abs(rounded).max(initial=0) > np.iinfo(np.int32).max:
         raise LabelError(f"{path}: label value {np.abs(rounded).max():.4g} is too large")
-    return Volume(rounded.astype(np.int32), volume.affine, volume.remarks)
+    return replace(volume, array=rounded.astype(np.int32))
 
 
 def as_uint8(volume: Volume, path: Path | str) -> Volume:
@@ -126,4 +129,4 @@ def as_uint8(volume: Volume, path: Path | str) -> Volume:
     if low < 0 or high > np.iinfo(np.uint8).max:
         value = low if low < 0 else high
         raise LabelError(f"{path}: holds the value {value}; labels lie between 0 and 255")
-    return Volume(array.astype(np.uint8), volume.affine, volume.remarks)
+    return replace(volume, array=array.astype(np.uint8))

@@ -28,8 +28,8 @@ from paraspinal_nnunet.utils.fingerprint import fingerprint
 from paraspinal_nnunet.utils.names import name_fault
 from paraspinal_nnunet.utils.workers import default_workers
 
-MASK_SUFFIXES = ("_dseg", "_seg", "_GT", "_mask", "_labels", "_label")
-"""Endings of label maps' names that are no part of the case's name."""
+MASK_SUFFIXES = ("_dseg", "_seg", "_GT", "_mask", "_labels", "_label", ".seg")
+"""Endings of label maps' names that are no part of the case's name; the last is 3D Slicer's, of ``a.seg.nrrd``."""
 
 log = logging.getLogger(__name__)
 

@@ -15,6 +15,7 @@ from paraspinal_nnunet.anatomy import ALL_STRUCTURES, BY_LABEL, COARSE, PARASPIN
 from paraspinal_nnunet.errors import InputError, LabelError
 from paraspinal_nnunet.image_io.geometry import from_ras
 from paraspinal_nnunet.image_io.images import stem_of
+from paraspinal_nnunet.image_io.masks.label_names import canonical_by_names
 from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.measures.comparison import asymmetries
 from paraspinal_nnunet.measures.counting import count, measure_levels, measure_slices, measure_structure
@@ -47,7 +48,8 @@ class MeasureOptions:
         muscles: What is looked for; None takes the paper's three and what else the map has, or, in a map of coarser
             classes, what it has.
         regrid: What happens to images that are not on the labels' grid: ``'refuse'``, ``'resample'``, ``'by-voxel'``.
-        label_values: Source value -> canonical value of the label map; None takes canonical maps.
+        label_values: Source value -> canonical value of the label map; None takes the map's own names, else canonical
+            values.
         level_names: Value in a levels label map -> level; None where `levels_scheme` or the map itself tells.
         levels_scheme: A name in `level_names.LEVEL_SCHEMES` that the values of a levels label map follow.
         training: What the model that made the mask was trained on.
@@ -266,6 +268,8 @@ def check_options(options: MeasureOptions) -> None:
 
 
 def _canonical(labels: Input, values: Mapping[int, int] | None) -> Input:
+    if values is None:
+        values = canonical_by_names(labels.volume.value_names, labels.name)
     array = labels.volume.array
     present = [int(v) for v in np.unique(array[array != 0])]
     known = MappingProxyType({label: label for label in BY_LABEL}) if values is None else values

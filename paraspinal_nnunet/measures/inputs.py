@@ -1,6 +1,6 @@
 """What can be measured: files, nibabel or SimpleITK images, or arrays with their affine, brought onto one grid."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,7 +66,7 @@ def as_labels(given: ImageLike, what: str) -> Input:
     found = as_input(given, what)
     labels = with_integers(found.volume, found.name)
     array = labels.array if labels.array.dtype == np.uint8 else labels.array.astype(np.int32, copy=False)
-    return Input(Volume(array, labels.affine), found.name)
+    return Input(replace(labels, array=array), found.name)
 
 
 def on_grid(image: Input, grid: Volume, what: str, *, regrid: Regrid = "refuse", needed: np.ndarray) -> np.ndarray:

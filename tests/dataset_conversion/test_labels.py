@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from paraspinal_nnunet.anatomy import ALL_STRUCTURES, LABEL_SCHEMES
-from paraspinal_nnunet.dataset_conversion.labels.aliases import parse_label_name
 from paraspinal_nnunet.dataset_conversion.labels.translation import from_scheme, label_map
 from paraspinal_nnunet.errors import LabelError
+from paraspinal_nnunet.image_io.masks.label_names import parse_label_name
 
 
 @pytest.fixture

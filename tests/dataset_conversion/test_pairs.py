@@ -15,6 +15,8 @@ from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.dataset_conversion.patterns.placeholders import pattern
 from paraspinal_nnunet.errors import GeometryError, InputError, LabelError
 from paraspinal_nnunet.image_io.images import read_image, read_labels
+from paraspinal_nnunet.image_io.viewers.segmentation_nrrd import write_segmentation_nrrd
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.nnunet.datasets import read_cases
 
 
@@ -240,6 +242,19 @@ def test_a_space_of_ras_is_read_as_such(tmp_path):
     (tmp_path / "a.nrrd").write_bytes(header.encode() + bytes(16))
     expected = [[2, 0, 0, 1], [0, 3, 0, 2], [0, 0, 4, 3], [0, 0, 0, 1]]
     np.testing.assert_allclose(read_image(tmp_path / "a.nrrd").affine, expected)
+
+
+def test_a_segmentation_whose_names_contradict_the_label_map_is_refused(scans, raw, capsys):
+    save(scans / "a.nii.gz", grey())
+    path = write_segmentation_nrrd(scans / "a.seg.nrrd", Volume(labels(), RAS))
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"_Name:=Multifidus right\n", b"_Name:=Quadratus lumborum right\n"))
+    assert convert(scans, "{case}.nii.gz", "{case}.seg.nrrd") == 1
+    said = capsys.readouterr().err
+    assert "a.seg.nrrd: calls the value 1 'Quadratus lumborum right', and it is taken for multifidus_right" in said
+    path.write_bytes(content)
+    assert convert(scans, "{case}.nii.gz", "{case}.seg.nrrd") == 0
+    assert (converted(raw, "a") == labels()).all()
 
 
 @pytest.mark.parametrize("ending", [".mha", ".nrrd"])

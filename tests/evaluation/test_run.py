@@ -15,6 +15,8 @@ from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.errors import GeometryError, InputError, LabelError
 from paraspinal_nnunet.evaluation import evaluate, format_summary, read_metrics, read_record, summarise
 from paraspinal_nnunet.evaluation.record import COLUMNS
+from paraspinal_nnunet.image_io.viewers.segmentation_nrrd import write_segmentation_nrrd
+from paraspinal_nnunet.image_io.volume import Volume
 
 SHAPE = (12, 10, 4)
 AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])  # 20 mm3 a voxel
@@ -530,6 +532,17 @@ def test_predictions_whose_own_names_contradict_the_references_are_refused(folde
     (folders / "pred" / "dataset.json").write_text(json.dumps({"labels": {"background": 0, **labels}}))
     with pytest.raises(LabelError, match=f"model m: .*dataset.json {message}"):
         evaluate(folders / "ref", {"m": folders / "pred"})
+
+
+def test_segments_of_another_name_than_the_references_values_are_refused(folders):
+    (folders / "pred" / "a.nii.gz").unlink()
+    path = write_segmentation_nrrd(folders / "pred" / "a.nrrd", Volume(case_labels(1), AFFINE))
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"_Name:=Psoas major left\n", b"_Name:=MF_L\n"))
+    with pytest.raises(LabelError, match=r"model m, case a: .*a\.nrrd: calls the value 6 'MF_L'"):
+        evaluate(folders / "ref", {"m": folders / "pred"})
+    path.write_bytes(content)
+    assert len(evaluate(folders / "ref", {"m": folders / "pred"})) == 12
 
 
 def test_predictions_whose_own_names_agree_are_evaluated(folders):

@@ -7,6 +7,7 @@ import SimpleITK as sitk  # noqa: N813
 from paraspinal_nnunet.anatomy import PARASPINAL
 from paraspinal_nnunet.errors import LabelError
 from paraspinal_nnunet.image_io.images import read_labels
+from paraspinal_nnunet.image_io.masks.label_names import canonical_by_names, check_names
 from paraspinal_nnunet.image_io.viewers.segmentation_nrrd import write_segmentation_nrrd
 from paraspinal_nnunet.image_io.volume import Volume
 
@@ -63,3 +64,19 @@ def test_labels_without_a_name_are_refused(labels, tmp_path):
     with pytest.raises(LabelError, match=r"holds the labels \[9\], which no segment has"):
         write_segmentation_nrrd(tmp_path / "a.seg.nrrd", labels)
     assert not list(tmp_path.iterdir())
+
+
+def test_names_are_read_again(labels, tmp_path):
+    found = read_labels(write_segmentation_nrrd(tmp_path / "a.seg.nrrd", labels)).value_names
+    assert found == {s.label: s.display_name for s in PARASPINAL}
+    assert canonical_by_names(found, "a") == {s.label: s.label for s in PARASPINAL}
+    assert canonical_by_names({1: "Segment_1", 2: "Segment_2"}, "a") is None
+    with pytest.raises(LabelError, match="a: segment 'psoas': says no side"):
+        canonical_by_names({1: "psoas", 2: "MF_R"}, "a")
+
+
+def test_names_that_contradict_what_values_are_taken_for_are_refused():
+    meaning = {1: "multifidus_right", 2: "multifidus_left"}
+    check_names({1: "MF_R", 2: "Segment_2", 3: "psoas right", 4: "psoas"}, meaning, "a")
+    with pytest.raises(LabelError, match="a: calls the value 2 'Psoas R', and it is taken for multifidus_left"):
+        check_names({1: "MF_R", 2: "Psoas R"}, meaning, "a")

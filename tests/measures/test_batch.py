@@ -9,6 +9,9 @@ import pandas as pd
 import pytest
 
 from paraspinal_nnunet import cli, measure
+from paraspinal_nnunet.anatomy import PARASPINAL
+from paraspinal_nnunet.image_io.viewers.segmentation_nrrd import write_segmentation_nrrd
+from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.measures.batch import BatchRequest, measure_batch
 from paraspinal_nnunet.measures.outputs.columns import FAT_METHODS, TABLES, column_names
 from paraspinal_nnunet.measures.outputs.writing import DICTIONARY
@@ -305,6 +308,30 @@ def test_a_dataset_json_that_names_no_muscle_is_not_read_as_our_values(cases, ca
     assert run(cases) == 1
     assert "maps no value to a class" in capsys.readouterr().err
     assert run(cases, "--scheme", "author") == 0
+
+
+def test_segments_of_3d_slicer_are_what_they_are_called(cases):
+    """Values are numbered as the segments were drawn: psoas first, which by our values would be multifidus."""
+    assert run(cases, "-i", cases / "scans") == 0
+    plain = table(cases).query("case == 'ab' and muscle != 'erector_spinae'").reset_index(drop=True)
+    (cases / "masks" / "a_dseg.nii.gz").unlink()
+    drawn = np.choose(labels_of(1), [0, 3, 4, 6, 6, 1, 2]).astype(np.uint8)
+    (cases / "masks" / "ab_dseg.nii.gz").unlink()
+    path = write_segmentation_nrrd(cases / "masks" / "ab.seg.nrrd", Volume(drawn, AFFINE))
+    names = ("psoas R", "left psoas major", "MF_R", "multifidus L", "Segment_5", "other muscles")
+    content = path.read_bytes()
+    for structure, name in zip(PARASPINAL, names, strict=True):
+        content = content.replace(f"_Name:={structure.display_name}\n".encode(), f"_Name:={name}\n".encode())
+    path.write_bytes(content)
+    assert run(cases, "-i", cases / "scans", out="slicer") == 0
+    found = table(cases, out="slicer").query("muscle != 'erector_spinae'").reset_index(drop=True)
+    pd.testing.assert_frame_equal(found, plain, check_dtype=False)
+    assert set(table(cases, out="slicer").query("muscle == 'erector_spinae'")["voxels"]) == {0}
+    path.write_bytes(content.replace(b"_Name:=psoas R\n", b"_Name:=psoas\n"))
+    assert run(cases, out="unclear") == 1
+    path.write_bytes(content.replace(b"_Name:=psoas R\n", b"_Name:=left psoas major\n"))
+    assert run(cases, out="twice") == 0  # two segments of one muscle are one
+    assert table(cases, out="twice").query("muscle == 'psoas_major'")["voxels"].tolist()[0] == 0
 
 
 def _swapped():

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from paraspinal_nnunet.anatomy import BY_KEY, Muscle, Side
+from paraspinal_nnunet.anatomy import BACKGROUND, BY_KEY, Muscle, Side
 from paraspinal_nnunet.errors import LabelError
 
 _MUSCLES: Mapping[Muscle, tuple[str, ...]] = {
@@ -74,6 +74,51 @@ def parse_label_name(name: str) -> str | None:
         )
     key = f"{muscle.value}_{sides.pop().value}"
     return key if key in BY_KEY else None
+
+
+def canonical_by_names(names: Mapping[int, str], file: str) -> dict[int, int] | None:
+    """What a file says of its own values: value -> canonical label, 0 for other structures.
+
+    Args:
+        names: Value -> name, as the file has them; see `Volume.value_names`.
+        file: For messages.
+
+    Returns:
+        None where no name is a class, as of Slicer's 'Segment_1'.
+
+    Raises:
+        LabelError: A name that is unclear; see `parse_label_name`.
+    """
+    try:
+        keys = {value: parse_label_name(name) for value, name in names.items()}
+    except LabelError as error:
+        raise LabelError(f"{file}: segment {error}") from error
+    if not any(keys.values()):
+        return None
+    return {value: BY_KEY[key].label if key else BACKGROUND for value, key in keys.items()}
+
+
+def check_names(names: Mapping[int, str], meaning: Mapping[int, str], file: str) -> None:
+    """Refuse a label map whose own names contradict what its values are taken for; unclear names say nothing.
+
+    Args:
+        names: Value -> name, as the file has them.
+        meaning: Value -> canonical key, as they are taken.
+        file: For the message.
+
+    Raises:
+        LabelError: Naming the first value of another meaning.
+    """
+    for value, name in names.items():
+        try:
+            key = parse_label_name(name)
+        except LabelError:
+            continue
+        if key is not None and meaning.get(value, key) != key:
+            raise LabelError(
+                f"{file}: calls the value {value} '{name}', and it is taken for {meaning[value]}; say what the values "
+                "mean with a label map, or rename the segment"
+            )
 
 
 def _parts(name: str) -> tuple[set[Side], list[str]]:
