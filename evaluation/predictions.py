@@ -16,6 +16,7 @@ from paraspinal_nnunet.image_io.pairing import paired
 from paraspinal_nnunet.nnunet.splits import FILE_NAME as SPLITS_FILE
 from paraspinal_nnunet.nnunet.splits import Split, read_splits
 from paraspinal_nnunet.utils.files import read_json
+from paraspinal_nnunet.utils.names import name_fault
 from paraspinal_nnunet.utils.text import some
 
 log = logging.getLogger(__name__)
@@ -69,13 +70,15 @@ def parse_models(pairs: Sequence[str]) -> dict[str, Path]:
     """Read ``NAME=DIR`` pairs.
 
     Raises:
-        InputError: Not in this form, or a name given twice.
+        InputError: Not in this form, a name given twice, or one that tables and pages cannot hold.
     """
     models: dict[str, Path] = {}
     for pair in pairs:
         name, equals, folder = (part.strip() for part in pair.partition("="))
         if not (name and equals and folder):
             raise InputError(f"--pred {pair}: write NAME=DIR, e.g. --pred paper2d=predictions")
+        if fault := name_fault(name, written=False):
+            raise InputError(f"--pred {pair}: {fault}; give the model another name")
         if name in models:
             raise InputError(f"--pred {pair}: the name {name} is taken by {models[name]}; give each model its own")
         models[name] = Path(folder)

@@ -17,7 +17,6 @@ from paraspinal_nnunet.evaluation.tables.dictionary import write_described
 from paraspinal_nnunet.utils.files import relative_path, write_json
 from paraspinal_nnunet.utils.forms import ANY, read_form
 from paraspinal_nnunet.utils.guards import guarded
-from paraspinal_nnunet.utils.spreadsheet import cell_text
 from paraspinal_nnunet.utils.tables import number, read_table, table_path
 
 METRICS_FILE = "metrics.tsv"
@@ -148,8 +147,6 @@ def read_metrics_file(path: Path) -> pd.DataFrame:
     table = read_table(path)
     if tuple(table.columns) != COLUMNS:
         raise InputError(f"{path} has the columns {', '.join(table.columns)}; expected {', '.join(COLUMNS)}")
-    for column in ID_COLUMNS:
-        table[column] = table[column].map(cell_text)
     for column in (*METRICS, *VOLUME_COLUMNS):
         table[column] = [_metric(text, f"{path}: line {line}: {column}") for line, text in table[column].items()]
     return table.reset_index(drop=True)

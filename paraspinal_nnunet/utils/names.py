@@ -11,7 +11,11 @@ LONGEST_BYTES = 180
 _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
 """Windows opens a device under these, whatever their ending."""
 
-_UNFIT = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
+_UNFIT = re.compile(r'[/\\:*?"<>|]')
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff]")
+"""Control characters, also those that turn the direction of text round, and spaces without width: two names that look
+alike are two cases, and a name does not say what it shows."""
+
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")
 """How Python stands for bytes of a name that are no UTF-8; no table and no page can hold them."""
 
@@ -22,7 +26,7 @@ def name_fault(name: str, *, reserved: Collection[str] = (), written: bool = Tru
     Args:
         name: The name.
         reserved: Names that other files have, in whatever case of letters.
-        written: Whether files are to be named so; else any text will do.
+        written: Whether files are to be named so; else any text will do that tables and pages can hold.
 
     >>> name_fault("sub-01"), name_fault(""), name_fault("nul")
     (None, 'its name is empty without the ending', "'nul' is a reserved name on Windows")
@@ -31,6 +35,10 @@ def name_fault(name: str, *, reserved: Collection[str] = (), written: bool = Tru
         return "its name is empty without the ending"
     if _NOT_UTF8.search(name):
         return f"{name!a} is no valid UTF-8"
+    if _UNSEEN.search(name):
+        return f"{name!a} has characters that are not seen"
+    if name.startswith("#"):
+        return f"'{name}' begins with #, as comments in tables do"
     return _unwritable(name, reserved) if written else None
 
 

@@ -27,7 +27,7 @@ def read_table(
 
     Tabs, semicolons or commas separate the cells, whichever the header has. UTF-8 and UTF-16 with or without byte-order
     mark, CRLF, quoted cells, spaces around cells, blank lines, empty columns without name and lines that begin with
-    ``#`` are understood.
+    ``#`` are understood, and so is the apostrophe by which this program keeps a text from being a formula.
 
     Args:
         path: The table.
@@ -44,6 +44,8 @@ def read_table(
     """
     import pandas as pd
 
+    from paraspinal_nnunet.utils.spreadsheet import cell_text
+
     rows = read_rows(path, kind=kind)
     if not rows:
         raise kind(f"{path}: is an empty table")
@@ -58,7 +60,8 @@ def read_table(
     if missing:
         needed = f"found {', '.join(names)}; needed are {', '.join(columns)}"
         raise kind(f"{path}: has no column {' or '.join(missing)}; {needed}")
-    cells = [_fitted(row, len(names), f"{path}: line {line}", kind) for line, row in rows[1:]]
+    fitted = (_fitted(row, len(names), f"{path}: line {line}", kind) for line, row in rows[1:])
+    cells = [[cell_text(cell) for cell in row] for row in fitted]
     return pd.DataFrame(cells, columns=names, index=[line for line, _ in rows[1:]], dtype=str)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.evaluation import evaluate
+from paraspinal_nnunet.evaluation.predictions import parse_models
 from paraspinal_nnunet.image_io.nifti import write_labels
 from paraspinal_nnunet.measures.batch import BatchRequest, measure_batch
 from paraspinal_nnunet.utils.files import read_json, write_json
@@ -17,6 +18,24 @@ ODD = os.fsdecode(b"n\xff")
 
 def test_a_name_that_is_no_utf8_is_told_in_plain_letters():
     assert name_fault(ODD) == r"'n\udcff' is no valid UTF-8"
+
+
+@pytest.mark.parametrize("name", ["a\u200b", "sub\u202egpj", "a\nb", "\x1b[2J", "a\x85", "\ufeffa", "a\u2028b"])
+@pytest.mark.parametrize("written", [True, False])
+def test_characters_that_are_not_seen_are_told_in_plain_letters(name, written):
+    assert name_fault(name, written=written) == f"{name!a} has characters that are not seen"
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_a_case_that_tables_would_take_for_a_comment_is_refused(written):
+    assert name_fault("#12", written=written) == "'#12' begins with #, as comments in tables do"
+    assert name_fault("12#", written=written) is None
+
+
+def test_models_are_named_as_tables_and_pages_can_hold(tmp_path):
+    for name, told in (("#1", "begins with #"), ("a\u200b", "has characters that are not seen")):
+        with pytest.raises(InputError, match=f"{told}.*; give the model another name"):
+            parse_models([f"{name}={tmp_path}"])
 
 
 def test_commands_refuse_it_in_one_line(tmp_path):

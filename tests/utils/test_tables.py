@@ -84,3 +84,9 @@ def test_tables_of_earlier_releases_are_found(tmp_path):
     assert table_path(tmp_path, "metrics.tsv") == tmp_path / "metrics.csv"
     (tmp_path / "metrics.tsv").touch()
     assert table_path(tmp_path, "metrics.tsv") == tmp_path / "metrics.tsv"
+
+
+def test_a_text_that_was_kept_from_being_a_formula_is_read_as_it_was(tmp_path):
+    """In measures.tsv with an apostrophe, in a table of people as it is."""
+    (tmp_path / "t.tsv").write_text("case\tage\n'=1+1\t-1\n'@x\t'a'\n=1+2\t'\n")
+    assert read_table(tmp_path / "t.tsv").to_numpy().tolist() == [["=1+1", "-1"], ["@x", "'a'"], ["=1+2", "'"]]
