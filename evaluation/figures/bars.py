@@ -63,14 +63,14 @@ def draw_bars(view: StudyView, *, correction: Correction = "none") -> Drawing:
     axes, dots = figure.subplots(2, 1)
     structures, models = list(view.labels), view.models
     width = _GROUP_WIDTH / len(models)
-    floor = _floor(table)
+    floor, bars = _floor(table), {}
     for place, (model, colour) in enumerate(zip(models, model_colours(len(models)), strict=True)):
         rows = table[table["model"] == model].set_index("structure").reindex(structures)
         x = np.arange(len(structures)) + (place - (len(models) - 1) / 2) * width
         _draw_dots(dots, view, model, x, rows, width, colour)
-        axes.bar(
+        bars[f"{model} (best)" if _is_best(view, model) else model] = axes.bar(
             x, rows["mean"] - floor, width * 0.92, bottom=floor, color=colour, edgecolor="black", linewidth=0.6,
-            hatch=HATCHES[place % len(HATCHES)], label=f"{model} (best)" if _is_best(view, model) else model,
+            hatch=HATCHES[place % len(HATCHES)],
         )  # fmt: skip
         axes.errorbar(x, rows["mean"], rows["sd"], fmt="none", ecolor="black", elinewidth=0.8, capsize=2, capthick=0.8)
         _mark(axes, x, rows)
@@ -84,7 +84,7 @@ def draw_bars(view: StudyView, *, correction: Correction = "none") -> Drawing:
     dots.set_xlim(axes.get_xlim())
     top = float((table["mean"] + table["sd"].fillna(0)).max())
     axes.set_ylim(floor, max(top + 0.045 * (top - floor), floor + 0.01))
-    figure.legend(loc="outside upper center", ncols=min(len(models), 4))
+    figure.legend(bars.values(), bars, loc="outside upper center", ncols=min(len(models), 4))
     return Drawing("figure_1_dice", "Dice of every model", _caption(view, table, correction, floor), figure, table)
 
 

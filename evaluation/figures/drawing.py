@@ -22,6 +22,7 @@ HATCHES = ("", "///", "...", "xxx")
 """Patterns of neighbouring bars: they tell models apart where a copy shows neither hue nor grey."""
 
 _STYLE: dict[str, Any] = {
+    "text.parse_math": False,  # names may hold dollar signs
     "font.family": "sans-serif",
     "font.sans-serif": ["Arial", "Helvetica", "DejaVu Sans"],
     "font.size": 7.5,
@@ -102,12 +103,15 @@ def get_skimage_measure() -> ModuleType:
 
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """The style in which figures are drawn and written."""
+    """The style in which figures are drawn and written, whatever matplotlibrc the user or the folder has."""
     import logging
 
     # Looked for in order; which of the fonts a machine has is no news.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
-    with get_matplotlib().rc_context(_STYLE):
+    matplotlib = get_matplotlib()
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
         yield
 
 

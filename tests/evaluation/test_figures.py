@@ -320,6 +320,27 @@ class TestNetwork:
 
 
 class TestFiles:
+    def test_what_a_user_or_a_folder_sets_for_matplotlib_changes_nothing(self):
+        """It reads a file 'matplotlibrc' in the folder in which a command is called, a stranger's perhaps."""
+        matplotlib = get_matplotlib()
+        with matplotlib.rc_context({"text.usetex": True, "axes.facecolor": "red"}):
+            with figure_style():
+                assert not matplotlib.rcParams["text.usetex"]
+                assert matplotlib.rcParams["axes.facecolor"] == "white"
+            assert matplotlib.rcParams["text.usetex"]
+
+    def test_names_of_models_are_drawn_as_they_are(self, view, tmp_path):
+        odd = {NEAR: "_near", FAR: r"$\nothing$"}
+        table = view.data.table
+        renamed = table.assign(model=table["model"].cat.rename_categories(odd))
+        data = replace(view.data, table=renamed)
+        changed = replace(view, data=data, best=odd[NEAR], model=odd[NEAR])
+        with figure_style():
+            drawing = draw_bars(changed)
+            drawing.save(tmp_path)
+        (legend,) = drawing.figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == ["_near (best)", r"$\nothing$"]
+
     def test_every_format_is_whole(self, tmp_path):
         with figure_style():
             figure = get_matplotlib().figure.Figure(figsize=(2, 1))
