@@ -11,7 +11,7 @@ from typing import Any, Literal
 from paraspinal_nnunet.anatomy import BY_KEY
 from paraspinal_nnunet.errors import InputError, LabelError
 from paraspinal_nnunet.evaluation.references import References, label_files
-from paraspinal_nnunet.image_io.masks.label_names import parse_label_name
+from paraspinal_nnunet.image_io.masks.label_names import class_called
 from paraspinal_nnunet.image_io.pairing import paired
 from paraspinal_nnunet.nnunet.splits import FILE_NAME as SPLITS_FILE
 from paraspinal_nnunet.nnunet.splits import Split, read_splits
@@ -118,8 +118,8 @@ def gather_predictions(name: str, folder: Path, references: References, *, subse
 def _check_names(name: str, path: Path, references: References) -> None:
     """Refuse values that stand for other muscles than those of the references."""
     labels = read_json(path).get("labels") if path.is_file() else None
-    own = {_class(key): value for key, value in labels.items()} if isinstance(labels, dict) else {}
-    wanted = {_class(label.key): label.value for label in references.labels}
+    own = {class_called(key) or key: value for key, value in labels.items()} if isinstance(labels, dict) else {}
+    wanted = {class_called(label.key) or label.key: label.value for label in references.labels}
     meaning = {value: key for key, value in wanted.items()}
     for key, value in own.items():
         other = meaning.get(value, key) if isinstance(value, int) and key in BY_KEY else key
@@ -128,14 +128,6 @@ def _check_names(name: str, path: Path, references: References) -> None:
                 f"model {name}: {path} gives {key} the value {value}, where the references have "
                 f"{f'{wanted[key]} for it' if key in wanted else other}; translate the predictions first"
             )
-
-
-def _class(name: str) -> str:
-    """The class that a label's name means, or the name itself."""
-    try:
-        return name if name in BY_KEY else parse_label_name(name) or name
-    except LabelError:
-        return name
 
 
 def _by_reference(found: Predictions, references: References) -> Predictions:

@@ -16,6 +16,7 @@ from paraspinal_nnunet.anatomy import BY_KEY
 from paraspinal_nnunet.errors import DatasetError, InputError, LabelError, ParaspinalError, one_line
 from paraspinal_nnunet.image_io.geometry import axis_codes, centroids_x_mm, grid_difference
 from paraspinal_nnunet.image_io.images import read_image
+from paraspinal_nnunet.image_io.masks.label_names import class_called
 from paraspinal_nnunet.image_io.nifti import read_header
 from paraspinal_nnunet.image_io.nifti_header import affine_mm
 from paraspinal_nnunet.measures.places.positions import check_positions
@@ -33,6 +34,7 @@ IMAGE_ENDINGS = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr", ".img", ".
 
 _SIDES = {"right": "left", "r": "l"}
 _WORD = re.compile(r"[^\W_]+")
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 @dataclass(frozen=True)
@@ -211,8 +213,8 @@ def _side_problems(values: np.ndarray, affine: np.ndarray, labels: Mapping[str, 
 
 
 def _place_problems(values: np.ndarray, affine: np.ndarray, labels: Mapping[str, int]) -> list[str]:
-    """Muscles that lie where those of another label scheme would; labels of other names are not judged."""
-    known = {value: BY_KEY[name] for name, value in labels.items() if name in BY_KEY}
+    """Muscles that lie where those of another label scheme would, by whatever names; other labels are not judged."""
+    known = {value: BY_KEY[key] for name, value in labels.items() if (key := class_called(name))}
     canonical = np.zeros(values.shape, np.uint8)
     for value, structure in known.items():
         canonical[values == value] = structure.label
@@ -228,13 +230,15 @@ def side_label_pairs(labels: Mapping[str, int]) -> list[tuple[str, str]]:
 
     >>> side_label_pairs({"background": 0, "psoas_right": 1, "psoas_left": 2, "MF_L": 3, "MF_R": 4})
     [('psoas_right', 'psoas_left'), ('MF_R', 'MF_L')]
+    >>> side_label_pairs({"PsoasRight": 1, "psoasL": 2, "KidneyR": 3, "kidney L": 4})
+    [('PsoasRight', 'psoasL'), ('KidneyR', 'kidney L')]
     """
-    by_lower = {name.lower(): name for name in labels}
+    told = {class_called(name) or _HUMP.sub(" ", name).lower(): name for name in labels}
     pairs = []
-    for name in labels:
-        other = _WORD.sub(lambda word: _SIDES.get(word[0], word[0]), name.lower())
-        if other != name.lower() and other in by_lower:
-            pairs.append((name, by_lower[other]))
+    for text, name in told.items():
+        other = _WORD.sub(lambda word: _SIDES.get(word[0], word[0]), text)
+        if other != text and other in told:
+            pairs.append((name, told[other]))
     return pairs
 
 

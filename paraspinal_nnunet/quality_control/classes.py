@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from paraspinal_nnunet.anatomy import BY_KEY, STRUCTURES, Structure
+from paraspinal_nnunet.image_io.masks.label_names import class_called
 
 _ALIASES = {alias.lower(): s for s in STRUCTURES for alias in (s.key, s.abbreviation)}
 _SIDED = re.compile(r"^(?:(?P<before>right|left|r|l)_(?P<after_name>.+)|(?P<name>.+)_(?P<after>right|left|r|l))$")
@@ -28,7 +29,8 @@ class LabelClass:
     @property
     def structure(self) -> Structure | None:
         """Which of our structures the name means, or None."""
-        return _ALIASES.get(_plain(self.name))
+        found = BY_KEY.get(class_called(self.name))
+        return _ALIASES.get(_plain(self.name)) or (found if found in STRUCTURES else None)
 
     @property
     def muscle(self) -> str:
@@ -108,4 +110,4 @@ def canonical_key(label: LabelClass) -> str:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\s\-.]+", "_", name.strip()).lower()
+    return re.sub(r"[\s\-.]+|(?<=[a-z])(?=[A-Z])", "_", name.strip()).lower()

@@ -275,6 +275,8 @@ def test_an_ignored_label_is_no_class(data):
         (("Left Psoas", "Right Psoas"), [("Right Psoas", "Left Psoas")]),
         (("MF_L", "MF_R", "bright", "sacrum"), [("MF_R", "MF_L")]),
         (("right_only",), []),
+        (("MultifidusRight", "MultifidusLeft"), [("MultifidusRight", "MultifidusLeft")]),
+        (("MFL", "ES left", "MFR", "erector_spinae_right"), [("MFR", "MFL"), ("erector_spinae_right", "ES left")]),
     ],
 )
 def test_sides_are_known_by_their_names(names, pairs):

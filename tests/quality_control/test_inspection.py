@@ -545,7 +545,13 @@ def test_classes_of_regions_and_sides():
     assert [(c.value, c.name) for c in found] == [
         (1, "label 1"), (2, "label 2"), (3, "L_psoas"), (4, "Psoas Right"), (5, "rim")
     ]  # fmt: skip
-    assert [(p.muscle, p.right.value, p.left.value) for p in side_pairs_of(found)] == [("psoas", 4, 3)]
+    assert [(p.muscle, p.right.value, p.left.value) for p in side_pairs_of(found)] == [("psoas_major", 4, 3)]
+    found = classes_of({"MultifidusRight": 1, "MultifidusLeft": 2, "KidneyR": 3, "KidneyL": 4})
+    assert [c.structure and c.structure.key for c in found] == ["multifidus_right", "multifidus_left", None, None]
+    assert [(p.muscle, p.right.value, p.left.value) for p in side_pairs_of(found)] == [
+        ("multifidus", 1, 2),
+        ("kidney", 3, 4),
+    ]
 
 
 def test_gross_asymmetry_is_told_however_common_it_is(small):

@@ -76,6 +76,18 @@ def parse_label_name(name: str) -> str | None:
     return key if key in BY_KEY else None
 
 
+def class_called(name: str) -> str:
+    """The class that a name means, or '' where it means none or is unclear.
+
+    >>> class_called("PsoasR"), class_called("psoas"), class_called("liver")
+    ('psoas_major_right', '', '')
+    """
+    try:
+        return name if name in BY_KEY else parse_label_name(name) or ""
+    except LabelError:
+        return ""
+
+
 def canonical_by_names(names: Mapping[int, str], file: str) -> dict[int, int] | None:
     """What a file says of its own values: value -> canonical label, 0 for other structures.
 
@@ -110,11 +122,8 @@ def check_names(names: Mapping[int, str], meaning: Mapping[int, str], file: str)
         LabelError: Naming the first value of another meaning.
     """
     for value, name in names.items():
-        try:
-            key = parse_label_name(name)
-        except LabelError:
-            continue
-        if key is not None and meaning.get(value, key) != key:
+        key = class_called(name)
+        if key and meaning.get(value, key) != key:
             raise LabelError(
                 f"{file}: calls the value {value} '{name}', and it is taken for {meaning[value]}; say what the values "
                 "mean with a label map, or rename the segment"
