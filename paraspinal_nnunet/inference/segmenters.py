@@ -123,6 +123,7 @@ class NnunetSegmenter:
 
     def __init__(self, predictor: Any, workplace: Path, options: PredictionOptions) -> None:
         self._predictor, self._workplace, self._options = predictor, workplace, options
+        self._values = canonical_values(predictor.dataset_json["labels"])
 
     def segment(self, volume: Volume) -> Segmentation:
         """Segment one scan."""
@@ -136,7 +137,7 @@ class NnunetSegmenter:
         finally:
             copy.unlink(missing_ok=True)
             made.unlink(missing_ok=True)
-        table = canonical_values(self._predictor.dataset_json["labels"])
+        table = self._values
         return Segmentation(
             labels=labels if table is None else table[labels],
             affine=volume.affine,

@@ -56,7 +56,7 @@ def describe_model(model: Path) -> ModelDescription:
         name = f"{plans.get('dataset_name', '')} {model.resolve().name}".strip()
         training = {"spacing_mm": training_spacing_mm(model)}
         return ModelDescription(name, _structures(entries), training, MuscleBox.of(content, str(model)))
-    except (InputError, KeyError, TypeError, ValueError, AttributeError):
+    except Exception:  # whatever a stranger wrote there
         return ModelDescription(model.name)
 
 
@@ -114,9 +114,12 @@ def canonical_values(labels: Mapping[str, Any]) -> np.ndarray | None:
         labels: The labels of a dataset.json.
 
     Raises:
-        InputError: Regions, for which there is no single value.
+        InputError: Regions, for which there is no single value, or a value that masks do not hold.
     """
     entries = label_entries(labels)
+    for entry in entries:
+        if not 0 <= entry["value"] < 256:
+            raise InputError(f"dataset.json: label '{entry['key']}' is {entry['value']}; masks hold 0 to 255")
     if any(entry["key"] not in BY_KEY for entry in entries):
         return None
     table = np.zeros(256, np.uint8)
