@@ -1,5 +1,6 @@
 """The files of an evaluation: metrics.tsv and evaluation.json, which later steps read, and the tables asked for."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +30,17 @@ ID_COLUMNS = ("model", "case", "subject", "fold", "muscle", "side")
 VOLUME_COLUMNS = ("reference_ml", "prediction_ml")
 COLUMNS = (*ID_COLUMNS, *METRICS, *VOLUME_COLUMNS)
 """Columns of metrics.tsv: one row per model, case, muscle and side; NaN is an empty cell."""
+
+_SHARES = ("dice", "jaccard", "tpr", "tnr", "ppv")
+_RANGES: Mapping[str, tuple[float, float]] = {
+    **dict.fromkeys(_SHARES, (0.0, 1.0)),
+    **dict.fromkeys(("volume_ratio", *VOLUME_COLUMNS), (0.0, math.inf)),
+    "conformity": (-math.inf, 1.0),
+}
+"""What the formulas can give (Table 2 of the paper); percent, and -1 or 999 for what is missing, lie outside."""
+
+_ROUNDING = 1e-6
+"""People's tables have few digits, and 1 may be written a little above it."""
 
 _ADVICE = "run paraspinal evaluate again"
 _LABEL = {"value": int, "key": str, "muscle": str, "side": str}
@@ -140,7 +152,7 @@ def read_metrics_file(path: Path) -> pd.DataFrame:
     """A file in the form of metrics.tsv, with tabs or commas, names as text even where they look like numbers.
 
     Raises:
-        InputError: Missing, or other columns.
+        InputError: Missing, other columns, or values that a metric cannot have.
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist; run paraspinal evaluate first")
@@ -148,7 +160,7 @@ def read_metrics_file(path: Path) -> pd.DataFrame:
     if tuple(table.columns) != COLUMNS:
         raise InputError(f"{path} has the columns {', '.join(table.columns)}; expected {', '.join(COLUMNS)}")
     for column in (*METRICS, *VOLUME_COLUMNS):
-        table[column] = [_metric(text, f"{path}: line {line}: {column}") for line, text in table[column].items()]
+        table[column] = [_metric(text, column, f"{path}: line {line}") for line, text in table[column].items()]
     return table.reset_index(drop=True)
 
 
@@ -210,8 +222,17 @@ def _absolute(path: str, output: Path) -> Path:
     return (output.resolve() / path).resolve()
 
 
-def _metric(text: str, where: str) -> float:
+def _metric(text: str, column: str, where: str) -> float:
     try:
-        return number(text) if text else float("nan")
+        value = number(text) if text else math.nan
     except ValueError as error:
-        raise InputError(f"{where} '{text}' is no number; leave the cell empty where there is none") from error
+        raise InputError(
+            f"{where}: {column} '{text}' is no number; leave the cell empty where there is none"
+        ) from error
+    low, high = _RANGES[column]
+    if value < low - _ROUNDING or value > high + _ROUNDING:
+        raise InputError(
+            f"{where}: {column} is {text}, which lies outside {low:g} to {high:g}; write shares, no percent, and leave "
+            "the cell empty where there is no value"
+        )
+    return value

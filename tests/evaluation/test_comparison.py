@@ -428,6 +428,23 @@ def test_a_file_of_metrics_and_a_design_given_by_name(tmp_path):
     assert result["settings"]["seed"] == 3
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "text"),
+    [
+        ("dice", 91.2, "metrics.tsv: line 2: dice is 91.2, which lies outside 0 to 1; write shares, no percent"),
+        ("conformity", 78.0, "conformity is 78.0, which lies outside -inf to 1"),
+        ("prediction_ml", -1.0, "prediction_ml is -1.0, which lies outside 0 to inf"),
+        ("tnr", 1.0000001, ""),
+    ],
+)
+def test_metrics_that_no_formula_gives_are_refused(tmp_path, column, value, text, capsys):
+    metrics = some_metrics(subjects=4)
+    metrics.loc[0, column] = value
+    folder = write(tmp_path / "in", metrics, None)
+    assert run(folder, "-o", tmp_path / "out", "--no-mixed-model") == (1 if text else 0)
+    assert text in capsys.readouterr().err
+
+
 def test_names_of_models_are_escaped_everywhere(tmp_path):
     name = "<b>|_$&%\\x"
     folder = write(tmp_path / "in", some_metrics(subjects=4).assign(model=name), None)
