@@ -23,7 +23,7 @@ def train_default(folder: Path, members: Sequence[Recipe], *, workers: int = 1, 
     Args:
         folder: Holds everything, each network in a folder of its own.
         members: All settings of the networks that are averaged, which are trained one after the other.
-        workers: Processes that make batches.
+        workers: Processes that draw the pool and make batches.
         threads: Of the network; on few cores one is fastest.
 
     Returns:

@@ -41,7 +41,7 @@ def train(folder: Path, recipe: Recipe, *, workers: int = 1) -> Path:
     Args:
         folder: Pool, checkpoint and log go here.
         recipe: All settings.
-        workers: Processes that make batches.
+        workers: Processes that draw the pool and make batches.
 
     Returns:
         The checkpoint: ``mean`` holds the weights to export.
@@ -51,7 +51,7 @@ def train(folder: Path, recipe: Recipe, *, workers: int = 1) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     _check_recipe(folder, recipe)
-    pool = draw_pool(folder / "pool", cases=recipe.cases, seed=recipe.seed, ovals=recipe.ovals)
+    pool = draw_pool(folder / "pool", cases=recipe.cases, seed=recipe.seed, ovals=recipe.ovals, workers=max(workers, 1))
     state = _start(folder, recipe)
     _cut_log(folder / LOG_FILE, state.iteration)
     frame = Frame(recipe.patch_size, recipe.spacing_mm)

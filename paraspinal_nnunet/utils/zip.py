@@ -3,7 +3,6 @@
 import re
 import stat
 import zipfile
-import zlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.errors import InputError, ParaspinalError, one_line
 from paraspinal_nnunet.utils.files import atomic_path
 from paraspinal_nnunet.utils.progress import progress
 
@@ -77,10 +76,12 @@ def extract_zip(path: Path, folder: Path, limits: Limits | None = None) -> None:
             with progress(total=total, what=f"unpacking {path.name}", unit="B", unit_scale=True) as bar:
                 for member in members:
                     _extract(archive, member, folder, bar)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise InputError(f"{path}: is no sound zip archive ({error}); get it again") from error
+    except ParaspinalError:
+        raise
     except OSError as error:
         raise InputError(f"{path}: cannot be unpacked ({error.strerror or error})") from error
+    except Exception as error:  # whatever the parser meets in an archive is that archive's fault
+        raise InputError(f"{path}: is no sound zip archive ({one_line(error)}); get it again") from error
 
 
 def _check_members(path: Path, members: list[zipfile.ZipInfo], limits: Limits) -> None:

@@ -209,6 +209,8 @@ def test_a_pool_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(pools, "draw_case", stopping)
     with pytest.raises(KeyboardInterrupt):
         draw_pool(tmp_path / "stopped", cases=2, seed=4, workers=1)
+    half = (tmp_path / "stopped" / "tissue.npy").stat()
+    assert half.st_blocks * 512 >= half.st_size  # the place of the other half is taken, too: a full disk tells at once
     again = draw_pool(tmp_path / "stopped", cases=2, seed=4, workers=1)
     assert calls == [0, 1, 1]
     np.testing.assert_array_equal(whole.tissue, again.tissue)

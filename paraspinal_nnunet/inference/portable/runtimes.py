@@ -9,13 +9,13 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
 
-from paraspinal_nnunet.errors import InputError, SetupError, one_line
+from paraspinal_nnunet.errors import InputError, ParaspinalError, SetupError, one_line
 from paraspinal_nnunet.inference.portable.time_limit import TimeLimited
 from paraspinal_nnunet.utils.packages import install_line, optional_package
 
@@ -132,7 +132,7 @@ class _OnnxRuntime(TimeLimited):
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._sessions = []
         for content in networks:
-            with _as_input_error(_onnxruntime_errors(), where):
+            with _as_input_error(where):
                 self._sessions.append(onnxruntime.InferenceSession(content, options, providers=[provider]))
         for session in self._sessions:
             _check_signature([(i.name, i.shape) for i in session.get_inputs()], len(session.get_outputs()), where)
@@ -152,7 +152,7 @@ class _OnnxRuntime(TimeLimited):
 
         def run(network: int, patch: np.ndarray) -> np.ndarray:
             session = self._sessions[network]
-            with _as_input_error(_onnxruntime_errors(), self._where):
+            with _as_input_error(self._where):
                 result: np.ndarray = session.run(None, {session.get_inputs()[0].name: patch}, run_options)[0]
             return result
 
@@ -212,7 +212,7 @@ class _OpenVino(TimeLimited):
         self._where = where
         self._models = []
         for content in networks:
-            with _as_input_error((RuntimeError,), where):
+            with _as_input_error(where):
                 self._models.append(self._core.read_model(content))
         for model in self._models:
             shapes = [(i.get_any_name(), list(i.get_partial_shape())) for i in model.inputs]
@@ -248,7 +248,7 @@ class _OpenVino(TimeLimited):
             network, shape, short = key
             model = self._models[network].clone()
             settings = self._settings if short else {**self._settings, "INFERENCE_PRECISION_HINT": "f32"}
-            with _as_input_error((RuntimeError,), self._where):
+            with _as_input_error(self._where):
                 model.reshape(list(shape))
                 if short:
                     for node in model.get_ops():
@@ -259,32 +259,23 @@ class _OpenVino(TimeLimited):
 
     def _result(self, key: _Variant, request: Any) -> Iterator[np.ndarray]:
         """One result; its memory is used again once the caller asks for the next."""
-        with _as_input_error((RuntimeError,), self._where):
+        with _as_input_error(self._where):
             request.wait()
         self._waiting.popleft()
         yield request.get_output_tensor(0).data
         self._free[key].append(request)
 
 
-class _as_input_error:  # noqa: N801 - reads as a statement
-    """Turn a runtime's own errors, which speak of its internals, into one line about the model."""
-
-    def __init__(self, kinds: tuple[type[BaseException], ...], where: str) -> None:
-        self._kinds, self._where = kinds, where
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
-        if error is not None and isinstance(error, self._kinds):
-            said = one_line(error)[:200]
-            raise InputError(f"{self._where}: the network cannot be run ({said}); get the model again") from error
-
-
-def _onnxruntime_errors() -> tuple[type[BaseException], ...]:
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    return tuple(k for k in vars(state).values() if isinstance(k, type) and issubclass(k, Exception))
+@contextmanager
+def _as_input_error(where: str) -> Iterator[None]:
+    """Turn whatever a runtime says of a stranger's network, which speaks of its internals, into one line about it."""
+    try:
+        yield
+    except (ParaspinalError, MemoryError):
+        raise
+    except Exception as error:
+        said = one_line(error)[:200]
+        raise InputError(f"{where}: the network cannot be run ({said}); get the model again") from error
 
 
 def _check_signature(inputs: "Sequence[tuple[str, Sequence[Any]]]", outputs: int, where: str) -> None:

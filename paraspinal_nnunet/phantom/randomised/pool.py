@@ -1,19 +1,19 @@
 """A pool of drawn slices, kept as two arrays that training reads."""
 
-import multiprocessing
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from paraspinal_nnunet.phantom.randomised.body import draw_body
 from paraspinal_nnunet.phantom.randomised.canvas import SHAPE
 from paraspinal_nnunet.phantom.randomised.negatives import draw_negative
 from paraspinal_nnunet.phantom.randomised.slices import draw_slice
+from paraspinal_nnunet.utils.files import naming
+from paraspinal_nnunet.utils.workers import each
 
 SLICES_PER_CASE = 6
 NEGATIVE_SHARE = 0.08
@@ -68,31 +68,26 @@ def draw_pool(folder: Path, *, cases: int, seed: int, ovals: float = 0.0, worker
         workers: Processes.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    done_file = folder / "done.npy"
     shape = (cases * SLICES_PER_CASE, *SHAPE)
-    mode = "r+" if done_file.exists() else "w+"
-    tissue = np.lib.format.open_memmap(folder / "tissue.npy", mode, np.uint8, shape)
-    fat = np.lib.format.open_memmap(folder / "fat.npy", mode, np.uint8, shape)
-    level = np.lib.format.open_memmap(folder / "level.npy", mode, np.float32, shape[:1])
-    done = np.lib.format.open_memmap(done_file, mode, bool, (cases,))
+    mode: Literal["r+", "w+"] = "r+" if (folder / "done.npy").exists() else "w+"
+    tissue = _array(folder / "tissue.npy", mode, np.uint8, shape)
+    fat = _array(folder / "fat.npy", mode, np.uint8, shape)
+    level = _array(folder / "level.npy", mode, np.float32, shape[:1])
+    done = _array(folder / "done.npy", mode, bool, (cases,))  # the last one: with it all are there
     todo = np.flatnonzero(~done).tolist()
-    for case, (a, b, c) in zip(
-        todo,
-        tqdm(_map(partial(draw_case, seed, ovals=ovals), todo, workers), "drawing", len(todo), unit="case"),
-        strict=True,
-    ):
+    drawn = each(partial(draw_case, seed, ovals=ovals), todo, workers=workers, what="drawing")
+    for case, (a, b, c) in zip(todo, drawn, strict=True):
         place = slice(case * SLICES_PER_CASE, (case + 1) * SLICES_PER_CASE)
         tissue[place], fat[place], level[place] = a, b, c
         done[case] = True
     return Pool(tissue, fat, level)
 
 
-def _map(task: Callable[[int], Case], cases: list[int], workers: int) -> Iterator[Case]:
-    if workers == 1 or len(cases) < 2:
-        yield from map(task, cases)
-        return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as executor:
-        try:
-            yield from executor.map(task, cases, chunksize=4)
-        finally:
-            executor.shutdown(wait=True, cancel_futures=True)
+def _array(path: Path, mode: Literal["r+", "w+"], dtype: type, shape: tuple[int, ...]) -> np.ndarray:
+    """An array in a file; its place on the disk is taken at once, since a full one would end the process (SIGBUS)."""
+    with naming(path):
+        array = np.lib.format.open_memmap(path, mode, dtype, shape)
+        if hasattr(os, "posix_fallocate"):
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
