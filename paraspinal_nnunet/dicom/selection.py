@@ -13,7 +13,7 @@ import numpy as np
 from paraspinal_nnunet.dicom.find import Study, scan_study
 from paraspinal_nnunet.dicom.grid import slice_grid
 from paraspinal_nnunet.dicom.records import Kind, Series
-from paraspinal_nnunet.dicom.selection_rules import RULES, RULES_OF_KIND
+from paraspinal_nnunet.dicom.selection_rules import RULES, RULES_OF_KIND, is_fat_suppressed
 from paraspinal_nnunet.errors import GeometryError, InputError
 from paraspinal_nnunet.utils.text import pluralize
 
@@ -192,11 +192,7 @@ def _is_original(series: Series) -> float:
 
 def _is_plain_contrast(series: Series) -> float:
     """Not fat-suppressed: fat between and within the muscles is what the protocol's scans show."""
-    options = {*series.header.scan_options}
-    suppressed = bool(options & {"FS", "FAT_SAT", "SFS"}) or bool(
-        re.search(r"(?<![a-z])(fs|fatsat|fat.?sat|spair|spir|stir|dixon.?w|water)(?![a-z])", series.description.lower())
-    )
-    return float(not suppressed)
+    return float(not is_fat_suppressed(series))
 
 
 def _is_in_phase_or_plain(series: Series) -> float:

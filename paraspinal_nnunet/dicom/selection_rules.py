@@ -60,7 +60,15 @@ OTHER_REGIONS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("head", _words("head", "brain", "sch[aä]del", "kopf", "cerveau", "crane", "cerebro")),
     ("limb", _words("knee", "knie", "genou", "rodilla", "shoulder", "schulter", "hip", "h[üu]e?fte", "thigh", "foot")),
 )
+SUPPRESSED_WORDS = _words("fs", "fatsat", "fat.?sat", "spair", "spir", "stir", r"dixon.?w", "water")
 LUMBAR_WORDS = _words("l.?spine", "lspine", "lumb.*", "lws", "lomb.*", "ls", "lwk")
+
+
+def is_fat_suppressed(series: Series) -> bool:
+    """Whether fat is dark in a series: by its scan options, its image type or its name."""
+    options = {*series.header.scan_options} & {"FS", "FAT_SAT", "SFS"}
+    water = {*series.frames[0].image_type} & {"W", "WATER"}
+    return bool(options or water or SUPPRESSED_WORDS.search(series.description.lower()))
 
 
 def _no_image(series: Series, _: Sequence[Series]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from paraspinal_nnunet.dicom.grid import slice_grid
 from paraspinal_nnunet.dicom.records import Frame, Kind, Series
+from paraspinal_nnunet.dicom.selection_rules import is_fat_suppressed
 from paraspinal_nnunet.dicom.voxels import check_grey, read_voxels
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.volume import Volume
@@ -65,6 +66,8 @@ def _stacked(series: Series, called: str, voxels: Callable[[Sequence[Frame]], np
     if any(f.header.photometric == "MONOCHROME1" for f in grid.frames):
         acquisition["photometric"] = "MONOCHROME1, turned into MONOCHROME2"
         remarks = ("MONOCHROME1, where low values are bright: the values are turned, so that high ones are",)
+    if is_fat_suppressed(series):
+        remarks += ("fat is suppressed, so that thresholds do not find it: fat fractions of this scan say nothing",)
     return StackedImage(
         volume=Volume(array, grid.affine, remarks),
         acquisition=acquisition,

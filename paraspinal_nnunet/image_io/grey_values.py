@@ -10,6 +10,12 @@ BODY_FROM, BODY_TOP = 0.1, 99.0
 MOST_VOXELS = 500_000
 """Grey values are described by every n-th voxel of a larger scan."""
 
+AIR_HU = -500.0
+"""MR magnitudes are not negative, and resampling leaves little below zero; air in CT lies at -1000."""
+
+AIR_SHARE = 0.01
+"""Of the voxels; a few may be damaged."""
+
 MOST_SLICES = 12
 """Lines through the body are looked at in about as many slices."""
 
@@ -49,6 +55,15 @@ def describe_grey_values(image: np.ndarray) -> GreyValues:
         return GreyValues(float("nan"), highest)
     low, middle, high = np.percentile(body, (25, 50, 75))
     return GreyValues(float((high - low) / middle), highest)
+
+
+def has_air_of_ct(image: np.ndarray) -> bool:
+    """Whether a scan is in Hounsfield units, as told by the air in it.
+
+    Args:
+        image: Any shape.
+    """
+    return bool(image.min(initial=0) < AIR_HU and np.mean(image < AIR_HU) > AIR_SHARE)
 
 
 def filled_share(slices: np.ndarray) -> float:

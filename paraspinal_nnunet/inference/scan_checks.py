@@ -4,17 +4,11 @@ import numpy as np
 
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.geometry import to_ras
-from paraspinal_nnunet.image_io.grey_values import MOST_VOXELS, describe_grey_values, filled_share
+from paraspinal_nnunet.image_io.grey_values import MOST_VOXELS, describe_grey_values, filled_share, has_air_of_ct
 from paraspinal_nnunet.image_io.volume import Volume
 
 FEWEST_VALUES = 24
 """Fewer distinct whole numbers are labels: scans have hundreds of grey values. Source: ours."""
-
-AIR_HU = -500.0
-"""MR magnitudes are not negative, and resampling leaves little below zero; air in CT lies at -1000."""
-
-AIR_SHARE = 0.01
-"""Of the voxels; a few may be damaged."""
 
 EVEN_BODY, FILLED_BODY = 0.2, 0.78
 """Of CT stored with an offset or rescaled, the largest spread of the body's grey values (`GreyValues.body_spread`) and
@@ -54,7 +48,7 @@ def check_is_mr(volume: Volume) -> None:
     lowest, highest = float(values.min()), float(values.max())
     if lowest == highest:
         raise InputError(f"every voxel of the scan is {lowest:g}; there is nothing to segment")
-    if lowest < AIR_HU and np.mean(values < AIR_HU) > AIR_SHARE:
+    if has_air_of_ct(values):
         raise InputError(
             f"the scan's values go down to {lowest:g}, as Hounsfield units of CT do; the model that comes with the "
             "program is for MR; give a model of your own with -m"

@@ -18,6 +18,7 @@ FAT_PER: tuple[FatPer, ...] = ("muscle", "side")
 
 NO_VOXELS = "no voxels"
 NO_SIGNAL = "water and fat are 0 in all voxels"
+IN_CT = "the image is in Hounsfield units, as CT is, where fat is darker than muscle"
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ def fat_shares(
 ) -> tuple[FatShares, ...]:
     """The fat of all labelled voxels by each method.
 
-    Thresholds: fat is brighter than muscle, as on T1 and T2 without fat suppression; a voxel equal to its threshold is
-    lean. A voxel that both tissues share is counted whole, as one or the other.
+    Thresholds: fat is brighter than muscle, as on T1 and T2 without fat suppression, and none in CT; a voxel equal to
+    its threshold is lean. A voxel that both tissues share is counted whole, as one or the other.
 
     Dixon: fat / (water + fat) per voxel, from magnitude images; unknown where both are 0.
 
@@ -101,7 +102,7 @@ def _thresholded(voxels: Voxels, structures: Sequence[Structure], method: str, p
     thresholds: dict[str, Threshold] = {}
     for group in _groups(structures, per):
         chosen = np.isin(voxels.label, [s.label for s in group])
-        threshold = find_threshold(voxels.intensity[chosen], method)
+        threshold = Threshold(np.nan, IN_CT) if voxels.is_ct else find_threshold(voxels.intensity[chosen], method)
         if np.isfinite(threshold.value):
             share[chosen] = voxels.intensity[chosen] > threshold.value
         thresholds |= {s.key: threshold for s in group}

@@ -6,7 +6,7 @@ import numpy as np
 
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.geometry import check_axial, to_ras
-from paraspinal_nnunet.image_io.grey_values import NO_GREY_VALUES, GreyValues, describe_grey_values
+from paraspinal_nnunet.image_io.grey_values import NO_GREY_VALUES, GreyValues, describe_grey_values, has_air_of_ct
 from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.measures.inputs import Input, Regrid, on_grid
 from paraspinal_nnunet.measures.shapes import Stack
@@ -26,6 +26,7 @@ class Voxels:
         image_mean, image_sd: Of the image's nonzero voxels; NaN without an image or where they do not vary.
         water, fat: (n,) float64, or None.
         grey: Of the image.
+        is_ct: Whether the image is in Hounsfield units.
     """
 
     stack: Stack
@@ -39,6 +40,7 @@ class Voxels:
     water: np.ndarray | None
     fat: np.ndarray | None
     grey: GreyValues = NO_GREY_VALUES
+    is_ct: bool = False
 
     def of(self, label: int) -> np.ndarray:
         """(n,) bool: voxels of a structure."""
@@ -77,7 +79,7 @@ def gather(labels: Input, images: Images, *, regrid: Regrid = "refuse") -> Voxel
     needed = array != 0
     found: dict[str, np.ndarray] = {}
     mean = sd = float("nan")
-    grey = NO_GREY_VALUES
+    grey, is_ct = NO_GREY_VALUES, False
     for what in ("image", "water", "fat"):
         given: Input | None = getattr(images, what)
         if given is None:
@@ -86,7 +88,7 @@ def gather(labels: Input, images: Images, *, regrid: Regrid = "refuse") -> Voxel
         found[what] = np.ascontiguousarray(values[needed], dtype=np.float64)
         if what == "image":
             mean, sd = _nonzero_statistics(values)
-            grey = describe_grey_values(values)
+            grey, is_ct = describe_grey_values(values), has_air_of_ct(values)
         elif found[what].min(initial=0.0) < 0:
             raise InputError(f"{given.name}: the {what} image has negative voxels in the muscles; give magnitudes")
     return Voxels(
@@ -101,6 +103,7 @@ def gather(labels: Input, images: Images, *, regrid: Regrid = "refuse") -> Voxel
         water=found.get("water"),
         fat=found.get("fat"),
         grey=grey,
+        is_ct=is_ct,
     )
 
 

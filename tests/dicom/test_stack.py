@@ -293,6 +293,21 @@ def test_truncated_voxels_are_named(tmp_path):
         read(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("more", "suppressed"),
+    [
+        ({"SeriesDescription": "t2_tse_tra"}, False),
+        ({"SeriesDescription": "t2_tse_fs_tra"}, True),
+        ({"SeriesDescription": "t2_tse_tra", "ScanOptions": "FS"}, True),
+        ({"SeriesDescription": "t2 dixon", "ImageType": ["ORIGINAL", "PRIMARY", "DIXON", "W"]}, True),
+    ],
+)
+def test_a_scan_whose_fat_is_dark_says_so(tmp_path, more, suppressed):
+    save_series(slices(**more), tmp_path)
+    remarks = read(tmp_path).volume.remarks
+    assert any("fat fractions of this scan say nothing" in text for text in remarks) is suppressed
+
+
 def test_monochrome1_is_turned_and_said(tmp_path):
     save_series(slices(PhotometricInterpretation="MONOCHROME1"), tmp_path)
     stack = read(tmp_path)

@@ -150,6 +150,21 @@ def test_no_threshold_is_flagged():
     assert len(found) == 6
 
 
+def test_in_ct_no_threshold_finds_fat():
+    """Muscle of 50, fat of -100 and air of -1000 HU: the bright voxels, which thresholds call fat, are muscle."""
+    labels = whole()
+    image = np.full(SHAPE, -1000, np.int16)
+    image[labels > 0] = np.random.default_rng(0).choice([50, -100], int((labels > 0).sum()), p=[0.9, 0.1])
+    found = measure((image, AFFINE), (labels, AFFINE), fat_methods=("otsu", "gmm3"))
+    fat = found.structure("psoas_major_left").fat_by("otsu")
+    assert np.isnan(fat.fat_fraction)
+    assert "Hounsfield" in fat.reason
+    assert {flag.kind for flag in found.flags} == {"fat"}
+    assert found.structure("psoas_major_left").intensity_mean == pytest.approx(35, abs=1)
+    shifted = measure((image + 1000, AFFINE), (labels, AFFINE), fat_methods=("otsu",))
+    assert shifted.structure("psoas_major_left").fat_by("otsu").fat_fraction == pytest.approx(0.9, abs=0.01)
+
+
 def test_water_and_fat_that_are_exchanged_are_flagged():
     """Fat of 0.1 in all muscles becomes 0.9; of one wasted muscle alone nothing is said."""
     labels = whole()
