@@ -11,6 +11,7 @@ from paraspinal_nnunet.dataset_conversion.case import Case, Found, Refusal
 from paraspinal_nnunet.dataset_conversion.patterns.placeholders import Pattern as Pattern
 from paraspinal_nnunet.dataset_conversion.patterns.placeholders import pattern as pattern
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.nnunet.people import subject_of as bids_subject
 
 CASE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """Ids become file names on every system."""
@@ -25,7 +26,10 @@ def find_pairs(
     more_images: Sequence[Pattern] = (),
     apart: Path | None = None,
 ) -> Found:
-    """Pair the images and labels of a folder; each case is its own subject unless the image pattern says otherwise.
+    """Pair the images and labels of a folder.
+
+    The image pattern tells whose a case is, else its name where it is one of BIDS (``sub-07_ses-2``); others stand for
+    themselves.
 
     Where the label pattern has `{structure}`, the label of a case is one name that stands for all its masks; see
     `structure_pairs.with_masks`.
@@ -56,7 +60,7 @@ def find_pairs(
         if path not in by_kind[kind][case]:
             by_kind[kind][case].append(path)
         if kind == 0:
-            subjects[case] = image.subject_of(relative) or case
+            subjects[case] = image.subject_of(relative) or bids_subject(case) or case
     if not by_kind[0]:
         raise InputError(f"{folder}: no file matches the image pattern '{image.text}'{_near_miss(folder, image)}")
     second = by_kind.pop() if second_label else {}

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.follow_up.scans import MeasuredScan
+from paraspinal_nnunet.nnunet.people import subject_of
 from paraspinal_nnunet.utils.tables import read_table
 from paraspinal_nnunet.utils.text import pluralize
 
 Scans = Mapping[str, MeasuredScan]
-_SUBJECT = re.compile(r"(sub-[A-Za-z0-9]+)(?:_|$)")
 _SESSION = re.compile(r"sub-[A-Za-z0-9]+_ses-([A-Za-z0-9]+)(?:_|$)")
 _FIRST_WORDS = ("pre", "preop", "before", "baseline", "base", "bl", "initial", "first", "screening", "admission")
 _LAST_WORDS = ("post", "postop", "after", "followup", "fu", "final", "last", "discharge")
@@ -42,16 +42,6 @@ class Pair:
         """Whether both have the same slices at the same place, as two masks of one scan have."""
         first, second = (scan.record["stack"] for scan in (self.earlier, self.later))
         return bool(first["shape"] == second["shape"] and first["affine_ras"] == second["affine_ras"])
-
-
-def subject_of(case: str) -> str:
-    """The subject that a case's name tells, as BIDS writes it, or an empty text.
-
-    >>> subject_of("sub-07_ses-2_T2w"), subject_of("anna_2019")
-    ('sub-07', '')
-    """
-    found = _SUBJECT.match(case)
-    return found[1] if found else ""
 
 
 def pair_scans(earlier: Scans, later: Scans, table: Path | None = None) -> tuple[Pair, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from paraspinal_nnunet.errors import DatasetError, InputError, SetupError
-from paraspinal_nnunet.nnunet.people import read_amount, read_sex
+from paraspinal_nnunet.nnunet.people import read_amount, read_sex, subject_of
 from paraspinal_nnunet.utils.files import read_json
 from paraspinal_nnunet.utils.forms import ANY
 from paraspinal_nnunet.utils.tables import read_table
@@ -151,7 +151,8 @@ def read_cases(dataset_folder: Path) -> "pd.DataFrame":
 
     Returns:
         One row per case of `case_ids`, in that order, with `CASE_COLUMNS`: age and bmi as floats (NaN where unknown),
-        the others as text ('' where unknown). Without a cases.tsv each case is its own subject.
+        the others as text ('' where unknown). Without a cases.tsv a case is the subject's that its name tells as BIDS
+        writes it (``sub-07_ses-2``), else its own.
 
     Raises:
         DatasetError: cases.tsv lacks a column or a case, names a case twice, leaves a subject empty, or has an age or
@@ -167,7 +168,8 @@ def read_case_table(path: Path | None, ids: list[str]) -> "pd.DataFrame":
     """Who the cases with these ids are.
 
     Args:
-        path: A table in the form of cases.tsv, which may know more cases; None makes each case its own subject.
+        path: A table in the form of cases.tsv, which may know more cases; with None names of BIDS tell the
+            subject, and each other case is its own.
         ids: The cases that must be in it.
 
     Returns:
@@ -179,7 +181,7 @@ def read_case_table(path: Path | None, ids: list[str]) -> "pd.DataFrame":
     import pandas as pd  # takes longer to import than most data sets to look at
 
     if path is None:
-        table = pd.DataFrame({"case": ids, "subject": ids})
+        table = pd.DataFrame({"case": ids, "subject": [subject_of(name) or name for name in ids]})
     else:
         table = _read_tsv(path)
         _check_cases(table, ids, path)

@@ -1,5 +1,6 @@
-"""Sex, age and body mass index as tables of people have them: read alike by all commands, or refused."""
+"""People: whose a scan is by its name, and sex, age and body mass index as tables have them, alike in all commands."""
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -12,6 +13,18 @@ RANGES: Mapping[str, tuple[float, float]] = MappingProxyType({"age": (0.0, 120.0
 """Years and kg/m2, more than the first and at most the second: beyond lie -999 and the like, months, other units."""
 
 _SEXES = {"f": "F", "female": "F", "woman": "F", "m": "M", "male": "M", "man": "M", "o": "O", "other": "O"}
+
+_SUBJECT = re.compile(r"(sub-[A-Za-z0-9]+)(?:_|$)")
+
+
+def subject_of(case: str) -> str:
+    """The subject that a case's name tells, as BIDS writes it, or an empty text.
+
+    >>> subject_of("sub-07_ses-2_T2w"), subject_of("anna_2019")
+    ('sub-07', '')
+    """
+    found = _SUBJECT.match(case)
+    return found[1] if found else ""
 
 
 def read_sex(text: str) -> str:

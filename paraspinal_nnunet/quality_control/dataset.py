@@ -133,7 +133,10 @@ def _with_ending(folder: Path, ending: str) -> list[Path]:
 def _people(folder: Path, ids: list[str]) -> "tuple[pd.DataFrame, list[Finding]]":
     path = folder / CASES_FILE
     if not path.exists():
-        text = f"no {CASES_FILE}: each case counts as a subject of its own, so splits by subject cannot be checked"
+        text = (
+            f"no {CASES_FILE}: but for names of BIDS (sub-07_ses-2) each case counts as a subject of its own, so that "
+            "splits by subject cannot be checked"
+        )
         return read_case_table(None, ids), [Finding(Severity.NOTE, "cases.tsv", "", text)]
     try:
         return read_case_table(path, ids), []

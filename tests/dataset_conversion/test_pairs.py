@@ -328,3 +328,12 @@ def test_the_real_scan_is_the_same_by_every_route(scans, raw):
             (written,) = map(nib.load, (dataset / part).iterdir())
             np.testing.assert_array_equal(np.asanyarray(written.dataobj), expected)
             np.testing.assert_allclose(written.affine, image.affine, atol=1e-4)
+
+
+def test_sessions_of_one_bids_subject_stay_together(scans, raw):
+    for place, case in enumerate(("sub-07_ses-1", "sub-07_ses-2", "anna_1")):
+        save(scans / f"{case}_img.nii.gz", grey(place))
+        save(scans / f"{case}_GT.nii.gz", labels())
+    assert convert(scans, "{case}_img.nii.gz", "{case}_GT.nii.gz") == 0
+    cases = read_cases(raw / "Dataset507_A").set_index("case")["subject"]
+    assert dict(cases) == {"sub-07_ses-1": "sub-07", "sub-07_ses-2": "sub-07", "anna_1": "anna_1"}

@@ -10,6 +10,7 @@ from paraspinal_nnunet.nnunet.datasets import (
     datasets_with_number,
     find_dataset,
     nnunet_folder,
+    read_case_table,
     read_cases,
     read_dataset_json,
 )
@@ -92,6 +93,11 @@ def test_without_table_each_case_is_its_own_subject(dataset):
     assert list(table["subject"]) == ["a_0001", "b"]
     assert table["age"].isna().all()
     assert list(table["sex"]) == ["", ""]
+
+
+def test_without_table_names_of_bids_tell_the_subject():
+    names = ["anna_1", "anna_2", "sub-07_ses-1", "sub-07_ses-2_T2w", "sub-7"]
+    assert list(read_case_table(None, names)["subject"]) == ["anna_1", "anna_2", "sub-07", "sub-07", "sub-7"]
 
 
 def test_the_table_is_read_in_the_order_of_the_cases(dataset):
