@@ -4,18 +4,15 @@ In a file that a user writes for this program every name must be a class; a tabl
 structures as well, and these become background.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from paraspinal_nnunet.anatomy import BACKGROUND, BY_KEY
 from paraspinal_nnunet.errors import LabelError
 from paraspinal_nnunet.image_io.masks.label_names import parse_label_name
-from paraspinal_nnunet.utils.tables import read_table, read_text
+from paraspinal_nnunet.utils.tables import read_mapping, read_table, read_text, whole_number
 
 DROPPED_NAMES = ("ignore", "background")
 """Names in a label map file whose values become background."""
@@ -52,7 +49,7 @@ def read_label_file(path: Path) -> dict[int, str]:
     if path.name == DATASET_FILE:
         named: Iterable[tuple[Any, str]] = ((value, _table_name(name, path)) for value, name in _dataset_pairs(path))
     elif path.suffix.lower() in MAP_ENDINGS:
-        pairs = _map_pairs(_mapping(path), path)
+        pairs = _map_pairs(read_mapping(path, kind=LabelError), path)
         named = ((value, _class(name, path)) for value, name in pairs)
     elif path.suffix.lower() in TABLE_ENDINGS:
         named = ((value, _table_name(name, path)) for value, name in _table_pairs(path))
@@ -78,67 +75,27 @@ def read_structure_file(path: Path) -> dict[str, str]:
     Raises:
         LabelError: Unreadable, not understood, or a name that is unclear or stands there twice.
     """
-    return {structure: _class(name, path) for structure, name in _mapping(path).items()}
-
-
-def _mapping(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        if path.suffix.lower() == ".json":
-            content = json.loads(text, object_pairs_hook=_without_repetition)
-        else:
-            content = yaml.load(text, Loader=_StrictLoader)
-    except OSError as error:
-        raise LabelError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise LabelError(f"{path}: is no valid label map ({' '.join(str(error).split())})") from error
-    if not isinstance(content, dict) or not content:
-        raise LabelError(f'{path}: write an object such as {{"1": "multifidus_right", "2": "ignore"}}')
-    return {str(key): value for key, value in content.items()}
+    return {structure: _class(name, path) for structure, name in read_mapping(path, kind=LabelError).items()}
 
 
 def _dataset_pairs(path: Path) -> list[tuple[Any, str]]:
-    labels = _mapping(path).get("labels")
+    labels = read_mapping(path, kind=LabelError).get("labels")
     if not isinstance(labels, dict) or not labels:
         raise LabelError(f"{path}: has no 'labels'; complete it or move it away")
     return [(value, str(name)) for value, name in _map_pairs({str(key): v for key, v in labels.items()}, path)]
 
 
-def _without_repetition(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        raise ValueError("an entry stands there twice")
-    return content
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML as JSON is read here: an entry that stands there twice is a fault, where YAML takes the last."""
-
-
-def _strict_mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    if any(not isinstance(key, yaml.ScalarNode) for key, _ in node.value):
-        raise ValueError("an entry has a list or a mapping for a name")
-    return _without_repetition([(loader.construct_object(k), loader.construct_object(v, True)) for k, v in node.value])
-
-
-_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _strict_mapping)
-
-
 def _map_pairs(content: Mapping[str, Any], path: Path) -> list[tuple[Any, Any]]:
-    numbers = [_is_integer(key) for key in content]
-    if all(numbers):
-        return [(int(key), value) for key, value in content.items()]
-    if not any(numbers):
+    numbers = [whole_number(key) for key in content]
+    if None not in numbers:
+        return list(zip(numbers, content.values(), strict=True))
+    if not any(number is not None for number in numbers):
         return [(v, key) for key, value in content.items() for v in _listed(value)]
     raise LabelError(f"{path}: mixes 'value: class' with 'class: value'; use one of them")
 
 
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
-
-
-def _is_integer(text: str) -> bool:
-    return text.strip().lstrip("-").isdecimal()
 
 
 def _class(name: Any, path: Path) -> str:
@@ -173,7 +130,7 @@ def _table_pairs(path: Path) -> list[tuple[int, str]]:
         match = _SNAP_LINE.fullmatch(line) or _SLICER_LINE.fullmatch(line)
         if match is None:
             raise LabelError(f"{path}: '{line.strip()}' is no line of an ITK-SNAP or 3D Slicer label table")
-        pairs.append((int(match["value"]), match["name"]))
+        pairs.append((_value(match["value"], path), match["name"]))
     return _not_empty(pairs, path)
 
 
@@ -185,14 +142,12 @@ def _column_pairs(path: Path) -> list[tuple[int, str]]:
         raise LabelError(f"{path}: has no columns 'index' and 'name'; found {', '.join(table.columns)}")
     pairs = []
     for row in table.to_dict("records"):
-        value = row[index]
-        if not value.isdecimal():
-            raise LabelError(f"{path}: '{value}' is no label value; use whole numbers from 0 to {LARGEST_VALUE}")
+        value = _value(row[index], path)
         if not row[name]:
             raise LabelError(f"{path}: value {value} has no name; name it, or 'background' if it is none")
         side = row.get("side", "")
         told = f"{row[name]} {side if side.lower() in ('left', 'right', 'l', 'r') else ''}"
-        pairs.append((int(value), told.strip()))
+        pairs.append((value, told.strip()))
     return _not_empty(pairs, path)
 
 
@@ -200,6 +155,13 @@ def _not_empty(pairs: list[tuple[int, str]], path: Path) -> list[tuple[int, str]
     if not pairs:
         raise LabelError(f"{path}: lists no label")
     return pairs
+
+
+def _value(text: str, path: Path) -> int:
+    value = whole_number(text)
+    if value is None:
+        raise LabelError(f"{path}: '{text[:40]}' is no label value; use whole numbers from 0 to {LARGEST_VALUE}")
+    return value
 
 
 def _check_value(value: Any, key: str, path: Path) -> None:

@@ -36,7 +36,7 @@ def find_scans(path: Path, choice: InputChoice | None = None) -> FoundScans:
         SetupError: DICOM, without the packages for it.
     """
     choice = choice or InputChoice()
-    if not path.exists():
+    if not (path.is_file() or path.is_dir()):
         raise InputError(f"{path}: no such file or folder")
     kind = kind_of(path)
     if choice.series is not None and kind != "DICOM":

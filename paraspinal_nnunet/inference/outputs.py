@@ -82,7 +82,7 @@ class Products:
             raise InputError(f"fat by '{unknown[0]}' is unknown; choose from {', '.join(THRESHOLD_METHODS)}")
         if "report" in self.dicom and "seg" not in self.dicom:
             raise InputError("a DICOM report refers to the DICOM SEG; ask for seg, too")
-        if self.levels is not None and not self.levels.exists():
+        if self.levels is not None and not (self.levels.is_file() or self.levels.is_dir()):
             raise InputError(f"{self.levels}: no such file or folder")
 
     def levels_of(self, scan: Scan) -> Path | None:

@@ -152,7 +152,7 @@ def _check(request: BatchRequest) -> None:
     if request.output.exists() and not request.output.is_dir():
         raise InputError(f"output {request.output} is a file; give a folder")
     for path in (request.labels, request.scans, request.levels, request.water, request.fat):
-        if path is not None and not path.exists():
+        if path is not None and not (path.is_file() or path.is_dir()):
             raise InputError(f"{path}: no such file or folder")
 
 

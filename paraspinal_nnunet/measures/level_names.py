@@ -1,16 +1,15 @@
 """Names of vertebrae and discs as people write them, and the values by which known tools number them."""
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.utils.tables import read_text
+from paraspinal_nnunet.utils.tables import read_mapping, whole_number
 
 Kind = Literal["vertebra", "disc", "other"]
 
@@ -177,15 +176,14 @@ def read_level_names(path: Path) -> dict[int, str]:
         InputError: Unreadable, or no such mapping.
     """
     path = Path(path)
-    text = read_text(path)
     names: dict[int, str] = {}
-    for key, value in _parsed(text, path).items():
-        number, name = (value, key) if isinstance(value, int) else (key, value)
-        if not str(number).isdecimal() or not isinstance(name, str) or not name:
-            raise InputError(f"{path}: '{key}: {value}' names no level; write e.g. 41: L1")
-        names[int(number)] = name
-    if not names:
-        raise InputError(f"{path}: names no level; write e.g. 41: L1")
+    for key, value in read_mapping(path).items():
+        given, name = (str(value), key) if isinstance(value, int) else (key, value)
+        number = whole_number(given)
+        if number is None or number < 0 or not isinstance(name, str) or not name:
+            raise InputError(f"{path}: '{key[:40]}: {str(value)[:40]}' names no level; write e.g. 41: L1")
+        if names.setdefault(number, name) != name:
+            raise InputError(f"{path}: {number} stands for both {names[number]} and {name}; remove one")
     return names
 
 
@@ -195,15 +193,3 @@ def _known(match: "re.Match[str]", group: int, text: str) -> str:
     if name not in _RANKS:
         raise InputError(f"level '{text}': there is no vertebra {name}")
     return name
-
-
-def _parsed(text: str, path: Path) -> dict[Any, Any]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(text) if path.suffix.lower() in (".yaml", ".yml") else json.loads(text)
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: is no valid JSON or YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: holds a {type(content).__name__}, not a mapping of values to levels")
-    return content

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from paraspinal_nnunet.errors import InputError, ParaspinalError, SetupError, one_line
+from paraspinal_nnunet.utils.files import open_regular
 from paraspinal_nnunet.utils.forms import ANY, check_form
 
 PLAIN_TRAINER = "nnUNetTrainer"
@@ -106,7 +107,7 @@ def read_slim(path: Path, configuration: str, mirroring: tuple[int, ...] | None)
 
 def _load(path: Path, advice: str = _AGAIN) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             if file.read(len(_ZIP_MAGIC)) != _ZIP_MAGIC:  # the older formats have been a way round weights_only
                 raise InputError(f"{path}: is no checkpoint of a supported format; {advice}")
         content = torch.load(path, map_location="cpu", weights_only=True)

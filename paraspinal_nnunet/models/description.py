@@ -14,7 +14,7 @@ from paraspinal_nnunet.anatomy import ALL_STRUCTURES, BY_KEY, PARASPINAL, Struct
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.masks.boxes import MuscleBox
 from paraspinal_nnunet.models.manifest import FILE_NAME, LARGEST_BYTES, Manifest, label_entries, parse_manifest
-from paraspinal_nnunet.utils.files import read_json
+from paraspinal_nnunet.utils.files import open_regular, read_json
 from paraspinal_nnunet.utils.fingerprint import Fingerprint, fingerprint
 
 FINGERPRINT = "dataset_fingerprint.json"
@@ -99,7 +99,7 @@ def manifest_content(model: Path) -> Any:
     try:
         if model.is_dir():
             return read_json(model / FILE_NAME) if (model / FILE_NAME).is_file() else None
-        with zipfile.ZipFile(model) as archive, archive.open(FILE_NAME) as file:
+        with open_regular(model) as opened, zipfile.ZipFile(opened) as archive, archive.open(FILE_NAME) as file:
             return json.loads(file.read(LARGEST_BYTES))
     except InputError:
         raise

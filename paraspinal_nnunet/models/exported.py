@@ -16,7 +16,7 @@ from paraspinal_nnunet.models.manifest import (
 )
 from paraspinal_nnunet.models.planned import check_network, read_model_files, resolved_configuration
 from paraspinal_nnunet.nnunet.compat import check_nnunet
-from paraspinal_nnunet.utils.files import atomic_folder, refuse_overwriting_inputs
+from paraspinal_nnunet.utils.files import atomic_folder, read_bytes, refuse_overwriting_inputs
 from paraspinal_nnunet.utils.workplace import sweep, workplace
 from paraspinal_nnunet.utils.zip import extract_zip
 
@@ -197,7 +197,7 @@ def check_ending(model: Path, dataset_json: Mapping[str, Any]) -> None:
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_bytes(path))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: is not valid JSON ({error}); get the model again") from error
     if not isinstance(content, dict):

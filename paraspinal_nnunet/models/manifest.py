@@ -9,7 +9,7 @@ from typing import Any
 
 from paraspinal_nnunet.anatomy import BACKGROUND, BY_KEY, MUSCLE_CODES, SIDE_CODES
 from paraspinal_nnunet.errors import InputError
-from paraspinal_nnunet.utils.files import write_json
+from paraspinal_nnunet.utils.files import open_regular, write_json
 from paraspinal_nnunet.utils.fingerprint import file_sha256
 
 FILE_NAME = "manifest.json"
@@ -162,7 +162,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / FILE_NAME
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = json.loads(file.read(LARGEST_BYTES))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); this is no exported model") from error

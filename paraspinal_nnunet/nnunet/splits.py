@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from paraspinal_nnunet.errors import DatasetError, InputError, one_line
-from paraspinal_nnunet.utils.files import read_json, write_json
+from paraspinal_nnunet.utils.files import read_bytes, read_json, write_json
 from paraspinal_nnunet.utils.forms import check_form
 
 FILE_NAME = "splits_final.json"
@@ -131,7 +131,7 @@ def read_splits(path: Path) -> list[Split]:
     """
     advice = "move it away and plan again"
     try:
-        splits = json.loads(Path(path).read_text(encoding="utf-8"))
+        splits = json.loads(read_bytes(Path(path)))
     except (ValueError, RecursionError) as error:
         raise DatasetError(f"{path}: not a splits file ({one_line(error)}); {advice}") from error
     where = f"{path}: not a splits file"

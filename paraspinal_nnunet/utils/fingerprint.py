@@ -11,6 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.utils.files import open_regular
 from paraspinal_nnunet.utils.progress import progress as progress_bar
 
 _BLOCK = 1 << 20
@@ -89,7 +90,7 @@ def fingerprint(
 def file_sha256(path: Path, progress: "tqdm[Any] | None" = None) -> str:
     """SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while block := file.read(_BLOCK):
             digest.update(block)
             if progress is not None:

@@ -1,13 +1,15 @@
-"""Reading the tables that people bring, as spreadsheets and editors write them: THE reader for all of them."""
+"""The tables and mappings that people bring, as spreadsheets and editors write them: THE reader for all of them."""
 
 import csv
 import io
+import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from paraspinal_nnunet.errors import InputError, ParaspinalError, one_line
+from paraspinal_nnunet.utils.files import read_bytes
 from paraspinal_nnunet.utils.guards import guarded
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ _UTF8, _UTF16 = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 _SEPARATORS = "\t;,"
 _STATED = re.compile(r"sep=(.)\s*", re.IGNORECASE)
 _COMMENT = "#"
+_WHOLE = re.compile(r"\s*-?\d{1,18}\s*")
+_YAML_WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 
 
@@ -95,7 +99,7 @@ def read_text(path: Path, *, kind: type[ParaspinalError] = InputError) -> str:
     path = Path(path)
     try:
         with guarded(path):
-            content = path.read_bytes()
+            content = read_bytes(path)
     except InputError as error:
         raise kind(str(error)) from error
     if content.startswith(_UTF16) or content[1::2][:8] == bytes(8):
@@ -122,6 +126,41 @@ def number(text: str) -> float:
     if "_" in text:
         raise ValueError(f"{text!r} is no number")
     return float(text.replace(",", ".") if _DECIMAL_COMMA.fullmatch(text) else text)
+
+
+def whole_number(text: str) -> int | None:
+    """A whole number as people write it; None for anything else.
+
+    >>> whole_number(" 41 "), whole_number("L1"), whole_number("--1"), whole_number("9" * 5000)
+    (41, None, None, None)
+    """
+    return int(text) if _WHOLE.fullmatch(text) else None
+
+
+def read_mapping(path: Path, *, kind: type[ParaspinalError] = InputError) -> dict[str, Any]:
+    """What a file maps to what; YAML by its ending, else JSON.
+
+    Args:
+        path: The file.
+        kind: Of the errors.
+
+    Raises:
+        ParaspinalError: Of the kind `kind`: unreadable, no mapping, a name that stands there twice, an alias of YAML,
+            or a number that YAML reads as another one (010 is 8).
+    """
+    import yaml
+
+    text = read_text(path, kind=kind)
+    try:
+        if path.suffix.lower() in (".yaml", ".yml"):
+            content = yaml.load(text, Loader=_yaml_loader())
+        else:
+            content = json.loads(text, object_pairs_hook=_without_repetition)
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise kind(f"{path}: is no valid JSON or YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict) or not content:
+        raise kind(f'{path}: holds no mapping; write e.g. {{"1": "NAME", "2": "NAME"}}')
+    return {str(key): value for key, value in content.items()}
 
 
 def _rows(text: str, path: Path, kind: type[ParaspinalError]) -> Iterator[tuple[int, list[str]]]:
@@ -157,3 +196,38 @@ def _fitted(row: list[str], count: int, where: str, kind: type[ParaspinalError])
     if len(cells) < count or any(rest):
         raise kind(f"{where} has {len(row)} cells, the header {count}; quote cells that hold the separator")
     return cells
+
+
+def _without_repetition(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("an entry stands there twice")
+    return content
+
+
+def _yaml_loader() -> Any:
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """An entry that stands there twice is a fault, where YAML takes the last; aliases could make a text endless."""
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise ValueError("it uses an alias (*); write the value out")
+            return super().compose_node(parent, index)
+
+    def mapping(loader: Any, node: Any) -> dict[Any, Any]:
+        if any(not isinstance(key, yaml.ScalarNode) for key, _ in node.value):
+            raise ValueError("an entry has a list or a mapping for a name")
+        return _without_repetition(
+            [(loader.construct_object(k), loader.construct_object(v, deep=True)) for k, v in node.value]
+        )
+
+    def whole(loader: Any, node: Any) -> int:
+        if not _YAML_WHOLE.fullmatch(node.value):
+            raise ValueError(f"{node.value[:40]} is another number to YAML; write whole numbers without leading zeros")
+        return int(node.value)
+
+    Loader.add_constructor("tag:yaml.org,2002:map", mapping)
+    Loader.add_constructor("tag:yaml.org,2002:int", whole)
+    return Loader

@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from paraspinal_nnunet.errors import InputError, ParaspinalError, one_line
-from paraspinal_nnunet.utils.files import atomic_path
+from paraspinal_nnunet.utils.files import atomic_path, open_regular
 from paraspinal_nnunet.utils.progress import progress
 
 _BLOCK = 1 << 20
@@ -69,7 +69,7 @@ def extract_zip(path: Path, folder: Path, limits: Limits | None = None) -> None:
     """
     limits = limits or Limits()
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as opened, zipfile.ZipFile(opened) as archive:
             _check_members(path, archive.infolist(), limits)
             members = [m for m in archive.infolist() if not m.is_dir()]
             total = sum(m.file_size for m in members)

@@ -76,9 +76,9 @@ def test_unknown_values_are_named(values, text):
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        ("{", "no valid label map"),
-        ("[1]", "write an object"),
-        ("{}", "write an object"),
+        ("{", "no valid JSON or YAML"),
+        ("[1]", "holds no mapping"),
+        ("{}", "holds no mapping"),
         ({"1": "multifidus"}, "'multifidus': says no side"),
         ({"1": "gluteus maximus left"}, "unknown class 'gluteus maximus left'"),
         ({"1": 2}, "unknown class '2'"),
@@ -89,6 +89,7 @@ def test_unknown_values_are_named(values, text):
         ({"0": "multifidus_right"}, "value 0 is always background"),
         ({"multifidus_right": 1, "multifidus_left": 1}, "value 1 stands for both"),
         ('{"1": "multifidus_right", "1": "multifidus_left"}', "stands there twice"),
+        ({"--1": "multifidus_right"}, "unknown class '--1'"),
         ({"1": "ignore"}, "maps no value to a class"),
         ({"1": "quadratus_lumborum_left"}, "maps no value to a class"),
     ],
@@ -163,7 +164,7 @@ def test_a_table_drops_what_is_no_muscle_of_ours(tmp_path):
     ("name", "text", "message"),
     [
         ("a.yaml", "1: MF_R\n1: MF_L\n", "an entry stands there twice"),
-        ("a.yaml", "1: [MF_R\n", "no valid label map"),
+        ("a.yaml", "1: [MF_R\n", "no valid JSON or YAML"),
         ("a.yaml", "{? [1, 2] : MF_R}\n", "an entry has a list or a mapping for a name"),
         ("a.tsv", "index\tname\n1\t\n2\tMF_L\n", "value 1 has no name"),
         ("a.yaml", "1: mutlifidus right\n", "is it 'multifidus'?"),

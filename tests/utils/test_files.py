@@ -3,8 +3,15 @@ import os
 import pytest
 
 from paraspinal_nnunet.errors import InputError, reason_of
-from paraspinal_nnunet.utils.files import atomic_folder, atomic_path, write_json
+from paraspinal_nnunet.models.description import manifest_content
+from paraspinal_nnunet.models.manifest import FILE_NAME, read_manifest
+from paraspinal_nnunet.nnunet.splits import read_splits
+from paraspinal_nnunet.utils.files import MOST_BYTES, atomic_folder, atomic_path, read_json, write_json
+from paraspinal_nnunet.utils.fingerprint import file_sha256
+from paraspinal_nnunet.utils.tables import read_mapping, read_table
 from paraspinal_nnunet.utils.workplace import workplace
+from paraspinal_nnunet.utils.zip import extract_zip
+from paraspinal_nnunet.workflow.study_file.reading import read_study_file
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -93,3 +100,31 @@ def test_other_errors_pass_as_they_are(tmp_path, error):
     with pytest.raises(type(error)) as caught, atomic_path(tmp_path / "a"):
         raise error
     assert caught.value is error
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+@pytest.mark.parametrize("what", ["pipe", "device"])
+@pytest.mark.parametrize(
+    "read",
+    [
+        *(read_json, read_table, read_splits, read_mapping, read_study_file, file_sha256, manifest_content),
+        lambda path: extract_zip(path, path.parent),
+        lambda path: read_manifest(path.parent),
+    ],
+)
+def test_pipes_and_devices_are_refused_and_not_waited_for(tmp_path, what, read):
+    """A pipe that nobody writes to never begins, a device never ends."""
+    path = tmp_path / FILE_NAME
+    if what == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(InputError, match=rf"{FILE_NAME}: is a pipe or a device; give a file"):
+        read(path)
+
+
+def test_a_file_of_more_than_a_gigabyte_is_not_read_whole(tmp_path):
+    with (tmp_path / "x.json").open("wb") as file:
+        file.truncate(MOST_BYTES + 1)
+    with pytest.raises(InputError, match=r"x\.json: has 1073741825 bytes; at most 1073741824 are read"):
+        read_json(tmp_path / "x.json")

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from paraspinal_nnunet.errors import InputError, one_line
+from paraspinal_nnunet.utils.files import open_regular
 
 MOST_BYTES = 1_000_000
 DEEPEST = 20
@@ -94,9 +95,11 @@ def _is_plain(node: yaml.Node) -> bool:
 
 def _text(path: Path) -> str:
     try:
-        if path.stat().st_size > MOST_BYTES:
+        with open_regular(path) as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
             raise StudyFileError(f"{path}: has more than {MOST_BYTES} bytes; a study file is a page of text")
-        return path.read_text(encoding="utf-8-sig")
+        return content.decode("utf-8-sig")
     except OSError as error:
         raise StudyFileError(
             f"{path}: cannot be read ({error.strerror}); write one with: paraspinal study init"
