@@ -136,13 +136,14 @@ def deal_missing_folds(preprocessed: Path, *, folds: int, seed: int) -> None:
 
 
 def check_labels(dataset_json: Mapping[str, Any], micro_batch_size: int | None, trainer: str) -> None:
-    """Refuse label definitions that the loss has no meaning for.
+    """Refuse what nnU-Net cannot count channels by, and label definitions that the loss has no meaning for.
 
     Raises:
-        TrainingRefusedError: No labels by name and value, regions, or an ignored label in micro-batches, whose losses
-            do not add up to the batch's.
+        TrainingRefusedError: No names of channels, no labels by name and value, regions, or an ignored label in
+            micro-batches, whose losses do not add up to the batch's.
     """
-    form = {"labels": {ANY: (int, [int])}}
+    channels = "modality" if "modality" in dataset_json else "channel_names"  # as nnU-Net looks for them
+    form = {"labels": {ANY: (int, [int])}, channels: {ANY: str}}
     check_form(dataset_json, form, f"{trainer}: dataset.json", advice="plan again", kind=TrainingRefusedError)
     labels = dataset_json["labels"]
     if any(isinstance(value, (list, tuple)) for value in labels.values()):

@@ -57,9 +57,8 @@ def test_failures_anywhere_stop_no_other_job(caplog):
         ("d", "MemoryError: there is not enough memory"),
         ("e", "disk full at once"),
     ]
-    assert [record.getMessage() for record in caplog.records] == [
-        f"{o.name}: failed: {o.message}" for o in failed(outcomes)
-    ]
+    ours = [record for record in caplog.records if record.name == run_batch.__module__]
+    assert [record.getMessage() for record in ours] == [f"{o.name}: failed: {o.message}" for o in failed(outcomes)]
     assert [o.name for o in outcomes] == list("abcdef")
     assert outcomes[0] == ScanOutcome("a", "written", "", outcomes[0].seconds)
 

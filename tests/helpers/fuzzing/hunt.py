@@ -68,7 +68,7 @@ def _child(name, round_, first, last, scratch, tally, keep, until):
     tests = Path(__file__).parents[2]
     paths = os.pathsep.join([str(tests), str(tests.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     surroundings = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if not name.startswith("nnUNet_")},
         "PYTHONPATH": paths,
         "OMP_NUM_THREADS": "1",
         "PYTHONHASHSEED": "0",
