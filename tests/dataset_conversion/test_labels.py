@@ -200,12 +200,23 @@ def test_faulty_maps_and_tables_are_refused(tmp_path, name, text, message):
         ("MFL", "multifidus_left"),
         ("erector spinae and multifidus R", "erector_spinae_and_multifidus_right"),
         ("iliopsoas_left", "iliopsoas_left"),
+        ("M. psoas major rechts", "psoas_major_right"),
+        ("Psoas_Sin", "psoas_major_left"),
+        ("linker Multifidus", "multifidus_left"),
+        ("gemelli and quadratus femoris left", None),
         ("rib_left_1", None),
         ("L5", None),
     ],
 )
 def test_names_and_the_classes_they_mean(name, key):
     assert parse_label_name(name) == key
+
+
+@pytest.mark.parametrize("name", ["right psoas fat", "Multifidus L4 left", "erector spinae (iliocostalis) R"])
+def test_names_that_hold_a_muscles_and_mean_something_else_are_asked_for(name):
+    """They were background, which a network would have learnt."""
+    with pytest.raises(LabelError, match=r"is it one of ours\? name it e\.g\. 'multifidus_right', or mark it 'ignore'"):
+        parse_label_name(name)
 
 
 def test_every_class_is_understood_by_each_of_its_own_names():

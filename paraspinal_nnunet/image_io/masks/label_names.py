@@ -27,11 +27,20 @@ _MUSCLES: Mapping[Muscle, tuple[str, ...]] = {
     Muscle.ILIOPSOAS: ("ip", "iliopsoas"),
 }
 _BY_ALIAS = MappingProxyType({alias: muscle for muscle, aliases in _MUSCLES.items() for alias in aliases})
-_SIDES = MappingProxyType(
-    {"r": Side.RIGHT, "rt": Side.RIGHT, "right": Side.RIGHT} | dict.fromkeys(("l", "lt", "left"), Side.LEFT)
+_RIGHT = (
+    *("r", "rt", "right", "rechts", "rechte", "rechter", "rechtes", "droit", "droite", "derecho", "derecha"),
+    *("destro", "destra", "dexter", "dextra", "dx"),
 )
+_LEFT = (
+    *("l", "lt", "left", "links", "linke", "linker", "linkes", "gauche", "izquierdo", "izquierda"),
+    *("sinistro", "sinistra", "sinister", "sin", "sx"),
+)
+_SIDES = MappingProxyType({**dict.fromkeys(_RIGHT, Side.RIGHT), **dict.fromkeys(_LEFT, Side.LEFT)})
 _GLUED = re.compile(r"(?P<before>[rl])?(?P<muscle>esmf|mfes|mf|es|pm|ps|ql|aut|ip)(?P<after>[rl])?")
-_UNTOLD = ("and", "with", "m", "mm", "muscle", "muscles", "musculus", "lumbar", "thoracolumbar", "of", "the", "side")
+_UNTOLD = (
+    *("and", "with", "of", "the", "side", "m", "mm", "muscle", "muscles", "musculus", "group"),
+    *("lumbar", "thoracolumbar"),
+)
 _GROUPS = MappingProxyType(
     {
         "paraspinal": "multifidus or erector spinae",
@@ -43,6 +52,10 @@ _GROUPS = MappingProxyType(
     }
 )
 """Names that stand for more than one class."""
+
+_STEM = re.compile(r"multifid|psoas|erector[a-z]* ?spin|quadrat[a-z]* ?lumb")
+_OTHERS = re.compile(r"\b(minor|semispinal|cervic|capitis|thorac)")
+"""Words of one of the muscles, and of others whose names hold these: a name with the first alone is one of ours."""
 
 _CLOSE = 0.85
 """Above this likeness an unknown name is taken for a slip of the pen, not for another muscle ('psoas minor': 0.82)."""
@@ -151,6 +164,8 @@ def _parts(name: str) -> tuple[set[Side], list[str]]:
 def _refuse_unclear(name: str, told: str) -> None:
     if told in _GROUPS:
         raise LabelError(f"'{name}': could be {_GROUPS[told]}; name one of them or 'ignore'")
+    if _STEM.search(told) and not _OTHERS.search(told):
+        raise LabelError(f"'{name}': is it one of ours? name it e.g. 'multifidus_right', or mark it 'ignore'")
     close = difflib.get_close_matches(told, [a for a in _BY_ALIAS if len(a) > len("psoas")], n=1, cutoff=_CLOSE)
     if close:
         raise LabelError(f"'{name}': is it '{close[0]}'? correct the name or mark it 'ignore'")
