@@ -114,3 +114,13 @@ def test_no_folder_is_crowded():
 def test_every_module_says_what_it_is():
     silent = [name for name, path in MODULES.items() if not ast.get_docstring(ast.parse(path.read_text("utf-8")))]
     assert silent == []
+
+
+def test_nibabel_is_taken_from_one_place_alone():
+    """Anywhere else it would load pydicom: twice the time and memory of every process that reads an image."""
+    homes = {
+        "/".join(parts)
+        for path, parts in python_files()
+        if re.search(r"^\s*(import|from) nibabel", path.read_text(), re.M)
+    }
+    assert homes == {"paraspinal_nnunet/image_io/nibabel_alone.py"}

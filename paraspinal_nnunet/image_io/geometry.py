@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt2axcodes, ornt_transform
 
 from paraspinal_nnunet.anatomy import Structure, side_pairs
 from paraspinal_nnunet.errors import GeometryError, LabelError
+from paraspinal_nnunet.image_io.nibabel_alone import orientations
 
 GRID_TOLERANCE = 1e-3
 """Two grids are one when every affine element agrees within this many millimetres (data checks of the converters)."""
@@ -45,14 +45,14 @@ def orientation_of(affine: np.ndarray) -> np.ndarray:
 def _orientation_of(axes: bytes) -> np.ndarray:
     affine = np.eye(4)
     affine[:3, :3] = np.frombuffer(axes).reshape(3, 3)
-    found: np.ndarray = io_orientation(affine)
+    found: np.ndarray = orientations.io_orientation(affine)
     found.flags.writeable = False
     return found
 
 
 def axis_codes(affine: np.ndarray) -> str:
     """The closest anatomical orientation of the stored axes, e.g. ``'LPS'``."""
-    return "".join(code or "?" for code in ornt2axcodes(orientation_of(affine)))
+    return "".join(code or "?" for code in orientations.ornt2axcodes(orientation_of(affine)))
 
 
 def through_plane_axis(affine: np.ndarray) -> int:
@@ -157,7 +157,9 @@ def to_ras(array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarra
         The array (a view) and its new affine.
     """
     orientation = orientation_of(affine)
-    return apply_orientation(array, orientation), affine @ inv_ornt_aff(orientation, array.shape)
+    return orientations.apply_orientation(array, orientation), affine @ orientations.inv_ornt_aff(
+        orientation, array.shape
+    )
 
 
 def from_ras(array: np.ndarray, affine: np.ndarray) -> np.ndarray:
@@ -171,7 +173,7 @@ def from_ras(array: np.ndarray, affine: np.ndarray) -> np.ndarray:
         (i, j, k), a view.
     """
     ras = np.array([[0, 1], [1, 1], [2, 1]])
-    return apply_orientation(array, ornt_transform(ras, orientation_of(affine)))
+    return orientations.apply_orientation(array, orientations.ornt_transform(ras, orientation_of(affine)))
 
 
 @dataclass(frozen=True)

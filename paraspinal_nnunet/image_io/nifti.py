@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
-from nibabel.volumeutils import apply_read_scaling
 
 from paraspinal_nnunet.errors import InputError, LabelError
+from paraspinal_nnunet.image_io.nibabel_alone import nib, volumeutils
 from paraspinal_nnunet.image_io.nifti_header import NiftiHeader, affine_mm, parse_header
 from paraspinal_nnunet.image_io.volume import Volume, check_finite, plain_numbers, with_integers
 from paraspinal_nnunet.utils.guards import guarded
@@ -127,7 +126,7 @@ def _voxels(header: NiftiHeader, content: np.ndarray) -> np.ndarray:
     stored = content[header.offset : header.size].view(header.dtype)
     slope, intercept = header.checked.get_slope_inter()
     if slope is not None:
-        stored = apply_read_scaling(stored, np.asanyarray(slope), np.asanyarray(intercept))
+        stored = volumeutils.apply_read_scaling(stored, np.asanyarray(slope), np.asanyarray(intercept))
     return plain_numbers(stored).reshape(header.shape, order="F")
 
 

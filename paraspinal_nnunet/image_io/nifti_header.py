@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
 from paraspinal_nnunet.errors import GeometryError, InputError
 from paraspinal_nnunet.image_io.geometry import axis_codes, by_text, check_axes, spacing_mm
+from paraspinal_nnunet.image_io.nibabel_alone import nib
 from paraspinal_nnunet.image_io.volume import volume_shape
 
 SPACING_TOLERANCE = 0.01

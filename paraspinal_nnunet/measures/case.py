@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
 
-import nibabel
 import numpy as np
 import scipy
 
@@ -16,6 +15,7 @@ from paraspinal_nnunet.errors import InputError, LabelError
 from paraspinal_nnunet.image_io.geometry import from_ras
 from paraspinal_nnunet.image_io.images import stem_of
 from paraspinal_nnunet.image_io.masks.label_names import canonical_by_names
+from paraspinal_nnunet.image_io.nibabel_alone import nib
 from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.measures.comparison import asymmetries
 from paraspinal_nnunet.measures.counting import count, measure_levels, measure_slices, measure_structure
@@ -232,7 +232,7 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "scipy": scipy.__version__,
-        "nibabel": nibabel.__version__,
+        "nibabel": nib.__version__,
     }
 
 

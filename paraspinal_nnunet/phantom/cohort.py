@@ -10,13 +10,13 @@ from math import ceil
 from pathlib import Path
 
 import numpy as np
-from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, ornt_transform
 from scipy.spatial.transform import Rotation
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.anatomy import PARASPINAL
 from paraspinal_nnunet.errors import InputError, ProtocolError, advice_on
 from paraspinal_nnunet.image_io.checks import SPACING_RANGE_MM
+from paraspinal_nnunet.image_io.nibabel_alone import orientations
 from paraspinal_nnunet.image_io.nifti import write_image, write_labels
 from paraspinal_nnunet.phantom.anatomy import FIELD_OF_VIEW_MM, FULL_SHAPE, Grid, Trunk, build_trunk
 from paraspinal_nnunet.phantom.image import render
@@ -127,7 +127,7 @@ def generate_labels(
     grid, _, trunk = _subject(seed, index, shape)
     labels = (trunk if rater == 1 else trunk.second_rater(_random(seed, index, _RATER2))).labels(grid)
     _, transform, affine = _storage(grid, _random(seed, index, _SCANNER))
-    return apply_orientation(labels, transform), affine
+    return orientations.apply_orientation(labels, transform), affine
 
 
 def generate_case(
@@ -151,9 +151,9 @@ def generate_case(
     orientation, transform, affine = _storage(grid, _random(seed, index, _SCANNER))
     return PhantomCase(
         name=_name(index),
-        image=apply_orientation(rendering.image, transform),
-        labels=apply_orientation(labels, transform),
-        rater2=None if rater2 is None else apply_orientation(rater2, transform),
+        image=orientations.apply_orientation(rendering.image, transform),
+        labels=orientations.apply_orientation(labels, transform),
+        rater2=None if rater2 is None else orientations.apply_orientation(rater2, transform),
         affine=affine,
         orientation=orientation,
         person=person,
@@ -255,8 +255,8 @@ def _storage(grid: Grid, rng: np.random.Generator) -> tuple[str, np.ndarray, np.
     affine = np.eye(4)
     affine[:3, :3] = Rotation.from_euler("xyz", tilt, degrees=True).as_matrix() * grid.spacing_mm
     affine[:3, 3] = table - affine[:3, :3] @ ((np.array(grid.shape) - 1) / 2)
-    transform = ornt_transform(axcodes2ornt("RAS"), axcodes2ornt(orientation))
-    return orientation, transform, affine @ inv_ornt_aff(transform, grid.shape)
+    transform = orientations.ornt_transform(orientations.axcodes2ornt("RAS"), orientations.axcodes2ornt(orientation))
+    return orientation, transform, affine @ orientations.inv_ornt_aff(transform, grid.shape)
 
 
 def _volumes_ml(labels: np.ndarray, affine: np.ndarray) -> dict[str, float]:

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from nibabel.affines import obliquity
 
 from paraspinal_nnunet.anatomy import Side
 from paraspinal_nnunet.errors import GeometryError, InputError, one_line
 from paraspinal_nnunet.image_io.checks import check_image, voxel_hash
 from paraspinal_nnunet.image_io.geometry import axis_codes, grid_difference, spacing_mm, to_ras
 from paraspinal_nnunet.image_io.images import read_image, read_labels
+from paraspinal_nnunet.image_io.nibabel_alone import affines
 from paraspinal_nnunet.image_io.volume import Volume
 from paraspinal_nnunet.measures.places.midline import BeyondMidline, all_beyond_midline
 from paraspinal_nnunet.measures.places.positions import (
@@ -81,7 +81,7 @@ def _with_grid(measured: CaseMeasurements, image: Volume) -> CaseMeasurements:
         shape=(i, j, k),
         spacing_mm=spacing_mm(ras),
         stored_axes=axis_codes(image.affine),
-        obliquity_deg=float(np.degrees(obliquity(image.affine)).max()),
+        obliquity_deg=float(np.degrees(affines.obliquity(image.affine)).max()),
     )
 
 

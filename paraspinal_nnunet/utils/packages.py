@@ -1,6 +1,9 @@
 """Packages that only some tasks need: each comes with an extra of this program, which the error names."""
 
 import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 from paraspinal_nnunet.errors import SetupError
@@ -30,3 +33,16 @@ def optional_package(name: str, *modules: str, purpose: str, extra: str, called:
         package = called or name.partition(".")[0]
         raise SetupError(f"{purpose} {package} ({error}); run: {install_line(extra)}") from error
     return loaded[0]
+
+
+@contextmanager
+def hidden(name: str) -> Iterator[None]:
+    """Within the block a package that is not loaded yet counts as not installed."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]

@@ -1,5 +1,7 @@
 import gzip
 import struct
+import subprocess
+import sys
 
 import nibabel as nib
 import numpy as np
@@ -275,3 +277,13 @@ def test_the_stem_is_the_name_without_ending_and_channel(name, stem):
 
 def test_other_endings_are_taken_where_they_are_given():
     assert stem_of("c_0000.MHA", (".nii", ".mha")) == "c"
+
+
+def test_reading_an_image_loads_no_pydicom():
+    """Which nibabel would load whole."""
+    program = (
+        "import sys, paraspinal_nnunet.image_io.images as images\n"
+        "assert 'pydicom' not in sys.modules and images.read_image\n"
+        "import pydicom"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

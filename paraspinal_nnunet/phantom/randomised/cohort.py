@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import torch
 from torch.nn import functional
@@ -11,6 +10,7 @@ from tqdm import tqdm
 
 from paraspinal_nnunet import __version__
 from paraspinal_nnunet.errors import InputError, ProtocolError, advice_on
+from paraspinal_nnunet.image_io.nibabel_alone import nib
 from paraspinal_nnunet.image_io.nifti import write_image, write_labels
 from paraspinal_nnunet.phantom.randomised.body import Body, draw_body
 from paraspinal_nnunet.phantom.randomised.examples import EXCHANGED, taken
@@ -101,9 +101,7 @@ def write_cohort(folder: Path, *, cases: int, seed: int) -> None:
                 write_image(temporary / f"{name}_img.nii.gz", stack.image, stack.affine)
                 write_labels(temporary / f"{name}_GT.nii.gz", stack.labels, stack.affine)
             content = {"version": __version__, "revision": REVISION, "domain_randomised": True}
-            write_json(
-                temporary / SUMMARY_FILE, {**content, "seed": seed, "cases": cases, "writer": nibabel.__version__}
-            )
+            write_json(temporary / SUMMARY_FILE, {**content, "seed": seed, "cases": cases, "writer": nib.__version__})
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror or error}){advice_on(error)}") from error
 
