@@ -160,7 +160,7 @@ def _joined(
     absent = [case for case, entry in cases.items() if entry is None]
     if len(absent) == len(cases):
         raise InputError(f"{table}: has none of the cases of {file} ({', '.join(absent[:3])} ...); check its names")
-    rows = measured[~measured["case"].isin(absent)].copy()
+    rows, empty = _with_voxels(measured[~measured["case"].isin(absent)].copy())
     rows["entry"] = rows["case"].map(cases)
     rows["person"] = rows["entry"].map(people["person"])
     for outcome in outcomes:
@@ -174,9 +174,20 @@ def _joined(
     means = rows.groupby(["muscle", "side", "person"], sort=False)[list(outcomes)].mean().reset_index()
     described = _described(people.loc[list(dict.fromkeys(rows["entry"]))], table)
     notes = [f"Not in {table.name} and left out: {', '.join(absent)}."] if absent else []
+    notes += (
+        [f"Without voxels of a muscle that was looked for, and left out there: {', '.join(empty)}."] if empty else []
+    )
     if (twice > 1).any():
         notes.append("The cases of one person are averaged.")
     return means.join(described, on="person"), notes
+
+
+def _with_voxels(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Without muscles that have no voxels, since a failed mask is no volume of 0; and whose these are."""
+    if "voxels" not in rows.columns:
+        return rows, []
+    lacking = rows["voxels"] == "0"
+    return rows[~lacking], sorted(set(rows["case"][lacking]))
 
 
 def _described(people: pd.DataFrame, file: Path) -> pd.DataFrame:

@@ -208,6 +208,18 @@ def test_people_are_described_by_the_case_that_was_measured(tables):
     assert_is_r(found[found["side"] == "left"])
 
 
+def test_a_muscle_without_voxels_is_no_volume_of_nothing(tables, capsys):
+    """Its volume is 0 in measures.tsv: a failed mask, which would pull every effect."""
+    measures = pd.read_csv(tables / "measures.tsv", sep="\t").rename(columns={"fat_fraction_gmm3": "volume_ml"})
+    measures["voxels"] = 100
+    failed = measures[measures["case"] == "sub-3_T2w"].assign(case="sub-99_T2w", voxels=0, volume_ml=0)
+    pd.concat([measures, failed]).to_csv(tables / "measures.tsv", sep="\t", index=False)
+    assert run(tables, "--outcome", "volume_ml") == 0
+    found = pd.read_csv(tables / "out" / "associations.tsv", sep="\t")
+    assert_is_r(found[found["side"] == "left"])
+    assert "Without voxels of a muscle that was looked for, and left out there: sub-99_T2w." in capsys.readouterr().out
+
+
 def test_two_cases_of_one_person_are_refused_or_averaged(tables, capsys):
     measures = pd.read_csv(tables / "measures.tsv", sep="\t")
     again = measures[measures["case"] == "sub-3_T2w"].assign(case="sub-3_run-2_T2w")
