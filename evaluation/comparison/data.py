@@ -252,7 +252,9 @@ def _rater2_metrics(path: Path, record: EvaluationRecord | None, cases: Path | N
 def _rater2(metrics: pd.DataFrame, data: StudyData, average_cases: bool) -> pd.DataFrame:
     table, _ = _per_subject(metrics, average_cases)
     names = list(map(muscle_name, table["muscle_name"], table["side"]))
-    absent = [name for name in data.muscles if name not in names]
+    volumes = table.groupby(pd.Series(names, table.index))[list(VOLUME_COLUMNS)].max()
+    undrawn = volumes.index[(volumes["prediction_ml"] == 0) & (volumes["reference_ml"] > 0)]
+    absent = [name for name in data.muscles if name not in names or name in undrawn]
     if absent:
         raise StatisticsError(f"the second rater has no {some(absent)}; compare the muscles that both have")
     table["muscle"] = pd.Categorical(names, categories=list(data.muscles))

@@ -537,6 +537,20 @@ def test_second_rater_without_evaluation(tmp_path):
         load_study(folder, rater2=fewer)
 
 
+def test_muscles_that_the_second_rater_never_drew_are_no_disagreement(tmp_path):
+    """Of maps with multifidus alone all other muscles had a Dice and a volume of 0, and an ICC of them."""
+    folder = write(tmp_path / "in", some_metrics(subjects=3), None)
+    second = some_metrics(subjects=3)
+    load_study(folder, rater2=write(tmp_path / "all", second, None))
+    undrawn = second["muscle"] == "psoas_major"
+    second.loc[undrawn, ["dice", "jaccard", "tpr", "volume_ratio", "prediction_ml"]] = 0.0
+    with pytest.raises(StatisticsError, match="the second rater has no Psoas major left, Psoas major right; compare"):
+        load_study(folder, rater2=write(tmp_path / "some", second, None))
+    once = second.index[undrawn & (second["subject"] == second["subject"].iloc[0])]
+    second.loc[once, "prediction_ml"] = 5.0
+    load_study(folder, rater2=write(tmp_path / "once", second, None))
+
+
 def label_maps(folder, cases, shift=0):
     """Label maps of six blocks of 24 voxels (5 mm3) per layer; `shift` adds layers to label 1."""
     folder.mkdir(parents=True)
