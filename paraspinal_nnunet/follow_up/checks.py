@@ -5,7 +5,7 @@ from itertools import chain
 
 from paraspinal_nnunet.anatomy import BY_KEY
 from paraspinal_nnunet.follow_up.changes import absent, cut_lengths, has_levels
-from paraspinal_nnunet.follow_up.pairing import Pair
+from paraspinal_nnunet.follow_up.pairing import Pair, session_comes_first, session_of
 from paraspinal_nnunet.measures.quality import WEIGHTS
 from paraspinal_nnunet.measures.result import Flag
 from paraspinal_nnunet.utils.text import quantity
@@ -15,6 +15,7 @@ SPACING_SHARE = 0.1
 
 PAIR_FLAGS = {
     "person": "nothing says that both scans are of one person, or both are the same mask",
+    "order": "the sessions' names say that the later scan was the first",
     "missing": "a muscle has no voxels in one of the scans, or was looked for in one only",
     "spacing": f"the scans' voxels differ by more than {100 * SPACING_SHARE:g} %",
     "coverage": "a muscle reaches the end of a stack, and the stacks show unequal lengths of it",
@@ -27,7 +28,9 @@ PAIR_FLAGS = {
 
 def pair_flags(pair: Pair) -> tuple[Flag, ...]:
     """What a person should know before the changes of a pair, the worst first."""
-    found = chain(_person(pair), _missing(pair), _spacing(pair), _coverage(pair), _settings(pair), _position(pair))
+    found = chain(
+        _person(pair), _order(pair), _missing(pair), _spacing(pair), _coverage(pair), _settings(pair), _position(pair)
+    )
     return tuple(sorted(found, key=lambda flag: -WEIGHTS[flag.severity]))
 
 
@@ -45,6 +48,13 @@ def _person(pair: Pair) -> Iterator[Flag]:
             "person", "warning",
             f"taken for one person because each folder holds one scan: {pair.earlier.case} and {pair.later.case}",
         )  # fmt: skip
+
+
+def _order(pair: Pair) -> Iterator[Flag]:
+    earlier, later = (session_of(scan.case) for scan in (pair.earlier, pair.later))
+    if earlier and later and session_comes_first(later, earlier):
+        text = f"session {later} is given as the later one, session {earlier} as the earlier: were they exchanged?"
+        yield _flag("order", "serious", text)
 
 
 def _missing(pair: Pair) -> Iterator[Flag]:

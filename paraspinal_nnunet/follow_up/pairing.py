@@ -84,7 +84,7 @@ def pair_sessions(scans: Scans, where: Path) -> tuple[Pair, ...]:
     """
     found: dict[str, list[MeasuredScan]] = {}
     for case in sorted(scans):
-        if not _SESSION.match(case):
+        if not session_of(case):
             raise InputError(f"{where}: {case} names no session (sub-*_ses-*); give two folders, or --pairs")
         found.setdefault(subject_of(case), []).append(scans[case])
     for subject, own in found.items():
@@ -117,13 +117,23 @@ def session_comes_first(one: str, other: str) -> bool | None:
     return words < other_words if len(words) == len(other_words) == 1 and (words + other_words).isalpha() else None
 
 
+def session_of(case: str) -> str:
+    """The session that a case's name tells, as BIDS writes it, or an empty text.
+
+    >>> session_of("sub-07_ses-2_T2w"), session_of("sub-07_T2w")
+    ('2', '')
+    """
+    found = _SESSION.match(case)
+    return found[1] if found else ""
+
+
 def _parts(session: str) -> tuple[str, tuple[int, ...]]:
     """A session's name with ``#`` for each number, and the numbers."""
     return re.sub(r"\d+", "#", session.lower()), tuple(map(int, re.findall(r"\d+", session)))
 
 
 def _in_order(subject: str, own: Sequence[MeasuredScan], where: Path) -> Pair:
-    sessions = [str(_SESSION.match(scan.case)[1]) for scan in own]  # type: ignore[index]
+    sessions = [session_of(scan.case) for scan in own]
     if sessions[0] == sessions[1]:
         names = " and ".join(scan.case for scan in own)
         raise InputError(f"{where}: {names} are of one session; say which scans count with --pairs")

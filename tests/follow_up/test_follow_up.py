@@ -234,6 +234,18 @@ def test_the_order_of_sessions_is_what_their_names_tell_not_the_alphabets(tmp_pa
     assert (pair.earlier.case, pair.later.case) == (f"sub-1_ses-{earlier}_T2w", f"sub-1_ses-{later}_T2w")
 
 
+def test_time_points_that_seem_to_be_exchanged_are_flagged(tmp_path):
+    for folder, case in (("a", "sub-1_ses-1"), ("b", "sub-1_ses-2"), ("c", "sub-1_ses-x9y")):
+        store(tmp_path / folder, case, boxes())
+    first, second, unknown = (find_scans(tmp_path / folder) for folder in "abc")
+    (pair,) = pair_scans(second, first)
+    flag = next(flag for flag in pair_flags(pair) if flag.kind == "order")
+    assert flag.severity == "serious"
+    assert flag.text == "session 1 is given as the later one, session 2 as the earlier: were they exchanged?"
+    for earlier, later in ((first, second), (unknown, first), (first, first)):
+        assert "order" not in {flag.kind for flag in pair_flags(*pair_scans(earlier, later))}
+
+
 @pytest.mark.parametrize(
     ("sessions", "message"),
     [
