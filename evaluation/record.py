@@ -110,7 +110,8 @@ def write_evaluation(
 ) -> None:
     """Write all files, each whole or not at all; paths are relative to `output` where the file system allows it.
 
-    Tables of an earlier evaluation that this one does not have are removed: they would tell of other predictions.
+    Tables of an earlier evaluation that this one does not have are removed, and its record before any table is
+    written: they would tell of other predictions.
 
     Args:
         output: The folder.
@@ -132,11 +133,13 @@ def write_evaluation(
         "warnings": list(warnings),
         "models": {model.name: _model_entry(model, references, output) for model in models},
     }
+    earlier = (output / RECORD_FILE).is_file()
+    (output / RECORD_FILE).unlink(missing_ok=True)
     for name in (METRICS_FILE, SURFACE_FILE, SLICES_FILE, VOLUMES_FILE):
         if name not in tables:
             for ending in (".tsv", ".json"):
                 (output / name).with_suffix(ending).unlink(missing_ok=True)
-        if (output / RECORD_FILE).is_file():  # of an earlier release, which wrote commas
+        if earlier:  # perhaps of an earlier release, which wrote commas
             (output / name).with_suffix(".csv").unlink(missing_ok=True)
     for name, table in tables.items():
         write_described(table, output / name)

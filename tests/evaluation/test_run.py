@@ -550,3 +550,18 @@ def test_predictions_whose_own_names_agree_are_evaluated(folders):
     labels = {"background": 0, "R_multifidus": 1, "MF left": 2, "erector_spinae_right": 3, "something": 4}
     (folders / "pred" / "dataset.json").write_text(json.dumps({"labels": labels}))
     pd.testing.assert_frame_equal(evaluate(folders / "ref", {"m": folders / "pred"}), plain)
+
+
+def test_a_record_of_other_predictions_does_not_stay_beside_new_metrics(folders, monkeypatch):
+    """Stopped after its first table, an evaluation leaves none that names the predictions of the one before."""
+    assert run(folders) == 0
+    (record,) = folders.rglob("evaluation.json")
+
+    def stopped(table, path):
+        path.write_text("new")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("paraspinal_nnunet.evaluation.record.write_described", stopped)
+    assert run(folders) == 130
+    assert (record.parent / "metrics.tsv").read_text() == "new"
+    assert not record.exists()
