@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from paraspinal_nnunet.anatomy import BY_KEY
+from paraspinal_nnunet.dataset_conversion.labels.files import read_label_file
 from paraspinal_nnunet.errors import InputError, LabelError
 from paraspinal_nnunet.evaluation.references import References, label_files
 from paraspinal_nnunet.image_io.masks.label_names import class_called
 from paraspinal_nnunet.image_io.pairing import paired
+from paraspinal_nnunet.image_io.viewers.lookup_tables import ITKSNAP_FILE
 from paraspinal_nnunet.nnunet.splits import FILE_NAME as SPLITS_FILE
 from paraspinal_nnunet.nnunet.splits import Split, read_splits
 from paraspinal_nnunet.utils.files import read_json
@@ -111,13 +113,17 @@ def gather_predictions(name: str, folder: Path, references: References, *, subse
     if missing:
         advice = "finish that fold's validation" if folds else "predict them, or give --subset if that is meant"
         raise InputError(f"model {name}: no prediction of {some(missing)} in {folder}; {advice}")
-    _check_names(name, folder / "dataset.json", references)
+    _check_names(name, folder, references)
     return found
 
 
-def _check_names(name: str, path: Path, references: References) -> None:
-    """Refuse values that stand for other muscles than those of the references."""
+def _check_names(name: str, folder: Path, references: References) -> None:
+    """Refuse values that stand for other muscles than those of the references, as far as the folder names them."""
+    path = folder / "dataset.json"
     labels = read_json(path).get("labels") if path.is_file() else None
+    if labels is None and (folder / ITKSNAP_FILE).is_file():  # beside the masks of 'paraspinal predict'
+        path = folder / ITKSNAP_FILE
+        labels = {key: value for value, key in read_label_file(path).items()}
     own = {class_called(key) or key: value for key, value in labels.items()} if isinstance(labels, dict) else {}
     wanted = {class_called(label.key) or label.key: label.value for label in references.labels}
     meaning = {value: key for key, value in wanted.items()}

@@ -15,6 +15,7 @@ from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.errors import GeometryError, InputError, LabelError
 from paraspinal_nnunet.evaluation import evaluate, format_summary, read_metrics, read_record, summarise
 from paraspinal_nnunet.evaluation.record import COLUMNS
+from paraspinal_nnunet.image_io.viewers.lookup_tables import ITKSNAP_FILE, itksnap_labels
 from paraspinal_nnunet.image_io.viewers.segmentation_nrrd import write_segmentation_nrrd
 from paraspinal_nnunet.image_io.volume import Volume
 
@@ -531,6 +532,19 @@ def test_ignored_voxels_count_nowhere(folders):
 def test_predictions_whose_own_names_contradict_the_references_are_refused(folders, labels, message):
     (folders / "pred" / "dataset.json").write_text(json.dumps({"labels": {"background": 0, **labels}}))
     with pytest.raises(LabelError, match=f"model m: .*dataset.json {message}"):
+        evaluate(folders / "ref", {"m": folders / "pred"})
+
+
+def test_masks_of_our_own_prediction_are_held_to_the_references_names(folders):
+    """A data set of another order, and masks of 'paraspinal predict', which have our values whatever the model's."""
+    (folders / "pred" / ITKSNAP_FILE).write_text(itksnap_labels(PARASPINAL))
+    evaluate(folders / "ref", {"m": folders / "pred"})
+    names = [s.key for s in PARASPINAL]
+    labels = {key: value for value, key in enumerate(["background", *names[2:4], *names[:2], *names[4:]])}
+    (folders / "dataset.json").write_text(json.dumps({"labels": labels}))
+    with pytest.raises(
+        LabelError, match=f"model m: .*{ITKSNAP_FILE} gives multifidus_right the value 1, .* have 3 for"
+    ):
         evaluate(folders / "ref", {"m": folders / "pred"})
 
 
