@@ -4,13 +4,15 @@ import argparse
 import importlib
 import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from paraspinal_nnunet import __version__
-from paraspinal_nnunet.cli.guard import check_writable, guarded, prepare_streams
+from paraspinal_nnunet.cli.guard import check_writable, guarded
+from paraspinal_nnunet.cli.streams import prepare_streams
 from paraspinal_nnunet.image_io.limits import voxel_limit
 from paraspinal_nnunet.utils.machine import import_nothing_from_here, wait_asleep
 
@@ -64,11 +66,25 @@ def _run(given: Sequence[str]) -> int:
     args = parser_for(given).parse_args(given)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("paraspinal_nnunet").setLevel(logging.DEBUG if args.debug else logging.INFO)
+    if not args.debug:
+        _quieten("pydicom", "highdicom")
     output = getattr(args, "output", None)
     if isinstance(output, Path):
         check_writable(output)
     with voxel_limit(getattr(args, "max_voxels", None)):
         return int(_module(args.verb).run(args) or 0)
+
+
+def _quieten(*packages: str) -> None:
+    """What is odd about a file they say of every slice, and twice; what it means for a case we say ourselves."""
+    for name in packages:
+        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).addFilter(_is_grave)  # pydicom sets its level as it is imported
+        warnings.filterwarnings("ignore", module=name)
+
+
+def _is_grave(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR
 
 
 def _module(verb: str) -> Any:

@@ -1,6 +1,5 @@
-"""What surrounds every verb: streams that may be closed or lack a letter, signals, and one line for every error."""
+"""What surrounds every verb: signals, outputs that cannot be written, and one line for every error."""
 
-import codecs
 import errno
 import logging
 import os
@@ -20,7 +19,6 @@ log = logging.getLogger(__name__)
 ERROR, INTERRUPTED = 1, 128
 """Exit codes: of any error, and what a signal's number is added to."""
 
-_PRINTABLE = "paraspinal-printable"
 _SIGNALS = ("SIGTERM", "SIGHUP")
 
 
@@ -64,26 +62,6 @@ def guarded(verb: str, run: Callable[[], int | None], *, debug: bool) -> int:
     finally:
         for stream in (sys.stdout, sys.stderr):
             _give_up_unwritable(stream)
-
-
-def prepare_streams() -> None:
-    """Make sure that there are streams, and that any name can be shown on them.
-
-    A closed stream's number would be given to the next file that is opened, and be printed into.
-    """
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for as long as the process
-    codecs.register_error(_PRINTABLE, _printable)
-    for stream in (sys.stdout, sys.stderr):
-        if getattr(stream, "errors", None) in ("strict", "surrogateescape", "backslashreplace"):
-            with suppress(AttributeError, ValueError, OSError):
-                stream.reconfigure(errors=_PRINTABLE)  # type: ignore[union-attr]
 
 
 def check_writable(output: Path) -> None:
@@ -170,17 +148,6 @@ def _give_up_unwritable(stream: TextIO) -> None:
             nothing = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nothing, stream.fileno())
             os.close(nothing)
-
-
-def _printable(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Bytes of names that are no text as they are, and what the stream has no letter for as an escape."""
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    part = error.object[error.start : error.end]
-    try:
-        return part.encode(error.encoding, "surrogateescape"), error.end
-    except UnicodeEncodeError:
-        return part.encode("ascii", "backslashreplace").decode("ascii"), error.end
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from paraspinal_nnunet import cli
-from paraspinal_nnunet.cli import guard
+from paraspinal_nnunet.cli import guard, streams
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.utils.progress import progress
 
@@ -110,9 +110,32 @@ def test_names_are_told_as_they_are(name, environment):
 def test_any_letter_can_be_printed_on_any_stream(tmp_path, monkeypatch):
     with (tmp_path / "printed").open("w", encoding="ascii") as stream:
         monkeypatch.setattr(sys, "stdout", stream)
-        guard.prepare_streams()
-        print("größe", os.fsdecode(b"gr\xf6\xdfe"))
-    assert (tmp_path / "printed").read_bytes() == b"gr\\xf6\\xdfe gr\xf6\xdfe\n"
+        streams.prepare_streams()
+        print("größe", os.fsdecode(b"gr\xf6\xdfe"), "\x1b[2J")
+    assert (tmp_path / "printed").read_bytes() == b"gr\\xf6\\xdfe gr\xf6\xdfe \\x1b[2J\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\x1b]52;c;cHduZWQ=\x07b", r"a\x1b]52;c;cHduZWQ=\x07b"),
+        ("\x1b[2J", r"\x1b[2J"),
+        ("\x9b2J", r"\x9b2J"),
+        ("sub\u202egpj", r"sub\u202egpj"),
+        ("a\rb", r"a\rb"),
+        ("\r 10% größe\r", "\r 10% größe\r"),
+        ("\r", "\r"),
+        ("one\n\ttwo\n", "one\n\ttwo\n"),
+        ("\n\x1b[A", "\n\x1b[A"),
+    ],
+)
+def test_no_text_commands_a_terminal(tmp_path, text, shown):
+    with (tmp_path / "printed").open("w", encoding="utf-8", newline="") as stream:
+        plain = streams.PlainStream(stream)
+        assert plain.write(text) == len(text)
+        plain.writelines([text])
+        assert plain.fileno() == stream.fileno()
+    assert (tmp_path / "printed").read_bytes().decode() == 2 * shown
 
 
 @posix
