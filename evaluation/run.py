@@ -26,6 +26,7 @@ from paraspinal_nnunet.evaluation.predictions import Predictions, gather_predict
 from paraspinal_nnunet.evaluation.record import COLUMNS, METRICS_FILE, write_evaluation
 from paraspinal_nnunet.evaluation.references import Label, References, find_references
 from paraspinal_nnunet.image_io.checks import on_reference_grid
+from paraspinal_nnunet.image_io.geometry import check_spacing
 from paraspinal_nnunet.image_io.images import read_uint8_labels
 from paraspinal_nnunet.image_io.masks.label_names import check_names
 from paraspinal_nnunet.image_io.volume import Volume
@@ -165,6 +166,7 @@ def _measure_case(case: str, references: References, models: Sequence[Prediction
     """All models' rows of one case; the reference is read once."""
     meaning = {label.value: label.key for label in references.labels}
     reference = read_uint8_labels(references.files[case], f"case {case}")
+    check_spacing(reference.affine, f"case {case}: {references.files[case]}")
     check_names(reference.value_names, meaning, f"case {case}: {references.files[case]}")
     if fault := place_fault(reference, references.labels):
         measures.misplaced[case] = fault

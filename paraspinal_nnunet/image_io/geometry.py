@@ -23,6 +23,9 @@ SHEAR_TOLERANCE = 1e-3
 """Largest cosine between two voxel axes: a qform cannot hold a shear, and readers that go by it would see another
 grid."""
 
+POSSIBLE_SPACING_MM = (0.02, 60.0)
+"""Also of localisers; values outside mean that the header counts in metres or micrometres."""
+
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """From the patient's axes as DICOM and ITK have them (left, posterior, superior) to those of affines here."""
 
@@ -72,18 +75,36 @@ def check_axial(affine: np.ndarray, shape: Sequence[int], name: str) -> None:
         name: File or case, for the message.
 
     Raises:
-        GeometryError: When the coarsest axis is not the one nearest to head-foot.
+        GeometryError: Voxels as no scanner makes them, or when the coarsest axis is not the one nearest to head-foot.
     """
+    check_spacing(affine, name)
     spacing = spacing_mm(affine)
     coarsest = int(np.argmax(spacing))
-    if min(spacing) <= 0 or not np.all(np.isfinite(spacing)):
-        raise GeometryError(f"{name}: the affine has no valid voxel size ({spacing}); correct the header")
     anisotropic = spacing[coarsest] > 1.5 * sorted(spacing)[1]
     if anisotropic and coarsest != through_plane_axis(affine):
         plane = {0: "sagittal", 1: "coronal"}[int(orientation_of(affine)[coarsest, 0])]
         raise GeometryError(
             f"{name}: slices are {plane} (voxels of {by_text(spacing)} mm stored {axis_codes(affine)}, shape "
             f"{tuple(shape)}); this protocol needs axial slices"
+        )
+
+
+def check_spacing(affine: np.ndarray, name: str) -> None:
+    """Refuse voxels as no scanner makes them: of unknown units readers take millimetres.
+
+    Args:
+        affine: Voxel to mm in RAS+.
+        name: File or case, for the message.
+
+    Raises:
+        GeometryError: With the voxel size.
+    """
+    spacing = spacing_mm(affine)
+    low, high = POSSIBLE_SPACING_MM
+    if not all(low <= mm <= high for mm in spacing):
+        raise GeometryError(
+            f"{name}: voxels of {by_text(spacing)} mm are impossible (expected {low:g} to {high:g}); does the header "
+            "count in another unit?"
         )
 
 

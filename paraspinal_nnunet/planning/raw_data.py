@@ -14,7 +14,7 @@ import numpy as np
 
 from paraspinal_nnunet.anatomy import BY_KEY
 from paraspinal_nnunet.errors import DatasetError, InputError, LabelError, ParaspinalError, one_line
-from paraspinal_nnunet.image_io.geometry import axis_codes, centroids_x_mm, grid_difference
+from paraspinal_nnunet.image_io.geometry import axis_codes, centroids_x_mm, check_spacing, grid_difference
 from paraspinal_nnunet.image_io.images import read_image
 from paraspinal_nnunet.image_io.masks.label_names import class_called
 from paraspinal_nnunet.image_io.nifti import read_header
@@ -177,7 +177,7 @@ def _grid(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
 
     Raises:
         InputError: Unreadable, or not three-dimensional.
-        GeometryError: No orientation, or another unit than millimetres.
+        GeometryError: No orientation, voxels as no scanner makes them, or another unit than millimetres.
     """
     header = read_header(path)
     axes = int(header.checked["dim"][0])
@@ -187,6 +187,7 @@ def _grid(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
     unit = [remark for remark in remarks if "counts in" in remark]
     if unit:
         raise InputError(f"{path.name}: {unit[0]}, which nnU-Net's reader takes for mm; write it in mm")
+    check_spacing(affine, path.name)
     return header.shape, affine
 
 

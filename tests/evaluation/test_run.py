@@ -579,3 +579,11 @@ def test_a_record_of_other_predictions_does_not_stay_beside_new_metrics(folders,
     assert run(folders) == 130
     assert (record.parent / "metrics.tsv").read_text() == "new"
     assert not record.exists()
+
+
+def test_references_in_another_unit_are_refused(folders):
+    affine = np.diag([0.002, 0.002, 0.005, 1.0])
+    for folder in ("ref", "pred"):
+        save(folders / folder / "b.nii.gz", case_labels(), affine)
+    with pytest.raises(GeometryError, match=r"case b: .*voxels of 0\.002 x 0\.002 x 0\.005 mm are impossible"):
+        evaluate(folders / "ref", {"m": folders / "pred"})

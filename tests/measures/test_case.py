@@ -382,3 +382,11 @@ def test_importing_the_package_stays_light():
     assert "measure" in dir(paraspinal_nnunet)
     with pytest.raises(AttributeError):
         _ = paraspinal_nnunet.no_such_thing
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e3])
+def test_voxels_of_metres_or_micrometres_are_refused_where_no_unit_says_so(factor):
+    labels = np.ones((6, 6, 6), np.uint8)
+    affine = AFFINE @ np.diag([factor, factor, factor, 1])
+    with pytest.raises(GeometryError, match=r"mm are impossible \(expected 0\.02 to 60\); does the header count in an"):
+        measure(None, (labels, affine))

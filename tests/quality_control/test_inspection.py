@@ -282,7 +282,7 @@ def tilted(degrees):
         (resized((scan(3) * 9).astype(np.int16)), "intensity", LOOK, "mean intensity is 36"),
         (resized((scan(3) * (scan(3) > 400)).astype(np.int16)), "intensity", LOOK, "share of zeros is 0.4"),
         (resized(np.full(SHAPE, 7, np.int16)), "intensity", PROBLEM, "all voxels are 7"),
-        (resized(scan(3), affine((0.003, 0.003, 0.008))), "geometry", PROBLEM, "implausible"),
+        (resized(scan(3), affine((0.003, 0.003, 0.008))), "geometry", PROBLEM, "impossible"),
     ],
 )
 def test_faults_of_images(small, change, kind, severity, text):
