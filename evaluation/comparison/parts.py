@@ -181,11 +181,13 @@ def power_table(tests: pd.DataFrame, *, alpha: float) -> pd.DataFrame:
         too small to be found with ten million).
 
     Raises:
-        StatisticsError: Fewer than two subjects.
+        StatisticsError: Fewer than two subjects, or a level at which so few show nothing.
     """
     n = int(tests["n"].iloc[0])
     if n < 2:
         raise StatisticsError(f"{n} subject is too few for a paired comparison; at least 2 needed")
+    if paired_power(n, _WIDEST_DZ, alpha=alpha) < POWER:
+        raise StatisticsError(f"{n} subjects show no difference at the level {alpha:g}, however large; more are needed")
     dz = brentq(lambda effect: paired_power(n, effect, alpha=alpha) - POWER, 1e-6, _WIDEST_DZ, xtol=1e-9)
     result = tests[[*tests.columns[:2], "n", "sd_difference"]].copy()
     result["detectable_dz"] = dz

@@ -76,13 +76,14 @@ def run_batch(
         process: Called in this thread, for one loaded scan at a time.
         total: Number of jobs, for the progress bar.
         description: Of the progress bar.
-        writers: Threads that write; with more than one, jobs may be written in another order.
+        writers: Threads that write, no more than there are jobs; with more than one, jobs may be written in another
+            order.
 
     Returns:
         One outcome per job, in the order of the jobs.
     """
     with tqdm(total=total, desc=description, unit="scan") as progress:
-        return _Batch(process, progress, writers).run(jobs)
+        return _Batch(process, progress, writers if total is None else max(1, min(writers, total))).run(jobs)
 
 
 def failed(outcomes: Iterable[ScanOutcome]) -> list[ScanOutcome]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 from paraspinal_nnunet.errors import InputError
@@ -10,6 +9,9 @@ from paraspinal_nnunet.errors import InputError
 MODES = ("tiles", "fast")
 SMALLEST_STEP = 0.05
 """Smaller steps only cost: at a twentieth of the patch a voxel lies under 400 tiles of its slice."""
+
+LONGEST_S = 1_000_000
+"""A clock cannot be set to any time; no scan takes this one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +53,8 @@ class PredictionOptions:
             raise InputError(f"mode '{self.mode}' is unknown; take one of {', '.join(MODES)}")
         if not SMALLEST_STEP <= self.step_size <= 1:
             raise InputError(f"a step of {self.step_size} of the patch cannot be; give {SMALLEST_STEP} to 1")
-        if self.timeout is not None and not (isfinite(self.timeout) and self.timeout > 0):
-            raise InputError(f"a time of {self.timeout} s cannot be; give more than 0")
+        if self.timeout is not None and not 0 < self.timeout <= LONGEST_S:
+            raise InputError(f"a time of {self.timeout} s cannot be; give more than 0, at most {LONGEST_S}")
         if self.post:
             from paraspinal_nnunet.image_io.masks.postprocessing import check_steps
 

@@ -585,3 +585,9 @@ def test_from_label_maps_to_statistics(tmp_path, capsys):
     assert agreement["Multifidus right"]["bias"] == pytest.approx(-0.12)
     assert agreement["Multifidus left"]["dice_mean"] == 1
     assert result["sources"]["rater 2"].endswith("labels_rater2")
+
+
+def test_a_level_that_so_few_subjects_never_reach_costs_the_power_alone(tmp_path, capsys):
+    folder = write(tmp_path / "in", some_metrics(("2D_no", "2D_yes"), 3))
+    assert run(folder, "-o", tmp_path / "out", "--no-mixed-model", "--alpha", "1e-9") == 0
+    assert "power: 3 subjects show no difference at the level 1e-09, however large" in capsys.readouterr().out

@@ -31,6 +31,16 @@ def test_every_job_is_loaded_processed_and_written_in_order():
     assert run_batch([], str.upper) == []
 
 
+def test_there_are_no_more_writers_than_jobs():
+    before = threading.active_count()
+    seen = []
+    outcomes = run_batch(
+        jobs_of("ab", []), lambda name: seen.append(threading.active_count()) or name, total=2, writers=10**20
+    )
+    assert statuses(outcomes) == [("a", "written"), ("b", "written")]
+    assert max(seen) <= before + 4  # a reader, two writers, and the bar's own
+
+
 def test_failures_anywhere_stop_no_other_job(caplog):
     written = []
 

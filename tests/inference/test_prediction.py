@@ -8,6 +8,7 @@ import pytest
 
 from paraspinal_nnunet.cli import main
 from paraspinal_nnunet.errors import InputError
+from paraspinal_nnunet.inference.options import PredictionOptions
 from paraspinal_nnunet.models import nnunet_predictor
 from paraspinal_nnunet.prediction import PredictionRequest, predict
 
@@ -239,3 +240,9 @@ def test_models_that_write_other_files_are_refused(tiny, model, tmp_path, kept_e
     write_scan(tmp_path / "a.nii.gz")
     with pytest.raises(InputError, match=r"this model writes \.mha files; only \.nii\.gz is supported"):
         predict(request(tmp_path / "a.nii.gz", tmp_path, model=model, device="cpu"))
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), 1e308])
+def test_times_that_no_clock_takes_are_refused(seconds):
+    with pytest.raises(InputError, match=r"a time of .* s cannot be; give more than 0, at most 1000000"):
+        PredictionOptions(timeout=seconds).check()

@@ -117,6 +117,9 @@ def test_other_files_are_refused(tmp_path):
         (["--arms", "4d"], "2d, 2d_da"),
         (["--seconds", "0"], "--seconds 0: must be greater than 0"),
         (["--minutes", "-1"], "--minutes -1: must be greater than 0"),
+        (["--minutes", "inf"], "--minutes inf: must be greater than 0, at most 100000"),
+        (["--seconds", "1e308"], "--seconds 1e+308: must be greater than 0, at most 100000"),
+        (["--seconds", "nan"], "--seconds nan: must be greater than 0"),
     ],
 )
 def test_wrong_flags_are_told(capsys, flags, told):

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 
 HELP = "measure how long trainings take on this machine"
+LONGEST = 100_000
+"""Seconds and minutes that may be asked for."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,8 +33,8 @@ def run(args: argparse.Namespace) -> int:
     if unknown:
         raise InputError(f"--arms {unknown[0]}: choose from {', '.join(ARMS)}")
     for flag in ("seconds", "minutes"):
-        if not getattr(args, flag) > 0:
-            raise InputError(f"--{flag} {getattr(args, flag):g}: must be greater than 0")
+        if not 0 < getattr(args, flag) <= LONGEST:
+            raise InputError(f"--{flag} {getattr(args, flag):g}: must be greater than 0, at most {LONGEST}")
     settings = parse_settings(args.set)
     request = BenchmarkRequest(arms, args.device, args.seconds, args.minutes, tuple(args.shape), settings)
     content = benchmark(request)

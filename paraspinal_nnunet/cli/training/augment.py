@@ -36,12 +36,13 @@ def run(args: argparse.Namespace) -> int:
     from paraspinal_nnunet.protocol.overrides import parse_settings
     from paraspinal_nnunet.training.augmentation.export import AugmentRequest, augment
     from paraspinal_nnunet.utils.files import refuse_overwriting_inputs
+    from paraspinal_nnunet.utils.tables import whole_number
 
     check_nnunet()
     refuse_overwriting_inputs([], [], folders=[args.output], trees=[nnunet_folder("preprocessed")])
     request = AugmentRequest(
         dataset=args.dataset,
-        fold=int(args.fold) if args.fold.isdecimal() else args.fold,
+        fold=args.fold if (number := whole_number(args.fold)) is None else number,
         output=args.output,
         plans_name=args.plans,
         configuration=args.configuration,
