@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -179,22 +179,25 @@ def _watched(workflow: Workflow, command: Sequence[str], lock: IO[str], environm
     with log.open("ab") as sink, closing(Narrator(workflow)) as narrator:
         return _followed(narrator, subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, env=environment,
-            pass_fds=(lock.fileno(),),
+            pass_fds=(lock.fileno(),), start_new_session=True,
         ))  # fmt: skip
 
 
 def _followed(narrator: Narrator, process: "subprocess.Popen[bytes]") -> int:
-    """Tell what gets done until a process ends; it is interrupted as this one is."""
+    """Tell what gets done until a process ends; when this one is asked to end, it is stopped with all its steps.
+
+    They are a group of their own, so that Ctrl-C in a terminal and a signal to this process alone come to the same.
+    """
     try:
-        with process:
-            while True:
-                code = process.poll()
-                narrator.tell()
-                if code is not None:
-                    return code
-                time.sleep(_POLL_SECONDS)
+        while True:
+            code = process.poll()
+            narrator.tell()
+            if code is not None:
+                return code
+            time.sleep(_POLL_SECONDS)
     except BaseException:
-        process.send_signal(signal.SIGINT)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
         process.wait()
         raise
 
