@@ -26,6 +26,7 @@ from paraspinal_nnunet.measures.outputs.writing import (
 from paraspinal_nnunet.utils.files import refuse_overwriting_inputs
 from paraspinal_nnunet.utils.fingerprint import fingerprint
 from paraspinal_nnunet.utils.names import name_fault
+from paraspinal_nnunet.utils.text import some
 from paraspinal_nnunet.utils.workers import default_workers
 
 MASK_SUFFIXES = ("_dseg", "_seg", "_GT", "_mask", "_labels", "_label", ".seg")
@@ -175,15 +176,22 @@ def _cases(request: BatchRequest) -> list[_Case]:
 
 
 def _tell_left_out(request: BatchRequest, cases: Sequence[_Case], listed: _Listed) -> None:
-    """Name what lies in the folders and is not measured."""
+    """Name what lies in the folders and is not measured, and scans that several label maps are measured in."""
     folders = [request.labels, request.scans, request.levels, request.water, request.fat]
     for folder in dict.fromkeys(path for path in folders if path is not None and path.is_dir()):
         warn_left_out(log, folder, no_images(folder), "no image that can be read")
-    if request.scans is not None and request.scans in listed and len(cases) > 1:
-        stems = {stem_of(path.name) for path in listed[request.scans]}
-        used = {name for case in cases for name in partners(case.name, stems)}
-        unused = [path for path in listed[request.scans] if stem_of(path.name) not in used]
-        warn_left_out(log, request.scans, unused, "without label map")
+    scans = request.scans
+    if scans is not None and scans in listed and len(cases) > 1:
+        stems = {stem_of(path.name) for path in listed[scans]}
+        used: dict[str, list[str]] = {}
+        for case in cases:
+            for name in partners(case.name, stems):
+                used.setdefault(name, []).append(case.name)
+        for name, owners in used.items():
+            if len(owners) > 1:
+                log.warning("%s: scan %s is taken for %s, by its name; are all drawn on it?", scans, name, some(owners))
+        unused = [path for path in listed[scans] if stem_of(path.name) not in used]
+        warn_left_out(log, scans, unused, "without label map")
 
 
 def _check_outputs(request: BatchRequest, cases: Sequence[_Case], listed: _Listed) -> None:

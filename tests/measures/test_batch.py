@@ -282,6 +282,15 @@ def test_every_flag_changes_something(cases, tmp_path, capsys):
     assert "no such file or folder" in capsys.readouterr().err
 
 
+def test_two_label_maps_with_one_scan_are_told(cases, caplog):
+    """Two raters' maps of one scan, or the map of a second visit whose own scan is missing."""
+    assert run(cases, "-i", cases / "scans") == 0
+    assert "is taken for" not in caplog.text
+    save(cases / "masks" / "a_2.nii.gz", labels_of(0))
+    assert run(cases, "-i", cases / "scans") == 0
+    assert "scan a is taken for a_2, a, by its name; are all drawn on it?" in caplog.text
+
+
 @pytest.mark.parametrize("place", ["masks/dataset.json", "dataset.json"])
 def test_values_are_those_that_nnunets_dataset_json_beside_the_masks_names(cases, place, capsys):
     """Psoas alone, with an ignored value: by our own values they would be multifidus and erector spinae."""
