@@ -60,7 +60,7 @@ def run_study(workflow: Workflow, options: RunOptions) -> None:
         InputError: Another engine runs this study, or an unknown profile.
         StudyFailedError: Steps failed; the message names the first and how to see its log.
     """
-    check_engine(options.profile or workflow.content["engine"]["profile"])
+    check_engine(_profile_name(workflow, options))
     with _one_engine(workflow) as lock:
         lay_down(workflow)
         command = engine_command(workflow, options)
@@ -104,8 +104,7 @@ def run_missing_steps(workflow: Workflow, run: Runner) -> None:
 
 def engine_command(workflow: Workflow, options: RunOptions) -> list[str]:
     """Snakemake's command line."""
-    name = options.profile or workflow.content["engine"]["profile"]
-    profile = _profile(workflow, name)
+    name, profile = _profile_name(workflow, options), _profile(workflow, options)
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(workflow.folder)]
     command += ["--profile", str(profile), "--workflow-profile", "none"]  # else profiles/default of the folder is used
     command += ["--rerun-triggers", "mtime", "input", "--rerun-incomplete", "--nocolor"]
@@ -213,10 +212,19 @@ def what_failed(workflow: Workflow) -> str:
     return f"the engine failed ({lines[-1].strip() if lines else 'no output'}); see {workflow.folder / ENGINE_LOG}"
 
 
-def _profile(workflow: Workflow, name: str) -> Path:
-    own = PROFILES / name
+def _profile_name(workflow: Workflow, options: RunOptions) -> str:
+    return str(options.profile or workflow.content["engine"]["profile"])
+
+
+def _profile(workflow: Workflow, options: RunOptions) -> Path:
+    name = _profile_name(workflow, options)
     if name in ("slurm", "local"):
-        return own
+        return PROFILES / name
+    if options.profile is None and not Path(name).is_absolute():
+        raise InputError(
+            f"study {workflow.folder}: engine.profile is '{name}', which may have come with study.yaml, and a profile "
+            f"can run any command; look at it, then run with --profile {name}, or write its whole path"
+        )
     for folder in (Path(name), workflow.folder / name):
         if (folder / "config.yaml").is_file():
             return folder.resolve()
@@ -232,7 +240,7 @@ def _keeps_accounts() -> bool:
 
 
 def _environment(workflow: Workflow, options: RunOptions) -> dict[str, str]:
-    name = options.profile or workflow.content["engine"]["profile"]
+    name = _profile_name(workflow, options)
     local = {LOCAL_GPUS: str(_gpus(workflow))} if name == "local" else {}
     return {**os.environ, **local, "PYTHONUNBUFFERED": "1"}
 

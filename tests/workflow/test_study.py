@@ -186,6 +186,10 @@ def test_every_flag_of_run_reaches_the_engine(tmp_path, monkeypatch):
     own.mkdir()
     (own / "config.yaml").write_text("executor: lsf\n")
     assert str(own) in engine_command(study, RunOptions(profile="own"))
+    for name in ("own", "../own", "./own"):
+        with pytest.raises(InputError, match=f"engine.profile is '{name}', which may have come with study.yaml"):
+            engine_command(study_of(tmp_path, SMALL + f"engine: {{profile: {name}}}\n"), RunOptions())
+    assert str(own) in engine_command(study_of(tmp_path, SMALL + f"engine: {{profile: {own}}}\n"), RunOptions())
     with pytest.raises(InputError, match="profile elsewhere: is neither slurm nor local"):
         engine_command(study, RunOptions(profile="elsewhere"))
 

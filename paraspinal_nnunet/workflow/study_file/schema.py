@@ -122,7 +122,7 @@ FIELDS: dict[str, Field] = {
     "predict.shard_size": Field("whole", "scans per job", 50, least=1),
     **_resources(),
     "engine.retries": Field("whole", "how often a failed job is tried again", 2, least=0),
-    "engine.profile": Field("path", "slurm, local, or the folder of a Snakemake profile", "local"),
+    "engine.profile": Field("path", "slurm, local, or the whole path of a Snakemake profile", "local"),
     "engine.cores": Field("whole", "cores of the local machine (default: all)", least=1),
     "engine.gpus": Field("whole", "GPUs of the local machine (default: those there are, at least 1 training)", least=1),
     "slurm.partition": Field("name", "SLURM partition"),

@@ -67,7 +67,7 @@ resources:
   validate: {gpu: 1, threads: 8, memory_gb: 32, minutes: 240}
 
 engine:
-  profile: local                # or slurm, or a folder with a Snakemake profile
+  profile: local                # or slurm, or the whole path of a Snakemake profile
   retries: 2
 # slurm: {partition: gpu, account: my_lab}
 """
