@@ -139,13 +139,15 @@ def check_labels(dataset_json: Mapping[str, Any], micro_batch_size: int | None, 
     """Refuse what nnU-Net cannot count channels by, and label definitions that the loss has no meaning for.
 
     Raises:
-        TrainingRefusedError: No names of channels, no labels by name and value, regions, or an ignored label in
-            micro-batches, whose losses do not add up to the batch's.
+        TrainingRefusedError: No names of channels, no labels by name and value, no background, regions, or an ignored
+            label in micro-batches, whose losses do not add up to the batch's.
     """
     channels = "modality" if "modality" in dataset_json else "channel_names"  # as nnU-Net looks for them
     form = {"labels": {ANY: (int, [int])}, channels: {ANY: str}}
     check_form(dataset_json, form, f"{trainer}: dataset.json", advice="plan again", kind=TrainingRefusedError)
     labels = dataset_json["labels"]
+    if labels.get("background") != 0:
+        raise TrainingRefusedError(f"{trainer}: dataset.json has no label 'background' of value 0; plan again")
     if any(isinstance(value, (list, tuple)) for value in labels.values()):
         raise TrainingRefusedError(f"{trainer}: dataset.json defines regions; the paper's loss takes one label a voxel")
     if "ignore" in labels and micro_batch_size is not None:

@@ -162,6 +162,8 @@ def _read_again(path: Path, name: str) -> pd.DataFrame:
     unknown = set(table.columns) - {row["column"] for row in dictionary_rows() if row["table"] == name}
     if lacking or unknown:
         raise InputError(f"{path}: is no table of {name} ({sorted(lacking or unknown)[0]!a}); {advice}")
+    if name == "measures" and (foreign := sorted({*(table["muscle"] + "_" + table["side"])} - set(BY_KEY))):
+        raise InputError(f"{path}: holds a structure {foreign[0]!a}; {advice}")
     return table
 
 
