@@ -6,7 +6,6 @@
 import gzip
 import mmap
 import random
-import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -15,10 +14,12 @@ import pytest
 from helpers.fuzzing import mutations
 from helpers.fuzzing.child import outcome
 from helpers.fuzzing.hunt import SOUND, batch
+from helpers.fuzzing.kept import check_kept
 from helpers.fuzzing.readers import READERS
 
 from paraspinal_nnunet.errors import InputError
 from paraspinal_nnunet.image_io.images import read_image
+from paraspinal_nnunet.utils.workers import in_own_process
 
 CORPUS = Path(__file__).parent / "corpus"
 LIGHT = ("a.nii", "a.mhd", "a.nhdr", "label files", "small tables", "study.yaml", "raw data", "workflow")
@@ -26,23 +27,14 @@ LIGHT = ("a.nii", "a.mhd", "a.nhdr", "label files", "small tables", "study.yaml"
 
 TRIES, HEAVY_TRIES = 60, 8
 HEAVY = ("training", "first weights", "evaluation", "predictions")
+SETTING_FOLDERS = ("training", "first weights")
+"""Readers that set nnU-Net's folders for their whole process."""
 
 
 def kept(names):
     """Reader and file of what once broke a reader."""
     found = [(folder.name, path) for folder in sorted(CORPUS.iterdir()) for path in sorted(folder.iterdir())]
     return [pytest.param(name, path, id=f"{name}-{path.name}") for name, path in found if name in names]
-
-
-def check_kept(name, path, folder):
-    """A file of the corpus in the place of the valid one, which is read before: imports are not the file's."""
-    READERS[name].make(folder)
-    READERS[name].read(folder)
-    place = folder / path.name.partition("--")[2].replace("+", "/")
-    assert place.is_file(), f"{path.name}: the valid files of {name} have none of that name"
-    shutil.copyfile(path, place)
-    kind, said = outcome(READERS[name].read, folder)
-    assert kind in SOUND, f"{kind}: {said}"
 
 
 @pytest.mark.parametrize(("name", "path"), kept(LIGHT))
@@ -53,7 +45,10 @@ def test_what_once_broke_a_reader(name, path, tmp_path, kept_environment):
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "path"), kept(set(READERS) - set(LIGHT)))
 def test_what_once_broke_a_heavy_reader(name, path, tmp_path, kept_environment):
-    check_kept(name, path, tmp_path)
+    if name in SETTING_FOLDERS:
+        in_own_process(check_kept, name, path, tmp_path)
+    else:
+        check_kept(name, path, tmp_path)
 
 
 @pytest.mark.slow
