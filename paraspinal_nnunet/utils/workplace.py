@@ -62,7 +62,7 @@ def workplace(parent: Path | None = None) -> Iterator[Path]:
 
 def _tidy_up() -> None:
     """Remove what is left at the end: a signal may come between any two lines, also of tidying up."""
-    for folder, owner in _own.items():
+    for folder, owner in list(_own.items()):  # a thread that was never waited for may still begin one
         if owner == os.getpid():
             _put_right(folder)
 
